@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { JsonValue } from './json.ts';
+import { ModelRef } from './model-ref.ts';
+import { Usd } from './money.ts';
+
+export const AgentName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'expected 1-63 of a-z 0-9 . _ -, not starting with a sign');
+
+export const TOOL_NAMES = ['calculator', 'current_time', 'http_request', 'wait'] as const;
+export const ToolName = z.enum(TOOL_NAMES);
+export type ToolName = z.infer<typeof ToolName>;
+
+/** A tool by its name, or with what this agent says of it. */
+export const ToolEntry = z.union([
+  ToolName,
+  z.strictObject({ name: ToolName, repeatable: z.boolean().default(false) }),
+]);
+
+/** Limits as an agent or a submission states them; unset ones fall back to `DEFAULT_LIMITS` and caps. */
+export const LimitsInput = z.strictObject({
+  max_steps: z.int().min(1).max(1000).optional(),
+  max_output_tokens: z.int().min(1).max(200_000).optional(),
+  timeout_seconds: z.int().min(1).max(86_400).optional(),
+  cost_usd: Usd.optional(),
+});
+export type LimitsInput = z.infer<typeof LimitsInput>;
+
+export const DEFAULT_LIMITS = { max_steps: 20, max_output_tokens: 1024, timeout_seconds: 600 } as const;
+
+/** What an agent is. Versions are immutable: same content, same version. */
+export const AgentSpec = z.strictObject({
+  instructions: z.string().max(200_000).default(''),
+  model: ModelRef,
+  fallbacks: z.array(ModelRef).max(5).default([]),
+  tools: z.array(ToolEntry).max(32).default([]),
+  limits: LimitsInput.default({}),
+  temperature: z.number().min(0).max(2).nullable().default(null),
+  output_schema: z.record(z.string(), JsonValue).nullable().default(null),
+  cost_intent: z.enum(['free', 'paid']).default('paid'),
+});
+export type AgentSpec = z.infer<typeof AgentSpec>;
+
+export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
+  typeof entry === 'string' ? entry : entry.name;

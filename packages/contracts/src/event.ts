@@ -1,0 +1,200 @@
+import { z } from 'zod';
+import { JsonValue } from './json.ts';
+import { NanoAmount } from './money.ts';
+import { Priority, RunLimits, Usage, WaitReason } from './run.ts';
+
+/**
+ * The journal's entries. `data` holds what decisions need and nothing secret (R13); what was said is
+ * sealed and named by `refs`. Every value that came from outside the journal (time, headroom, chosen
+ * limits, retry choices) is in here, so that `fold` and `next` read only events (design §5, Replay).
+ */
+export const Actor = z.object({ type: z.enum(['system', 'agent', 'user', 'operator']), id: z.string() });
+export type Actor = z.infer<typeof Actor>;
+
+const Step = z.int().min(1);
+const Attempt = z.int().min(1);
+
+/** Worst case reserved for one attempt; id is `run:step:attempt`. `day` is the tenant's day it counts for. */
+export const Hold = z.object({
+  id: z.string(),
+  amount_nano: NanoAmount,
+  day: z.iso.date(),
+  price_version: z.string(),
+});
+export type Hold = z.infer<typeof Hold>;
+
+/** How a hold ended. `estimated`: the provider gave no usage, so the bound or the hold was charged. */
+export const Settlement = z.object({ hold_id: z.string(), observed_nano: NanoAmount, estimated: z.boolean() });
+export type Settlement = z.infer<typeof Settlement>;
+
+export const FinishReason = z.enum(['stop', 'tool_calls', 'length', 'refusal']);
+export type FinishReason = z.infer<typeof FinishReason>;
+
+/** Why the model is asked once more after an unusable answer. */
+export const Nudge = z.enum(['empty', 'truncated', 'schema']);
+export type Nudge = z.infer<typeof Nudge>;
+
+export const CapScope = z.enum(['run', 'user_day', 'tenant_day']);
+export type CapScope = z.infer<typeof CapScope>;
+
+const Denial = z.object({
+  step: Step,
+  code: z.enum(['cost_cap_exceeded', 'price_unknown', 'cap_missing']),
+  scope: CapScope.nullable(),
+  cap_nano: NanoAmount.nullable(),
+  spent_nano: NanoAmount,
+  held_nano: NanoAmount,
+  need_nano: NanoAmount,
+  resets_at: z.string().nullable(),
+});
+
+const CallEnd = z.object({
+  step: Step,
+  attempt: Attempt,
+  model: z.string(),
+  settlement: Settlement.nullable(),
+  usage: Usage,
+  duration_ms: z.int().min(0),
+});
+
+const ToolStep = z.object({ step: Step, attempt: Attempt, call_id: z.string(), name: z.string() });
+const ToolEnd = ToolStep.extend({
+  duration_ms: z.int().min(0),
+  /** HMAC of the result under the run's key. */
+  result_digest: z.string(),
+});
+
+export const EVENT_DATA = {
+  'run.submitted': z.object({
+    tenant_id: z.string(),
+    agent: z.object({ name: z.string().nullable(), version: z.int().nullable() }),
+    /** HMAC of the spec under the run's key. */
+    spec_digest: z.string(),
+    model: z.string(),
+    fallbacks: z.array(z.string()),
+    limits: RunLimits,
+    cap_nano: NanoAmount,
+    user_id: z.string().nullable(),
+    session_id: z.string().nullable(),
+    parent_run_id: z.string().nullable(),
+    forked_from: z.string().nullable(),
+    priority: Priority,
+    run_at: z.string().nullable(),
+    traceparent: z.string().nullable(),
+  }),
+  'run.claimed': z.object({ worker: z.string(), wake_seq: z.int(), resumed: z.boolean() }),
+  'run.parked': z.object({ reason: WaitReason, until: z.string().nullable() }),
+  'run.woken': z.object({ reason: WaitReason }),
+  'run.handed_over': z.object({ reason: z.enum(['drain', 'time_slice']) }),
+  'run.abort_requested': z.object({ requested_at: z.string(), by: z.string(), reason: z.string().nullable() }),
+  'run.succeeded': z.object({ steps: z.int() }),
+  'run.failed': z.object({
+    code: z.string(),
+    message: z.string(),
+    step: Step.optional(),
+    details: z.record(z.string(), JsonValue).optional(),
+  }),
+  'run.aborted': z.object({ caught: z.enum(['before_start', 'between_steps', 'in_flight']) }),
+  'llm.requested': z.object({
+    step: Step,
+    attempt: Attempt,
+    model: z.string(),
+    max_output_tokens: z.int().min(1),
+    /** Upper bound of the input in tokens (design §6). */
+    input_bound: z.int().min(0),
+    temperature: z.number().nullable(),
+    tools: z.array(z.string()),
+    nudge: Nudge.nullable(),
+    /** Rolling HMAC over everything the model is sent. */
+    request_digest: z.string(),
+    hold: Hold.nullable(),
+  }),
+  'llm.completed': CallEnd.extend({
+    model_served: z.string(),
+    finish_reason: FinishReason,
+    tool_calls: z.array(z.object({ call_id: z.string(), name: z.string(), args_digest: z.string() })),
+    /** True when the answer holds text. */
+    has_text: z.boolean(),
+    provider_request_id: z.string().nullable(),
+  }),
+  'llm.failed': CallEnd.extend({
+    code: z.string(),
+    message: z.string(),
+    http_status: z.int().nullable(),
+    /** What the worker decided: try the same model again, take the next fallback, or give up. */
+    decision: z.enum(['retry', 'fallback', 'give_up']),
+    retry_at: z.string().nullable(),
+  }),
+  'tool.requested': ToolStep.extend({
+    /** Safe to repeat with the same idempotency key after a crash. */
+    repeatable: z.boolean(),
+    idempotency_key: z.string(),
+    /** Set for `wait`: when the result is due. */
+    due_at: z.string().nullable(),
+  }),
+  'tool.completed': ToolEnd,
+  'tool.failed': ToolEnd.extend({ code: z.string() }),
+  'cost.denied': Denial,
+  'cost.expired': z.object({ step: Step, attempt: Attempt, model: z.string(), settlement: Settlement }),
+  'approval.requested': z.object({ approval_id: z.string(), step: Step }),
+  'approval.decided': z.object({ approval_id: z.string(), approved: z.boolean(), by: z.string() }),
+  'guardrail.tripped': z.object({ name: z.string(), step: Step.nullable() }),
+  handoff: z.object({ from: z.string(), to: z.string() }),
+  'child.spawned': z.object({ child_run_id: z.string(), step: Step }),
+  'child.finished': z.object({ child_run_id: z.string(), status: z.string() }),
+} as const;
+
+export type EventType = keyof typeof EVENT_DATA;
+export const EVENT_TYPES = Object.keys(EVENT_DATA) as readonly EventType[];
+export type EventData<T extends EventType> = z.infer<(typeof EVENT_DATA)[T]>;
+
+const HASH = /^[0-9a-f]{64}$/;
+/** `prev` of the first event of a chain. */
+export const GENESIS = '0'.repeat(64);
+
+const Envelope = z.object({
+  run_id: z.string(),
+  seq: z.int().min(1),
+  epoch: z.int().min(0),
+  ts: z.string(),
+  actor: Actor,
+  refs: z.record(z.string(), z.string()),
+  prev: z.string().regex(HASH),
+  hash: z.string().regex(HASH),
+});
+
+/** An event before the journal gave it its place. */
+export type EventDraft = {
+  [T in EventType]: { type: T; data: EventData<T>; refs?: Record<string, string>; actor?: Actor };
+}[EventType];
+
+export type Event = {
+  [T in EventType]: z.infer<typeof Envelope> & { type: T; data: EventData<T> };
+}[EventType];
+
+const variants = EVENT_TYPES.map((type) =>
+  Envelope.extend({ type: z.literal(type), data: EVENT_DATA[type] }),
+);
+
+/** Parses one event; throws a ZodError on anything else. */
+export const Event = z.discriminatedUnion('type', variants as [(typeof variants)[number]]) as unknown as z.ZodType<Event>;
+
+const CATEGORIES = {
+  run: 'run',
+  llm: 'llm',
+  tool: 'tool',
+  cost: 'cost',
+  approval: 'approval',
+  guardrail: 'guardrail',
+  handoff: 'handoff',
+  child: 'child',
+} as const;
+
+export type Category = (typeof CATEGORIES)[keyof typeof CATEGORIES] | 'abort' | 'admin';
+
+/** The coarse class of an event, for filters and for `audit_events.category`. */
+export const categoryOf = (type: EventType): Category => {
+  if (type === 'run.abort_requested' || type === 'run.aborted') return 'abort';
+  const prefix = type.split('.')[0] as keyof typeof CATEGORIES;
+  return CATEGORIES[prefix];
+};
