@@ -3,7 +3,9 @@ import { JsonValue } from './json.ts';
 import { ModelRef } from './model-ref.ts';
 import { Usd } from './money.ts';
 
-export const AgentName = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'expected 1-63 of a-z 0-9 . _ -, not starting with a sign');
+export const AgentName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'expected 1-63 of a-z 0-9 . _ -, not starting with a sign');
 
 export const TOOL_NAMES = ['calculator', 'current_time', 'http_request', 'wait'] as const;
 export const ToolName = z.enum(TOOL_NAMES);

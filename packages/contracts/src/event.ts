@@ -24,7 +24,11 @@ export const Hold = z.object({
 export type Hold = z.infer<typeof Hold>;
 
 /** How a hold ended. `estimated`: the provider gave no usage, so the bound or the hold was charged. */
-export const Settlement = z.object({ hold_id: z.string(), observed_nano: NanoAmount, estimated: z.boolean() });
+export const Settlement = z.object({
+  hold_id: z.string(),
+  observed_nano: NanoAmount,
+  estimated: z.boolean(),
+});
 export type Settlement = z.infer<typeof Settlement>;
 
 export const FinishReason = z.enum(['stop', 'tool_calls', 'length', 'refusal']);
@@ -86,7 +90,11 @@ export const EVENT_DATA = {
   'run.parked': z.object({ reason: WaitReason, until: z.string().nullable() }),
   'run.woken': z.object({ reason: WaitReason }),
   'run.handed_over': z.object({ reason: z.enum(['drain', 'time_slice']) }),
-  'run.abort_requested': z.object({ requested_at: z.string(), by: z.string(), reason: z.string().nullable() }),
+  'run.abort_requested': z.object({
+    requested_at: z.string(),
+    by: z.string(),
+    reason: z.string().nullable(),
+  }),
   'run.succeeded': z.object({ steps: z.int() }),
   'run.failed': z.object({
     code: z.string(),
@@ -113,6 +121,8 @@ export const EVENT_DATA = {
     model_served: z.string(),
     finish_reason: FinishReason,
     tool_calls: z.array(z.object({ call_id: z.string(), name: z.string(), args_digest: z.string() })),
+    /** False when the agent's output_schema refused the text. */
+    output_valid: z.boolean(),
     /** True when the answer holds text. */
     has_text: z.boolean(),
     provider_request_id: z.string().nullable(),
@@ -177,7 +187,10 @@ const variants = EVENT_TYPES.map((type) =>
 );
 
 /** Parses one event; throws a ZodError on anything else. */
-export const Event = z.discriminatedUnion('type', variants as [(typeof variants)[number]]) as unknown as z.ZodType<Event>;
+export const Event = z.discriminatedUnion(
+  'type',
+  variants as [(typeof variants)[number]],
+) as unknown as z.ZodType<Event>;
 
 const CATEGORIES = {
   run: 'run',

@@ -1,4 +1,13 @@
-export { AgentName, AgentSpec, DEFAULT_LIMITS, LimitsInput, TOOL_NAMES, ToolEntry, ToolName, toolEntryName } from './agent.ts';
+export {
+  AgentName,
+  AgentSpec,
+  DEFAULT_LIMITS,
+  LimitsInput,
+  TOOL_NAMES,
+  ToolEntry,
+  ToolName,
+  toolEntryName,
+} from './agent.ts';
 export { API_SCOPES, ApiScope, hasScope, type Principal } from './api-key.ts';
 export type { AuditRecord, Entry, SealedContent, StoredRun } from './audit.ts';
 export { AnswerContent, SpecContent, SubmissionContent, ToolCall, ToolResultContent } from './content.ts';

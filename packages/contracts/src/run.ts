@@ -31,9 +31,11 @@ export const AgentRef = z
 
 const Label = z.string().min(1).max(256);
 
-export const Metadata = z.record(z.string().max(64), z.string().max(512)).refine((m) => Object.keys(m).length <= 50, {
-  message: 'at most 50 keys',
-});
+export const Metadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((m) => Object.keys(m).length <= 50, {
+    message: 'at most 50 keys',
+  });
 
 /** Body of `POST /v1/runs`. */
 export const RunSubmission = z.strictObject({
@@ -65,7 +67,12 @@ export const Usage = z.object({
 });
 export type Usage = z.infer<typeof Usage>;
 
-export const NO_USAGE: Usage = { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0 };
+export const NO_USAGE: Usage = {
+  input_tokens: 0,
+  output_tokens: 0,
+  cache_read_tokens: 0,
+  cache_write_tokens: 0,
+};
 
 /** A run as the API returns it. Money in USD, times RFC 3339 UTC. */
 export const Run = z.object({
@@ -73,7 +80,14 @@ export const Run = z.object({
   object: z.literal('run'),
   status: RunStatus,
   waiting_for: WaitReason.nullable(),
-  error: z.object({ code: z.string(), message: z.string(), step: z.int().optional(), details: z.record(z.string(), JsonValue).optional() }).nullable(),
+  error: z
+    .object({
+      code: z.string(),
+      message: z.string(),
+      step: z.int().optional(),
+      details: z.record(z.string(), JsonValue).optional(),
+    })
+    .nullable(),
   agent: z.object({ name: z.string().nullable(), version: z.int().nullable() }),
   user_id: z.string().nullable(),
   session_id: z.string().nullable(),
@@ -88,9 +102,7 @@ export const Run = z.object({
     held_usd: z.number(),
     estimated: z.boolean(),
   }),
-  abort: z
-    .object({ requested_at: z.string(), by: z.string(), reason: z.string().nullable() })
-    .nullable(),
+  abort: z.object({ requested_at: z.string(), by: z.string(), reason: z.string().nullable() }).nullable(),
   epoch: z.int(),
   parent_run_id: z.string().nullable(),
   forked_from: z.string().nullable(),

@@ -61,7 +61,8 @@ export const hashOf = (entry: Entry): string => entry.slice(0, HASH_LENGTH);
 export const bodyOf = (entry: Entry): string => entry.slice(HASH_LENGTH);
 
 /** Parses an entry; throws when it is no event. Does not check the hash: `chainBreak` does. */
-export const readEntry = (entry: Entry): Event => Event.parse({ ...JSON.parse(bodyOf(entry)), hash: hashOf(entry) });
+export const readEntry = (entry: Entry): Event =>
+  Event.parse({ ...JSON.parse(bodyOf(entry)), hash: hashOf(entry) });
 
 /** True when the hash belongs to the body. */
 export const isAuthentic = (entry: Entry): boolean => sha256(bodyOf(entry)) === hashOf(entry);

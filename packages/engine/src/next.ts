@@ -1,0 +1,181 @@
+import { type ErrorCode, isErrorCode, type Nudge, type WaitReason } from '@signalbox/contracts';
+import { isEnded, lastAttempt, type LlmStep, type RunState, type ToolStep } from './state.ts';
+
+/**
+ * `action = next(state)`: what the owner of a run does now. Reads only the journal (R12): the same
+ * events give the same action in a live, resumed, replayed or forked run.
+ */
+export type Action =
+  | {
+      readonly type: 'call_model';
+      readonly step: number;
+      readonly attempt: number;
+      readonly model: string;
+      readonly nudge: Nudge | null;
+      readonly notBefore: string | null;
+    }
+  /** Announce and run these calls of the current answer side by side. */
+  | { readonly type: 'call_tools'; readonly calls: readonly CallTool[] }
+  /** The result of a `wait` is due. */
+  | { readonly type: 'end_wait'; readonly steps: readonly ToolStep[] }
+  /** An announced model call has no result: charge it, then call again. */
+  | { readonly type: 'expire_call'; readonly step: LlmStep }
+  | { readonly type: 'park'; readonly reason: WaitReason; readonly until: string | null }
+  | { readonly type: 'succeed' }
+  | {
+      readonly type: 'fail';
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly failedStep?: number;
+    }
+  | { readonly type: 'abort' }
+  | { readonly type: 'none' };
+
+export interface CallTool {
+  readonly step: number;
+  readonly attempt: number;
+  readonly callId: string;
+  readonly name: string;
+  /** The answer was cut off inside the call, so its arguments cannot be trusted. */
+  readonly truncated: boolean;
+}
+
+/** Times the model is told that its answer was unusable before the run fails with `invalid_output`. */
+export const MAX_NUDGES = 2;
+
+const fail = (code: ErrorCode, message: string, failedStep?: number): Action =>
+  failedStep === undefined ? { type: 'fail', code, message } : { type: 'fail', code, message, failedStep };
+
+const modelOf = (state: RunState): string =>
+  [state.submitted.model, ...state.submitted.fallbacks][state.modelIndex] ?? state.submitted.model;
+
+/** Limits are looked at before anything new starts, never to throw away an answer that is there. */
+const overLimit = (state: RunState, newSteps: number): Action | null => {
+  const { max_steps, timeout_seconds } = state.limits;
+  if (state.activeMs >= timeout_seconds * 1000) {
+    return fail(
+      'timeout',
+      `The run was active for its ${timeout_seconds} s (queued and parked time not counted); raise limits.timeout_seconds or give it less to do.`,
+    );
+  }
+  if (state.steps.length + newSteps > max_steps) {
+    return fail(
+      'max_steps',
+      `The run used ${state.steps.length} of its ${max_steps} steps and needs ${newSteps} more; raise limits.max_steps or give it less to do.`,
+    );
+  }
+  return null;
+};
+
+const callModel = (state: RunState, nudge: Nudge | null = null): Action =>
+  overLimit(state, 1) ?? {
+    type: 'call_model',
+    step: state.steps.length + 1,
+    attempt: 1,
+    model: modelOf(state),
+    nudge,
+    notBefore: null,
+  };
+
+const callAgain = (state: RunState, step: LlmStep): Action =>
+  overLimit(state, 0) ?? {
+    type: 'call_model',
+    step: step.step,
+    attempt: lastAttempt(step).attempt + 1,
+    model: modelOf(state),
+    nudge: lastAttempt(step).nudge,
+    notBefore: step.retryAt,
+  };
+
+/** Why an answer without tool calls cannot be the run's output; null when it can. */
+const unusable = (state: RunState, step: LlmStep): Nudge | null => {
+  if (!step.hasText) return 'empty';
+  // A limit lowered to fit under a cap was our choice: a shorter answer is better than none (design §6).
+  const lowered = lastAttempt(step).maxOutputTokens < state.limits.max_output_tokens;
+  if (step.finishReason === 'length' && !lowered) return 'truncated';
+  return step.outputValid ? null : 'schema';
+};
+
+const UNUSABLE: Record<Nudge, string> = {
+  empty: 'answered with nothing',
+  truncated: 'ran into limits.max_output_tokens',
+  schema: 'did not follow output_schema',
+};
+
+const afterAnswer = (state: RunState, step: LlmStep): Action => {
+  if (step.finishReason === 'refusal')
+    return fail('invalid_output', `The model refused to answer at step ${step.step}.`, step.step);
+  const nudge = unusable(state, step);
+  if (nudge === null) return { type: 'succeed' };
+  if (state.nudges < MAX_NUDGES) return callModel(state, nudge);
+  return fail('invalid_output', `The model ${UNUSABLE[nudge]} ${MAX_NUDGES + 1} times in a row.`, step.step);
+};
+
+const callTools = (state: RunState, step: LlmStep): Action =>
+  overLimit(state, step.calls.length) ?? {
+    type: 'call_tools',
+    calls: step.calls.map((call, index) => ({
+      step: state.steps.length + 1 + index,
+      attempt: 1,
+      callId: call.call_id,
+      name: call.name,
+      truncated: step.finishReason === 'length',
+    })),
+  };
+
+/** Announced tool calls without a result: due or pending waits, or what a lost worker left behind. */
+const openTools = (state: RunState, step: LlmStep): Action => {
+  const open = step.tools.filter((tool) => tool.status === 'open');
+  const lost = open.filter((tool) => tool.dueAt === null);
+  const unsafe = lost.find((tool) => !tool.repeatable);
+  if (unsafe !== undefined) {
+    return fail(
+      'uncertain_effect',
+      `The worker was lost while tool ${unsafe.name} ran at step ${unsafe.step}; the tool is not declared safe to repeat, so it is not run again. Check its effect, then fork the run.`,
+      unsafe.step,
+    );
+  }
+  if (lost.length > 0) {
+    return {
+      type: 'call_tools',
+      calls: lost.map((tool) => ({
+        step: tool.step,
+        attempt: lastAttempt(tool).attempt + 1,
+        callId: tool.callId,
+        name: tool.name,
+        truncated: step.finishReason === 'length',
+      })),
+    };
+  }
+  const due = open.filter((tool) => tool.dueAt !== null && tool.dueAt <= state.lastTs);
+  if (due.length > 0) return { type: 'end_wait', steps: due };
+  const until = open.map((tool) => tool.dueAt ?? '').reduce((a, b) => (a < b ? a : b));
+  return { type: 'park', reason: 'timer', until };
+};
+
+const afterCall = (state: RunState, step: LlmStep): Action => {
+  switch (step.status) {
+    case 'open':
+      return { type: 'expire_call', step };
+    case 'again':
+      return callAgain(state, step);
+    case 'given_up': {
+      const code = lastAttempt(step).code ?? 'provider_error';
+      return fail(
+        isErrorCode(code) ? code : 'provider_error',
+        `Step ${step.step} (${lastAttempt(step).model}): ${step.failure ?? code}`,
+        step.step,
+      );
+    }
+    case 'completed':
+      if (step.calls.length === 0) return afterAnswer(state, step);
+      if (step.tools.length < step.calls.length) return callTools(state, step);
+      return state.openTools > 0 ? openTools(state, step) : callModel(state);
+  }
+};
+
+export const next = (state: RunState): Action => {
+  if (isEnded(state)) return { type: 'none' };
+  if (state.abort !== null) return { type: 'abort' };
+  return state.turn === null ? callModel(state) : afterCall(state, state.turn);
+};

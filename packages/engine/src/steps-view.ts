@@ -1,0 +1,84 @@
+import { type Json, type SubmissionContent, toUsd, type Usage } from '@signalbox/contracts';
+import { type Contents, nudgeMessages, openingMessages, turnMessages } from './conversation.ts';
+import {
+  type Attempt,
+  lastAttempt,
+  type LlmStep,
+  type RunState,
+  type StepState,
+  type ToolStep,
+} from './state.ts';
+
+/** One step of `GET /v1/runs/{id}/steps`. Money in USD; contents null without `content:read`. */
+export interface StepView {
+  readonly index: number;
+  readonly kind: 'llm' | 'tool';
+  readonly name: string;
+  readonly status: StepState['status'];
+  readonly attempts: number;
+  /** Of a model call: the messages added since the call before it. Of a tool: its arguments. */
+  readonly input: Json;
+  readonly output: Json;
+  readonly usage: Usage | null;
+  readonly cost_estimate_usd: number;
+  readonly cost_observed_usd: number;
+  readonly price_version: string | null;
+  readonly started_at: string;
+  readonly finished_at: string | null;
+}
+
+const sum = (attempts: readonly Attempt[], nano: (attempt: Attempt) => number | undefined): number =>
+  toUsd(attempts.reduce((total, attempt) => total + (nano(attempt) ?? 0), 0));
+
+const common = (step: StepState) => {
+  const attempts: readonly Attempt[] = step.attempts;
+  return {
+    index: step.step,
+    kind: step.kind,
+    status: step.status,
+    attempts: attempts.length,
+    cost_estimate_usd: sum(attempts, (a) => a.hold?.amount_nano),
+    cost_observed_usd: sum(attempts, (a) => a.settlement?.observed_nano),
+    price_version: attempts.at(-1)?.hold?.price_version ?? null,
+    started_at: attempts[0]?.startedAt ?? '',
+    finished_at: attempts.at(-1)?.endedAt ?? null,
+  };
+};
+
+const toolView = (tool: ToolStep, args: Json, contents: Contents | null): StepView => {
+  const result = contents === null || tool.resultRef === null ? null : contents.result(tool.resultRef);
+  return { ...common(tool), name: tool.name, input: args, output: result?.text ?? null, usage: null };
+};
+
+const llmView = (step: LlmStep, input: Json, contents: Contents | null): StepView => {
+  const answer = contents === null || step.outputRef === null ? null : contents.answer(step.outputRef);
+  return {
+    ...common(step),
+    name: lastAttempt(step).model,
+    input,
+    output: answer === null ? null : { text: answer.text, tool_calls: answer.tool_calls },
+    usage: lastAttempt(step).usage,
+  };
+};
+
+/** The steps of a run in order. `opened` is null when the caller may not read contents. */
+export const stepsView = (
+  state: RunState,
+  opened: { readonly submission: SubmissionContent; readonly contents: Contents } | null,
+): StepView[] => {
+  const views: StepView[] = [];
+  let added: Json[] = opened === null ? [] : (openingMessages(opened.submission.input) as unknown as Json[]);
+  for (const step of state.steps) {
+    if (step.kind !== 'llm') continue;
+    added.push(...(nudgeMessages(lastAttempt(step).nudge) as unknown as Json[]));
+    views.push(llmView(step, opened === null ? null : added, opened?.contents ?? null));
+    if (step.status !== 'completed') continue;
+    const answer = opened === null || step.outputRef === null ? null : opened.contents.answer(step.outputRef);
+    for (const tool of step.tools) {
+      const args = answer?.tool_calls.find((call) => call.id === tool.callId)?.arguments ?? null;
+      views.push(toolView(tool, args, opened?.contents ?? null));
+    }
+    added = opened === null ? [] : (turnMessages(step, opened.contents) as unknown as Json[]);
+  }
+  return views;
+};

@@ -1,0 +1,51 @@
+import { type Run, type SubmissionContent, toUsd } from '@signalbox/contracts';
+import type { RunState } from './state.ts';
+
+export interface ViewContents {
+  /** Null when the content is gone or may not be shown. */
+  readonly submission: SubmissionContent | null;
+  readonly output: string | null;
+  /** An abort that was asked for and is not in the journal yet. */
+  readonly abort?: Run['abort'];
+}
+
+/** A run as the API shows it: a projection of the journal (design §2). */
+export const runView = (state: RunState, contents: ViewContents): Run => {
+  const { submitted, error } = state;
+  return {
+    id: state.runId,
+    object: 'run',
+    status: state.status,
+    waiting_for: state.waitingFor,
+    error:
+      error === null
+        ? null
+        : {
+            code: error.code,
+            message: error.message,
+            ...(error.step === undefined ? {} : { step: error.step }),
+            ...(error.details === undefined ? {} : { details: error.details }),
+          },
+    agent: submitted.agent,
+    user_id: submitted.user_id,
+    session_id: submitted.session_id,
+    metadata: contents.submission?.metadata ?? {},
+    input: contents.submission?.input ?? null,
+    output: contents.output,
+    steps: state.steps.length,
+    usage: state.usage,
+    cost: {
+      cap_usd: toUsd(submitted.cap_nano),
+      observed_usd: toUsd(state.observedNano),
+      held_usd: toUsd(state.heldNano),
+      estimated: state.estimated,
+    },
+    abort: state.abort ?? contents.abort ?? null,
+    epoch: state.epoch,
+    parent_run_id: submitted.parent_run_id,
+    forked_from: submitted.forked_from,
+    created_at: state.createdAt,
+    started_at: state.startedAt,
+    finished_at: state.finishedAt,
+  };
+};
