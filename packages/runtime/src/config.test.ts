@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { z } from 'zod';
+import { ConfigError, parseEnv } from './config.ts';
+import { csv, keyring, logLevel, port, positiveInt, url, usd } from './config-fields.ts';
+
+const key = Buffer.alloc(32, 7);
+const schema = z.object({
+  STORE_URL: url(['redis', 'rediss']),
+  KEYS: keyring,
+  PORT: port(8080),
+  SLOTS: positiveInt(100),
+  CAP: usd('0.29'),
+  LEVEL: logLevel,
+  ALLOW: csv,
+  API_KEY: z.string().min(8, { error: 'expected at least 8 characters' }).optional(),
+});
+const required = { STORE_URL: 'redis://localhost:6379/1', KEYS: `k1:${key.toString('base64')}` };
+
+test('defaults fill what is unset or empty, and other variables are ignored', () => {
+  const config = parseEnv(schema, { ...required, PORT: '', CAP: undefined, HOME: '/root' });
+  assert.deepEqual(config, {
+    STORE_URL: 'redis://localhost:6379/1',
+    KEYS: [{ id: 'k1', key }],
+    PORT: 8080,
+    SLOTS: 100,
+    CAP: 290_000_000,
+    LEVEL: 'info',
+    ALLOW: [],
+  });
+});
+
+test('values are read into their types', () => {
+  const other = Buffer.alloc(32, 9);
+  const config = parseEnv(schema, {
+    ...required,
+    KEYS: `k2:${other.toString('base64')}, k1:${key.toString('base64')}`,
+    PORT: '0',
+    SLOTS: '7',
+    CAP: '0.1',
+    LEVEL: 'warn',
+    ALLOW: 'a.example:8080, , b.example',
+  });
+  assert.deepEqual(config.KEYS, [
+    { id: 'k2', key: other },
+    { id: 'k1', key },
+  ]);
+  assert.deepEqual([config.PORT, config.SLOTS, config.CAP, config.LEVEL], [0, 7, 100_000_000, 'warn']);
+  assert.deepEqual(config.ALLOW, ['a.example:8080', 'b.example']);
+});
+
+test('one error lists every problem, one per line, and repeats no value', () => {
+  const env = {
+    STORE_URL: '',
+    KEYS: `k1:${key.toString('base64')},SECRET_A,k1:${key.toString('base64')}`,
+    PORT: '65536-SECRET_B',
+    SLOTS: '0',
+    CAP: 'SECRET_C',
+    LEVEL: 'SECRET_D',
+    API_KEY: 'S_E',
+  };
+  assert.throws(
+    () => parseEnv(schema, env),
+    (error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.deepEqual(error.message.split('\n'), [
+        'bad configuration:',
+        '  STORE_URL is missing: expected a URL: redis://... or rediss://...',
+        '  KEYS is malformed: expected id:base64(32 bytes)[,id:base64(32 bytes)...]; entry 2 does not have this form',
+        '  KEYS is malformed: expected id:base64(32 bytes)[,id:base64(32 bytes)...]; entry 3 repeats an id',
+        '  PORT is malformed: expected a port, 0 to 65535',
+        '  SLOTS is malformed: expected a whole number, 1 or more',
+        '  CAP is malformed: expected an amount in USD such as 20 or 0.5, at most 9 decimals, at most 9000000',
+        '  LEVEL is malformed: expected one of debug, info, warn, error, fatal, silent',
+        '  API_KEY is malformed: expected at least 8 characters',
+      ]);
+      return true;
+    },
+  );
+});
+
+test('a plain zod field that is missing is reported in the same form', () => {
+  assert.throws(
+    () => parseEnv(z.object({ NAME: z.string() }), {}),
+    /^ConfigError: bad configuration:\n {2}NAME is missing: expected string$/,
+  );
+});
+
+for (const malformed of ['localhost:6379', 'http://localhost', 'redis:6379', 'redis://', 'SECRET']) {
+  test(`"${malformed}" is not a redis URL`, () => {
+    assert.throws(() => parseEnv(schema, { ...required, STORE_URL: malformed }), /STORE_URL is malformed/);
+  });
+}
+
+test('a Postgres URL may name a socket directory instead of a host', () => {
+  const text = 'postgres:///app?host=/var/run/postgresql';
+  assert.deepEqual(parseEnv(z.object({ DB: url(['postgres']) }), { DB: text }), { DB: text });
+});
+
+for (const [name, encoded] of [
+  ['31 bytes', Buffer.alloc(31).toString('base64')],
+  ['hex', Buffer.alloc(32).toString('hex')],
+  ['base64 without padding', key.toString('base64').slice(0, -1)],
+] as const) {
+  test(`a key as ${name} is refused and not repeated`, () => {
+    assert.throws(
+      () => parseEnv(schema, { ...required, KEYS: `k1:${encoded}` }),
+      (error) => error instanceof ConfigError && !error.message.includes(encoded),
+    );
+  });
+}
+
+test('loadConfigOrExit prints the one message to stderr and exits with 78', () => {
+  const script = `
+    import { z } from 'zod';
+    import { loadConfigOrExit } from './config.ts';
+    import { port, url } from './config-fields.ts';
+    loadConfigOrExit(z.object({ A_URL: url(['http']), PORT: port(1) }), { PORT: 'x' });
+    console.log('went on');`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: import.meta.dirname,
+    encoding: 'utf8',
+  });
+  assert.equal(child.stdout, '');
+  assert.deepEqual(child.stderr.trimEnd().split('\n'), [
+    'bad configuration:',
+    '  A_URL is missing: expected a URL: http://...',
+    '  PORT is malformed: expected a port, 0 to 65535',
+  ]);
+  assert.equal(child.status, 78);
+});

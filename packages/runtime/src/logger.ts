@@ -1,0 +1,80 @@
+/**
+ * Logs: one JSON line per entry on stdout.
+ * R13: every text that leaves through here, messages, keys, values and error stacks, passes through `redact`.
+ */
+import { pino } from 'pino';
+import type { LogLevel } from './config-fields.ts';
+import { type Redact, toLoggable } from './loggable.ts';
+
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+  /** The process is about to end because of this. */
+  fatal(message: string, fields?: LogFields): void;
+  /** A logger that adds `fields` to each entry. */
+  child(fields: LogFields): Logger;
+}
+
+export interface LoggerOptions {
+  readonly service: string;
+  readonly level: LogLevel;
+  /** Takes secrets out of a text. Default: leaves it. */
+  readonly redact?: Redact | undefined;
+  /** Where lines go; default stdout. */
+  readonly destination?: { write(line: string): void } | undefined;
+}
+
+/** Errors among the fields become `{type, message, stack, code, cause}`; everything else becomes plain JSON. */
+export function createLogger({
+  service,
+  level,
+  redact = (text) => text,
+  destination,
+}: LoggerOptions): Logger {
+  const options: pino.LoggerOptions = {
+    level,
+    base: { service, pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    // Errors are made plain before pino sees them, so that redaction reaches their text.
+    serializers: {},
+  };
+  return wrap(destination === undefined ? pino(options) : pino(options, destination), redact);
+}
+
+function wrap(target: pino.Logger, redact: Redact): Logger {
+  const write = (level: pino.Level, message: string, fields: LogFields | undefined) => {
+    if (!target.isLevelEnabled(level)) return;
+    target[level](fields === undefined ? {} : toFields(fields, redact), toText(message, redact));
+  };
+  return {
+    debug: (message, fields) => write('debug', message, fields),
+    info: (message, fields) => write('info', message, fields),
+    warn: (message, fields) => write('warn', message, fields),
+    error: (message, fields) => write('error', message, fields),
+    fatal: (message, fields) => write('fatal', message, fields),
+    child: (fields) => wrap(target.child(toFields(fields, redact)), redact),
+  };
+}
+
+/** A field or a redaction that throws must cost neither the process nor the secret. */
+function toFields(fields: LogFields, redact: Redact): Record<string, unknown> {
+  try {
+    const loggable = toLoggable(fields, redact);
+    return typeof loggable === 'object' && loggable !== null ? { ...loggable } : {};
+  } catch {
+    return { fields: '[not loggable]' };
+  }
+}
+
+function toText(message: string, redact: Redact): string {
+  try {
+    return redact(message);
+  } catch {
+    return '[not loggable]';
+  }
+}

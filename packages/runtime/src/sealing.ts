@@ -1,0 +1,112 @@
+/**
+ * Sealing: AES-256-GCM with a random IV each time (R13: what leaves the process is sealed).
+ *
+ * Two levels. A data key seals contents; a keyring wraps data keys. Both bind an `aad` (additional authenticated data):
+ * opening with another one fails, so sealed bytes cannot be moved from one place to another.
+ *
+ * Layout of sealed bytes: iv (12) | ciphertext | tag (16). A wrapped key is `id.base64(sealed)`.
+ * With random IVs one key should not seal more than 2^32 times; rotate wrapping keys before that.
+ */
+import { createCipheriv, createDecipheriv, createHmac, hash, randomBytes } from 'node:crypto';
+
+const ALGORITHM = 'aes-256-gcm';
+const KEY_BYTES = 32;
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+const TAG = { authTagLength: TAG_BYTES };
+
+/** Sealed bytes could not be opened. Says why without saying what was in them. */
+export class SealError extends Error {
+  override readonly name = 'SealError';
+}
+
+export interface WrappingKey {
+  /** Names the key in what it wrapped: letters, digits, `_`, `-`. */
+  readonly id: string;
+  /** 32 bytes. */
+  readonly key: Buffer;
+}
+
+export interface Keyring {
+  /** The key that wraps new data keys. */
+  readonly currentId: string;
+  wrap(dataKey: Buffer, aad: string): string;
+  /** Throws SealError for an unknown key id, damaged text, or another aad. */
+  unwrap(wrapped: string, aad: string): Buffer;
+}
+
+export function newDataKey(): Buffer {
+  return randomBytes(KEY_BYTES);
+}
+
+/** A string is sealed as UTF-8. */
+export function seal(key: Buffer, plaintext: Buffer | string, aad: string): Buffer {
+  const iv = randomBytes(IV_BYTES);
+  const cipher = createCipheriv(ALGORITHM, key, iv, TAG);
+  cipher.setAAD(Buffer.from(aad));
+  const ciphertext =
+    typeof plaintext === 'string' ? cipher.update(plaintext, 'utf8') : cipher.update(plaintext);
+  cipher.final(); // GCM is a stream mode: nothing is left to come out
+  return Buffer.concat([iv, ciphertext, cipher.getAuthTag()]);
+}
+
+/** Throws SealError if the bytes were changed, cut, sealed under another key or for another aad. */
+export function open(key: Buffer, sealed: Buffer, aad: string): Buffer {
+  if (sealed.length < IV_BYTES + TAG_BYTES) {
+    throw new SealError(`sealed bytes are too short (${sealed.length}): they were cut or never sealed`);
+  }
+  const tagAt = sealed.length - TAG_BYTES;
+  const decipher = createDecipheriv(ALGORITHM, key, sealed.subarray(0, IV_BYTES), TAG);
+  decipher.setAAD(Buffer.from(aad));
+  decipher.setAuthTag(sealed.subarray(tagAt));
+  const plaintext = decipher.update(sealed.subarray(IV_BYTES, tagAt));
+  try {
+    decipher.final();
+  } catch (cause) {
+    throw new SealError('sealed bytes do not open: they were changed, or belong to another key or place', {
+      cause,
+    });
+  }
+  return plaintext;
+}
+
+/** The first key wraps, all unwrap. Throws on an empty ring, a key of the wrong size, a doubled or unusable id. */
+export function createKeyring(keys: readonly WrappingKey[]): Keyring {
+  const current = keys[0];
+  if (current === undefined) throw new Error('a keyring needs at least one key');
+  const byId = new Map<string, Buffer>();
+  for (const { id, key } of keys) {
+    if (!/^[\w-]+$/.test(id)) throw new Error('a key id may hold letters, digits, "_" and "-" only');
+    if (key.length !== KEY_BYTES)
+      throw new Error(`key "${id}" has ${key.length} bytes; it needs ${KEY_BYTES}`);
+    if (byId.has(id)) throw new Error(`key id "${id}" is in the keyring twice`);
+    byId.set(id, key);
+  }
+  return {
+    currentId: current.id,
+    wrap: (dataKey, aad) => `${current.id}.${seal(current.key, dataKey, aad).toString('base64')}`,
+    unwrap: (wrapped, aad) => unwrap(byId, wrapped, aad),
+  };
+}
+
+function unwrap(byId: ReadonlyMap<string, Buffer>, wrapped: string, aad: string): Buffer {
+  const dot = wrapped.indexOf('.');
+  if (dot < 0) throw new SealError('a wrapped key has the form id.base64; this text has no "."');
+  const id = wrapped.slice(0, dot);
+  const key = byId.get(id);
+  if (key === undefined) {
+    throw new SealError(
+      `wrapped with key "${id}", which is not in the keyring (${[...byId.keys()].join(', ')}): add it`,
+    );
+  }
+  return open(key, Buffer.from(wrapped.slice(dot + 1), 'base64'), aad);
+}
+
+/** HMAC-SHA256 in hex: equal for equal text under one key, tells nothing about the text without it. */
+export function digest(key: Buffer, text: string): string {
+  return createHmac('sha256', key).update(text).digest('hex');
+}
+
+export function sha256Hex(data: Buffer | string): string {
+  return hash('sha256', data, 'hex');
+}

@@ -1,0 +1,104 @@
+/**
+ * Shutdown: how a process ends. Owns the stop steps and the process's signal and error handlers.
+ *
+ * States: running -> stopping -> exited.
+ * running:  SIGTERM, SIGINT or `stop()` begin stopping; an uncaught error logs and exits 1 at once.
+ * stopping: steps run one after the other, last registered first, so that what was built on something is gone before
+ *           it. A step that fails or takes too long is logged and the rest still run. A second signal exits 130 at once.
+ * exited:   0 if every step stopped, else 1.
+ */
+import { type Clock, systemClock } from './clock.ts';
+import type { Logger } from './logger.ts';
+import { withTimeout } from './timeout.ts';
+
+export interface ShutdownOptions {
+  readonly logger: Logger;
+  /** Ends the process; main.ts passes `process.exit`. */
+  readonly exit: (code: number) => void;
+  readonly clock?: Clock;
+  /** Where signals and uncaught errors come from; default the process. */
+  readonly events?: NodeJS.EventEmitter;
+}
+
+export interface Shutdown {
+  /** Registers a step. Once stopping has begun it still runs, as the next one. */
+  onStop(name: string, run: () => unknown, options?: { timeoutMs?: number }): void;
+  /** Stops and exits; repeated calls join the first. */
+  stop(reason: string): Promise<void>;
+  /** Aborted as soon as stopping begins: for loops and for work that should not be started any more. */
+  readonly stopping: AbortSignal;
+}
+
+interface Step {
+  readonly name: string;
+  readonly run: () => unknown;
+  readonly timeoutMs: number;
+}
+
+const STEP_TIMEOUT_MS = 10_000;
+const EXIT_FAILED = 1;
+const EXIT_INTERRUPTED = 130;
+
+export function createShutdown({
+  logger,
+  exit,
+  clock = systemClock,
+  events = process,
+}: ShutdownOptions): Shutdown {
+  const steps: Step[] = [];
+  const stopping = new AbortController();
+  let stopped: Promise<void> | undefined;
+
+  const stop = (reason: string) => {
+    stopped ??= stopAll(reason);
+    return stopped;
+  };
+
+  async function stopAll(reason: string): Promise<void> {
+    const startedAt = clock.monotonic();
+    logger.info('stopping', { reason });
+    stopping.abort(new Error(`stopping: ${reason}`));
+    let failed = 0;
+    for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
+      if (!(await runStep(step, { logger, clock }))) failed += 1;
+    }
+    logger.info('stopped', { failed_steps: failed, ms: Math.round(clock.monotonic() - startedAt) });
+    exit(failed === 0 ? 0 : EXIT_FAILED);
+  }
+
+  const onSignal = (signal: string) => {
+    if (stopped === undefined) {
+      void stop(signal);
+      return;
+    }
+    logger.warn('second signal: exiting without finishing the stop', { signal });
+    exit(EXIT_INTERRUPTED);
+  };
+  const onFatal = (kind: string) => (error: unknown) => {
+    logger.fatal(kind, { error });
+    exit(EXIT_FAILED);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT']) events.on(signal, () => onSignal(signal));
+  events.on('uncaughtException', onFatal('uncaught exception'));
+  events.on('unhandledRejection', onFatal('unhandled rejection'));
+
+  return {
+    onStop: (name, run, { timeoutMs = STEP_TIMEOUT_MS } = {}) => steps.push({ name, run, timeoutMs }),
+    stop,
+    stopping: stopping.signal,
+  };
+}
+
+async function runStep(
+  { name, run, timeoutMs }: Step,
+  deps: { logger: Logger; clock: Clock },
+): Promise<boolean> {
+  try {
+    await withTimeout(Promise.resolve().then(run), timeoutMs, deps.clock);
+    deps.logger.debug('stop step done', { step: name });
+    return true;
+  } catch (error) {
+    deps.logger.error('stop step failed', { step: name, error });
+    return false;
+  }
+}
