@@ -18,7 +18,8 @@ fail() {
 
 # Everything that decides what belongs into node_modules.
 fingerprint() {
-  cat pnpm-lock.yaml pnpm-workspace.yaml package.json ./*/package.json ./*/*/package.json 2>/dev/null | cksum
+  cat pnpm-lock.yaml pnpm-workspace.yaml package.json packages/*/package.json services/*/package.json \
+    deploy/*/package.json test/package.json | cksum
 }
 
 install_packages() {
@@ -26,7 +27,7 @@ install_packages() {
   wanted=$(fingerprint)
   if [ -x node_modules/.bin/node ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then return; fi
   say "npm packages, Node 24 and PostgreSQL -> $(pwd)/node_modules (npx $PNPM install --frozen-lockfile)"
-  npx -y "$PNPM" install --frozen-lockfile --pm-on-fail=ignore || fail "$PNPM could not install the packages; see its message above"
+  npx -y "$PNPM" install --frozen-lockfile --pm-on-fail=ignore --config.node-version=24.21.0 || fail "$PNPM could not install the packages; see its message above"
   case "$(node_modules/.bin/node --version)" in
     v24.*) ;;
     *) fail "node_modules/.bin/node is not Node 24; remove node_modules and try again" ;;

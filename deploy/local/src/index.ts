@@ -1,0 +1,9 @@
+export { type Child, type ChildOptions, type Exit, startChild } from './child.ts';
+export { createDatabase, type CreateDatabaseOptions } from './database.ts';
+export { freePort } from './ports.ts';
+export { type LocalPostgres, type PostgresOptions, startPostgres } from './postgres.ts';
+export { REPOSITORY, runToEnd, type Service, type ServiceOptions, startService } from './process.ts';
+export { type LocalRedis, type RedisOptions, startRedis } from './redis.ts';
+export { type Stack, type StackOptions, startStack } from './stack.ts';
+export { temporaryDir, testDatabaseUrl, testRedisUrl } from './test-services.ts';
+export { waitFor, type WaitOptions } from './wait.ts';
