@@ -1,9 +1,12 @@
 /**
- * Removes secrets from free text before it reaches a log, a span or an event (R13). One bounded pass of
- * anchored patterns: provider keys, tokens, private keys, credentials in URLs and assignments.
+ * Removes secrets from free text before it reaches a log, a span or an event (R13): provider keys, tokens,
+ * private keys, credentials in URLs and assignments. What text holds may be chosen by an attacker, so every
+ * pattern gives up after a bounded number of characters and the whole takes time linear in the text.
  */
 const PATTERNS = [
-  String.raw`sk-(?:ant-|proj-|or-v1-)?[\w-]{16,}`,
+  // Not inside a word: "task-management-application" is prose. The named kinds are never prose.
+  String.raw`sk-(?:ant|proj|or-v1)-[\w-]{16,}`,
+  String.raw`(?<![A-Za-z0-9])sk-[\w-]{16,}`,
   String.raw`gsk_\w{16,}`,
   String.raw`AIza[\w-]{30,}`,
   String.raw`xox[abprs]-[\w-]{10,}`,
@@ -12,14 +15,19 @@ const PATTERNS = [
   String.raw`(?:AKIA|ASIA)[A-Z0-9]{16}`,
   String.raw`hf_\w{20,}`,
   String.raw`sbk_\w{16,}`,
-  String.raw`eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+`,
-  String.raw`-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----`,
+  String.raw`eyJ[\w-]{8,500}\.[\w-]{8,4000}\.[\w-]+`,
+  // A key that was cut off has no END: then everything that looks like base64 lines goes.
+  String.raw`-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:[\s\S]{0,8000}?-----END [A-Z ]{0,30}PRIVATE KEY-----|(?:(?:\s|\\[nr])*[A-Za-z0-9+/=]{16,100}){0,100})`,
 ];
 
 const SECRET = new RegExp(PATTERNS.join('|'), 'g');
 const URL_PASSWORD = /([a-z][a-z0-9+.-]{1,20}:\/\/[^\s:/@]{0,100}:)[^\s/@]{1,200}@/gi;
-const BEARER = /\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi;
-const ASSIGNED = /\b(api[_-]?key|secret|password|token)(["']?\s*[=:]\s*["']?)[^\s"',;&]{4,}/gi;
+const BEARER = /\b(bearer)\s+[\w.~+/=-]{8,}/gi;
+/** Base64 of `user:password`; a capital, digit or `=` after the first letter tells it from "basic information". */
+const BASIC = /\b([Bb]asic|BASIC)\s+(?=[\w+/-]{1,100}?[A-Z0-9=])[\w+/=-]{8,}/g;
+/** Also at the end of a longer name (`OPENAI_API_KEY=`, `clientSecret:`) and inside JSON kept as text (`\"token\":\"`). */
+const ASSIGNED =
+  /(api[_-]?key|access[_-]?key|secret|passwo?r?d|token)(\\?["']?\s*[=:]\s*\\?["']?)[^\s"',;&]{4,}/gi;
 
 export const REDACTED = '[REDACTED]';
 
@@ -28,4 +36,5 @@ export const redactText = (text: string): string =>
     .replace(SECRET, REDACTED)
     .replace(URL_PASSWORD, `$1${REDACTED}@`)
     .replace(BEARER, `$1 ${REDACTED}`)
+    .replace(BASIC, `$1 ${REDACTED}`)
     .replace(ASSIGNED, `$1$2${REDACTED}`);
