@@ -25,7 +25,8 @@ export {
   MIN_OUTPUT_TOKENS,
   type ScopeRoom,
 } from './denial.ts';
-export { apply, fold, JournalError } from './fold.ts';
+export { apply, fold } from './fold.ts';
+export { JournalError } from './journal-error.ts';
 export { type Action, type CallTool, MAX_NUDGES, next } from './next.ts';
 export { REDACTED, redactText } from './redact.ts';
 export { decideRetry, type Failure, MAX_ATTEMPTS_PER_MODEL } from './retry.ts';

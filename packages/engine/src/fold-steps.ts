@@ -1,0 +1,202 @@
+import type { Event, Settlement, Usage } from '@signalbox/contracts';
+import { JournalError } from './journal-error.ts';
+import { type Attempt, lastAttempt, type LlmStep, type RunState, type ToolStep } from './state.ts';
+
+/** What the events of model and tool calls do to the state; part of `fold`. */
+export type Of<T extends Event['type']> = Extract<Event, { type: T }>;
+
+const stepAt = (state: RunState, step: number): LlmStep | ToolStep => {
+  const found = state.steps[step - 1];
+  if (found === undefined) throw new JournalError(`run ${state.runId} has no step ${step}`);
+  return found;
+};
+
+const llmStep = (state: RunState, step: number): LlmStep => {
+  const found = stepAt(state, step);
+  if (found.kind !== 'llm') throw new JournalError(`step ${step} of run ${state.runId} is no model call`);
+  return found;
+};
+
+const toolStep = (state: RunState, step: number): ToolStep => {
+  const found = stepAt(state, step);
+  if (found.kind !== 'tool') throw new JournalError(`step ${step} of run ${state.runId} is no tool call`);
+  return found;
+};
+
+/** A journal numbers steps and attempts without gaps; anything else is no journal of this engine. */
+const expect = (state: RunState, what: string, expected: number, found: number): void => {
+  if (expected === found) return;
+  throw new JournalError(`run ${state.runId}: expected ${what} ${expected}, found ${found}`);
+};
+
+const expectNoResult = (state: RunState, step: LlmStep | ToolStep): void => {
+  if (step.status === 'open' || step.status === 'again') return;
+  throw new JournalError(`run ${state.runId}: step ${step.step} has its result already (R6)`);
+};
+
+/** An announcement opens the next step, or tries one without a result once more. */
+const expectCall = (state: RunState, call: { readonly step: number; readonly attempt: number }): void => {
+  const known = state.steps[call.step - 1];
+  if (known === undefined) expect(state, 'step', state.steps.length + 1, call.step);
+  else expectNoResult(state, known);
+  expect(state, `attempt at step ${call.step}`, (known?.attempts.length ?? 0) + 1, call.attempt);
+};
+
+/** A result belongs to the attempt announced last. */
+const expectResult = (
+  state: RunState,
+  step: LlmStep | ToolStep,
+  result: { readonly attempt: number },
+): void => {
+  expectNoResult(state, step);
+  expect(state, `a result of step ${step.step} for attempt`, step.attempts.length, result.attempt);
+};
+
+const settle = (state: RunState, attempt: Attempt, settlement: Settlement | null): void => {
+  if (settlement === null) return;
+  if (attempt.settlement === null) state.heldNano -= attempt.hold?.amount_nano ?? 0;
+  else state.observedNano -= attempt.settlement.observed_nano;
+  attempt.settlement = settlement;
+  state.observedNano += settlement.observed_nano;
+  state.estimated ||= settlement.estimated;
+};
+
+const addUsage = (a: Usage, b: Usage): Usage => ({
+  input_tokens: a.input_tokens + b.input_tokens,
+  output_tokens: a.output_tokens + b.output_tokens,
+  cache_read_tokens: a.cache_read_tokens + b.cache_read_tokens,
+  cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
+});
+
+export const llmRequested = (state: RunState, { data, ts, epoch }: Of<'llm.requested'>): void => {
+  expectCall(state, data);
+  const attempt = {
+    attempt: data.attempt,
+    model: data.model,
+    startedAt: ts,
+    epoch,
+    hold: data.hold,
+    maxOutputTokens: data.max_output_tokens,
+    nudge: data.nudge,
+    endedAt: null,
+    settlement: null,
+    code: null,
+    usage: null,
+  };
+  state.heldNano += data.hold?.amount_nano ?? 0;
+  state.requestDigest = data.request_digest;
+  if (data.step <= state.steps.length) {
+    const step = llmStep(state, data.step);
+    step.attempts.push(attempt);
+    step.status = 'open';
+    return;
+  }
+  const step: LlmStep = {
+    kind: 'llm',
+    step: data.step,
+    attempts: [attempt],
+    status: 'open',
+    retryAt: null,
+    failure: null,
+    finishReason: null,
+    calls: [],
+    hasText: false,
+    outputValid: false,
+    outputRef: null,
+    tools: [],
+  };
+  state.nudges = data.nudge === null ? 0 : state.nudges + 1;
+  state.steps.push(step);
+  state.turn = step;
+};
+
+const endCall = (
+  state: RunState,
+  event: { ts: string; data: { step: number; attempt: number; settlement: Settlement | null; usage: Usage } },
+): LlmStep => {
+  const step = llmStep(state, event.data.step);
+  expectResult(state, step, event.data);
+  const attempt = lastAttempt(step);
+  settle(state, attempt, event.data.settlement);
+  attempt.endedAt = event.ts;
+  attempt.usage = event.data.usage;
+  state.usage = addUsage(state.usage, event.data.usage);
+  return step;
+};
+
+export const llmCompleted = (state: RunState, event: Of<'llm.completed'>): void => {
+  const step = endCall(state, event);
+  step.status = 'completed';
+  step.finishReason = event.data.finish_reason;
+  step.calls = event.data.tool_calls;
+  step.hasText = event.data.has_text;
+  step.outputValid = event.data.output_valid;
+  step.outputRef = event.refs['output'] ?? null;
+  state.failures = 0;
+};
+
+export const llmFailed = (state: RunState, event: Of<'llm.failed'>): void => {
+  const step = endCall(state, event);
+  lastAttempt(step).code = event.data.code;
+  step.status = event.data.decision === 'give_up' ? 'given_up' : 'again';
+  step.retryAt = event.data.retry_at;
+  step.failure = event.data.message;
+  state.failures = event.data.decision === 'retry' ? state.failures + 1 : 0;
+  if (event.data.decision === 'fallback') state.modelIndex += 1;
+};
+
+export const costExpired = (state: RunState, { data, ts }: Of<'cost.expired'>): void => {
+  const step = llmStep(state, data.step);
+  const attempt = step.attempts.find((a) => a.attempt === data.attempt);
+  if (attempt === undefined) throw new JournalError(`step ${data.step} has no attempt ${data.attempt}`);
+  settle(state, attempt, data.settlement);
+  if (attempt.endedAt === null) {
+    attempt.endedAt = ts;
+    attempt.code = 'worker_lost';
+  }
+  // A late note about an older attempt says nothing about the one that is open now.
+  if (step.status === 'open' && attempt === lastAttempt(step)) step.status = 'again';
+};
+
+export const toolRequested = (state: RunState, { data, ts, epoch }: Of<'tool.requested'>): void => {
+  expectCall(state, data);
+  const attempt = {
+    attempt: data.attempt,
+    startedAt: ts,
+    epoch,
+    hold: null,
+    endedAt: null,
+    settlement: null,
+    code: null,
+  };
+  if (data.step <= state.steps.length) {
+    toolStep(state, data.step).attempts.push(attempt);
+    return;
+  }
+  const step: ToolStep = {
+    kind: 'tool',
+    step: data.step,
+    callId: data.call_id,
+    name: data.name,
+    repeatable: data.repeatable,
+    idempotencyKey: data.idempotency_key,
+    dueAt: data.due_at,
+    attempts: [attempt],
+    status: 'open',
+    resultRef: null,
+  };
+  state.steps.push(step);
+  state.turn?.tools.push(step);
+  state.openTools += 1;
+};
+
+export const toolEnded = (state: RunState, event: Of<'tool.completed'> | Of<'tool.failed'>): void => {
+  const step = toolStep(state, event.data.step);
+  expectResult(state, step, event.data);
+  const attempt = lastAttempt(step);
+  attempt.endedAt = event.ts;
+  attempt.code = event.type === 'tool.failed' ? event.data.code : null;
+  step.status = event.type === 'tool.failed' ? 'failed' : 'completed';
+  step.resultRef = event.refs['result'] ?? null;
+  state.openTools -= 1;
+};
