@@ -67,6 +67,14 @@ export const readEntry = (entry: Entry): Event =>
 /** True when the hash belongs to the body. */
 export const isAuthentic = (entry: Entry): boolean => sha256(bodyOf(entry)) === hashOf(entry);
 
+const tryRead = (entry: Entry): Event | null => {
+  try {
+    return readEntry(entry);
+  } catch {
+    return null;
+  }
+};
+
 export interface ChainBreak {
   readonly seq: number;
   readonly why: string;
@@ -78,7 +86,8 @@ export const chainBreak = (entries: readonly Entry[], head: Head = EMPTY_HEAD): 
   for (const entry of entries) {
     seq += 1;
     if (!isAuthentic(entry)) return { seq, why: 'the hash does not match the body' };
-    const event = readEntry(entry);
+    const event = tryRead(entry);
+    if (event === null) return { seq, why: 'the body is no event' };
     if (event.seq !== seq) return { seq, why: `expected seq ${seq}, found ${event.seq}` };
     if (event.prev !== hash) return { seq, why: 'prev is not the hash of the event before' };
     hash = event.hash;
