@@ -2,4 +2,4 @@ import { z } from 'zod';
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
-export const JsonValue: z.ZodType<Json> = z.json() as z.ZodType<Json>;
+export const JsonValue: z.ZodType<Json> = z.json();

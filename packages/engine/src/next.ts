@@ -153,25 +153,19 @@ const openTools = (state: RunState, step: LlmStep): Action => {
   return { type: 'park', reason: 'timer', until };
 };
 
+const giveUp = (step: LlmStep): Action => {
+  const { code, model } = lastAttempt(step);
+  const known = code !== null && isErrorCode(code) ? code : 'provider_error';
+  return fail(known, `Step ${step.step} (${model}): ${step.failure ?? known}`, step.step);
+};
+
 const afterCall = (state: RunState, step: LlmStep): Action => {
-  switch (step.status) {
-    case 'open':
-      return { type: 'expire_call', step };
-    case 'again':
-      return callAgain(state, step);
-    case 'given_up': {
-      const code = lastAttempt(step).code ?? 'provider_error';
-      return fail(
-        isErrorCode(code) ? code : 'provider_error',
-        `Step ${step.step} (${lastAttempt(step).model}): ${step.failure ?? code}`,
-        step.step,
-      );
-    }
-    case 'completed':
-      if (step.calls.length === 0) return afterAnswer(state, step);
-      if (step.tools.length < step.calls.length) return callTools(state, step);
-      return state.openTools > 0 ? openTools(state, step) : callModel(state);
-  }
+  if (step.status === 'open') return { type: 'expire_call', step };
+  if (step.status === 'again') return callAgain(state, step);
+  if (step.status === 'given_up') return giveUp(step);
+  if (step.calls.length === 0) return afterAnswer(state, step);
+  if (step.tools.length < step.calls.length) return callTools(state, step);
+  return state.openTools > 0 ? openTools(state, step) : callModel(state);
 };
 
 export const next = (state: RunState): Action => {

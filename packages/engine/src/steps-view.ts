@@ -61,24 +61,27 @@ const llmView = (step: LlmStep, input: Json, contents: Contents | null): StepVie
   };
 };
 
+const toolViews = (step: LlmStep, contents: Contents | null): StepView[] => {
+  const answer = contents === null || step.outputRef === null ? null : contents.answer(step.outputRef);
+  return step.tools.map((tool) => {
+    const call = answer?.tool_calls.find(({ id }) => id === tool.callId);
+    return toolView(tool, call?.arguments ?? null, contents);
+  });
+};
+
 /** The steps of a run in order. `opened` is null when the caller may not read contents. */
 export const stepsView = (
   state: RunState,
   opened: { readonly submission: SubmissionContent; readonly contents: Contents } | null,
 ): StepView[] => {
   const views: StepView[] = [];
-  let added: Json[] = opened === null ? [] : (openingMessages(opened.submission.input) as unknown as Json[]);
+  const contents = opened?.contents ?? null;
+  let added: Json[] = openingMessages(opened?.submission.input ?? []);
   for (const step of state.steps) {
     if (step.kind !== 'llm') continue;
-    added.push(...(nudgeMessages(lastAttempt(step).nudge) as unknown as Json[]));
-    views.push(llmView(step, opened === null ? null : added, opened?.contents ?? null));
-    if (step.status !== 'completed') continue;
-    const answer = opened === null || step.outputRef === null ? null : opened.contents.answer(step.outputRef);
-    for (const tool of step.tools) {
-      const args = answer?.tool_calls.find((call) => call.id === tool.callId)?.arguments ?? null;
-      views.push(toolView(tool, args, opened?.contents ?? null));
-    }
-    added = opened === null ? [] : (turnMessages(step, opened.contents) as unknown as Json[]);
+    added.push(...nudgeMessages(lastAttempt(step).nudge));
+    views.push(llmView(step, opened === null ? null : added, contents), ...toolViews(step, contents));
+    added = contents === null || step.status !== 'completed' ? [] : turnMessages(step, contents);
   }
   return views;
 };
