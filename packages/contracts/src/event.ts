@@ -77,7 +77,8 @@ export const EVENT_DATA = {
     model: z.string(),
     fallbacks: z.array(z.string()),
     limits: RunLimits,
-    cap_nano: NanoAmount,
+    /** Null: the run tree has no cap of its own. */
+    cap_nano: NanoAmount.nullable(),
     user_id: z.string().nullable(),
     session_id: z.string().nullable(),
     parent_run_id: z.string().nullable(),

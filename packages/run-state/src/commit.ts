@@ -1,0 +1,157 @@
+import {
+  CapScope,
+  type Entry,
+  type Hold,
+  type Nano,
+  type SealedContent,
+  type TerminalStatus,
+  type WaitReason,
+} from '@signalbox/contracts';
+import type { Head, ScopeRoom } from '@signalbox/engine';
+import { z } from 'zod';
+import { type Note, parseNotes } from './note.ts';
+import type { Partition } from './partition.ts';
+import { type Activation, Activations, CommitCode, Texts } from './reply.ts';
+import { runScript } from './scripts.ts';
+
+export interface CommitSettlement {
+  readonly holdId: string;
+  readonly observedNano: Nano;
+  /** Charged without knowing; a later settlement corrects it. */
+  readonly expired: boolean;
+}
+
+export interface Results {
+  readonly entries: readonly Entry[];
+  readonly contents: readonly SealedContent[];
+  readonly settlements: readonly CommitSettlement[];
+  /** Inbox notes these entries turn into events, counted from the oldest. */
+  readonly notes: number;
+  /** True when a step got its result, so the run is no poison. */
+  readonly progress: boolean;
+}
+
+/** What the run does once the announcement is written. */
+export type After =
+  | { readonly type: 'go' }
+  | { readonly type: 'hand_over' }
+  | { readonly type: 'finish'; readonly status: TerminalStatus }
+  | {
+      readonly type: 'park';
+      readonly reason: WaitReason;
+      /** The park happens only if no wake came since. */
+      readonly wakeSeq: number;
+      readonly dueMs: number | null;
+      /** For `capacity`: the scope whose settlements wake the run, the amount it needs, the day it is for. */
+      readonly capacity: { readonly scope: CapScope; readonly needNano: Nano; readonly day: string } | null;
+    };
+
+export interface Announcement {
+  readonly entries: readonly Entry[];
+  readonly contents: readonly SealedContent[];
+  readonly hold: Hold | null;
+  readonly after: After;
+}
+
+export interface Commit {
+  readonly runId: string;
+  readonly leaseId: string;
+  readonly epoch: number;
+  /** Where the writer believes the journal ends. */
+  readonly head: Head;
+  readonly results: Results | null;
+  readonly announcement: Announcement | null;
+}
+
+export interface CommitReply {
+  readonly code: CommitCode;
+  /** Where the journal ends now. */
+  readonly head: Head;
+  readonly activations: readonly Activation[];
+  /** All notes in the inbox. */
+  readonly notes: readonly Note[];
+  /** With DENIED: every capped scope. */
+  readonly scopes: readonly ScopeRoom[];
+  /** With CAP_MISSING: the scope without a cap. */
+  readonly missing: CapScope | null;
+}
+
+const afterHeader = (after: After): object => {
+  if (after.type === 'finish') return { after: 'finish', status: after.status };
+  if (after.type !== 'park') return { after: after.type };
+  return {
+    after: 'park',
+    park: {
+      reason: after.reason,
+      wake_seq: after.wakeSeq,
+      ...(after.dueMs === null ? {} : { due_ms: after.dueMs }),
+      ...(after.capacity === null
+        ? {}
+        : { scope: after.capacity.scope, need: after.capacity.needNano, day: after.capacity.day }),
+    },
+  };
+};
+
+const argsOf = ({ runId, leaseId, epoch, head, results, announcement }: Commit): string[] => {
+  const resultContents = results?.contents.flat() ?? [];
+  const hold = announcement?.hold ?? null;
+  const header = {
+    run: runId,
+    lease: leaseId,
+    epoch,
+    seq: head.seq,
+    head: head.hash,
+    results: results?.entries.length ?? 0,
+    announce: announcement?.entries.length ?? 0,
+    result_contents: resultContents.length,
+    settlements: (results?.settlements ?? []).map((s) => ({
+      hold: s.holdId,
+      observed: s.observedNano,
+      expired: s.expired,
+    })),
+    notes: results?.notes ?? 0,
+    progress: results?.progress ?? false,
+    ...(hold === null ? {} : { hold: { id: hold.id, amount: hold.amount_nano, day: hold.day } }),
+    ...afterHeader(announcement?.after ?? { type: 'go' }),
+  };
+  return [
+    JSON.stringify(header),
+    ...(results?.entries ?? []),
+    ...(announcement?.entries ?? []),
+    ...resultContents,
+    ...(announcement?.contents.flat() ?? []),
+  ];
+};
+
+const Reply = z.tuple([CommitCode, z.coerce.number().int(), z.string(), Activations, Texts, Texts]);
+
+const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
+  const scopes: ScopeRoom[] = [];
+  for (let i = 0; i + 3 < flat.length; i += 4) {
+    scopes.push({
+      scope: CapScope.parse(flat[i]),
+      capNano: Number(flat[i + 1]),
+      spentNano: Number(flat[i + 2]),
+      heldNano: Number(flat[i + 3]),
+    });
+  }
+  return scopes;
+};
+
+/**
+ * Writes results and announcement (see commit.lua for what each code means). Repeating the same commit
+ * after an error is safe: what is already written is recognised. Throws `state_unavailable`.
+ */
+export const commitRun = async (partition: Partition, commit: Commit): Promise<CommitReply> => {
+  const [code, seq, hash, activations, notes, denial] = Reply.parse(
+    await runScript(partition, 'commit', argsOf(commit)),
+  );
+  return {
+    code,
+    head: { seq, hash },
+    activations,
+    notes: parseNotes(notes),
+    scopes: code === 'DENIED' ? scopesOf(denial) : [],
+    missing: code === 'CAP_MISSING' ? CapScope.parse(denial[0]) : null,
+  };
+};

@@ -1,0 +1,48 @@
+export { abortChannel, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
+export {
+  acknowledge,
+  type AuditReader,
+  type Backlog,
+  createAuditReader,
+  ensureGroup,
+  markStored,
+  readBacklog,
+  type StoredHead,
+} from './audit-stream.ts';
+export { type Demand, readDemand } from './autoscale.ts';
+export { ensureTenantCaps, getTenantCaps, readTenantDay, setTenantCaps, type TenantCaps } from './caps.ts';
+export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './claim.ts';
+export {
+  type After,
+  type Announcement,
+  type Commit,
+  type CommitReply,
+  commitRun,
+  type CommitSettlement,
+  type Results,
+} from './commit.ts';
+export { connect, type ConnectionRole, disconnect } from './connection.ts';
+export { closeLease, type LeaseRequest, openLease, type RenewOutcome, renewLease } from './lease.ts';
+export {
+  type AgentRecord,
+  findAgent,
+  findPrincipal,
+  forgetApiKey,
+  type KeyRecord,
+  mirrorAgent,
+  mirrorApiKey,
+} from './mirror.ts';
+export { Note } from './note.ts';
+export { openPartition, type Partition, runKey } from './partition.ts';
+export {
+  type ActivationConsumer,
+  type ActivationQueue,
+  consumeActivations,
+  type ConsumerOptions,
+  openActivationQueue,
+} from './queue.ts';
+export { type HotRun, readEntries, readRun } from './read.ts';
+export { repair, type Repaired, wakeRun } from './repair.ts';
+export { type Activation, CommitCode } from './reply.ts';
+export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
+export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';

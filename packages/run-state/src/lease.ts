@@ -1,0 +1,39 @@
+import { Activations, type Activation, Text, Texts } from './reply.ts';
+import type { Partition } from './partition.ts';
+import { runScript } from './scripts.ts';
+
+export interface LeaseRequest {
+  readonly leaseId: string;
+  readonly leaseMs: number;
+  /** Runs this process can work on at once; 0 while it drains. */
+  readonly slots: number;
+}
+
+export type RenewOutcome =
+  | { readonly type: 'live'; readonly activations: readonly Activation[] }
+  /** Too late: drop everything and take a new identity (design §5, Leases). */
+  | { readonly type: 'expired' };
+
+const send = async (
+  partition: Partition,
+  verb: 'open' | 'renew',
+  lease: LeaseRequest,
+): Promise<RenewOutcome> => {
+  const [code, ...rest] = Texts.parse(
+    await runScript(partition, 'lease', [verb, lease.leaseId, lease.leaseMs, lease.slots]),
+  );
+  return Text.parse(code) === 'OK'
+    ? { type: 'live', activations: Activations.parse(rest) }
+    : { type: 'expired' };
+};
+
+export const openLease = (partition: Partition, lease: LeaseRequest): Promise<RenewOutcome> =>
+  send(partition, 'open', lease);
+
+export const renewLease = (partition: Partition, lease: LeaseRequest): Promise<RenewOutcome> =>
+  send(partition, 'renew', lease);
+
+/** Ends a lease at shutdown; runs it still held are handed over by the scheduler at once. */
+export const closeLease = async (partition: Partition, leaseId: string): Promise<void> => {
+  await runScript(partition, 'lease', ['close', leaseId, 0, 0]);
+};

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+--- @include base
+--- @include queue
+-- Asks a run to stop: the flag first, then the note for the owner, then the hint to the workers.
+-- From here on no announcement of the run is written but its end (R7).
+-- KEYS[1] partition root
+-- ARGV[1] run  [2] tenant  [3] flag (JSON: requested_at, by, reason)
+-- returns [OK | REPEATED | TERMINAL | NOT_FOUND, flag, status]
+local run = ARGV[1]
+local r = record(run, { 'status', 'tenant', 'abort', 'rank' })
+if not r.status or r.tenant ~= ARGV[2] then return { 'NOT_FOUND' } end
+if is_terminal(r.status) then return { 'TERMINAL' } end
+if r.abort then return { 'REPEATED', r.abort, r.status } end
+redis.call('HSET', key('run', run), 'abort', ARGV[3])
+local note = cjson.decode(ARGV[3])
+note.type = 'abort'
+redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))
+redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
+if r.status == 'waiting' then
+  -- Nobody owns it: whoever comes first, the caller or a worker, writes its end (R10).
+  leave_waiting(run)
+  enqueue(run, r.tenant, r.rank, now_ms())
+end
+redis.call('PUBLISH', key('aborts'), run)
+redis.call('PUBLISH', key('tail', run), 'a')
+return { 'OK', ARGV[3], r.status }

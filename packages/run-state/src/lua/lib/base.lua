@@ -1,0 +1,55 @@
+-- Included first by every script.
+-- KEYS[1] is the partition root, e.g. "sb:{p0}". Every other key derives from it and so carries the same
+-- hash tag: each script stays in one slot of a Redis Cluster (design §7).
+--
+-- <root>:run:<id>            HASH  the run record
+-- <root>:run:<id>:events     LIST  journal entries; position = seq - 1
+-- <root>:run:<id>:contents   HASH  ref -> sealed content
+-- <root>:run:<id>:inbox      LIST  notes for the owner (R4)
+-- <root>:run:<id>:holds      HASH  hold id -> "state amount day charged"
+-- <root>:ready:<tenant>      ZSET  runnable runs by priority, then age
+-- <root>:turns               ZSET  tenants with ready runs, whose turn is next
+-- <root>:admitted            ZSET  runs given to BullMQ or active, by time
+-- <root>:queued:<rank>       ZSET  all queued runs of a priority, by time
+-- <root>:running, :parked    ZSET  runs in that state, by time
+-- <root>:timers              ZSET  parked runs by due time
+-- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
+-- <root>:lease:<id>          SET   runs an owner holds
+-- <root>:caps:<tenant>       HASH  tenant_daily, user_daily, run, user:<id>
+-- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
+-- <root>:audit               STREAM  commits on their way to Postgres
+local ROOT = KEYS[1]
+
+local function key(...)
+  return ROOT .. ':' .. table.concat({ ... }, ':')
+end
+
+-- tostring() of a large double is in scientific notation, which HINCRBY refuses.
+local function int(n)
+  return string.format('%.0f', n)
+end
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function is_terminal(status)
+  return status == 'succeeded' or status == 'failed' or status == 'aborted'
+end
+
+-- Named fields of a run record; nil where the record or a field is missing.
+local function record(run, fields)
+  local values = redis.call('HMGET', key('run', run), unpack(fields))
+  local r = {}
+  for i, field in ipairs(fields) do
+    r[field] = values[i] or nil
+  end
+  return r
+end
+
+local function lease_is_live(lease, now)
+  if not lease then return false end
+  local deadline = redis.call('ZSCORE', key('leases'), lease)
+  return deadline and tonumber(deadline) > now
+end

@@ -1,0 +1,94 @@
+-- Holds and caps (R1, R2). All scopes of a hold are checked and changed in the script that writes its event.
+-- Amounts are integer nano-USD below 9e15, exact in a Lua double.
+
+local SPEND_TTL_SECONDS = 400 * 24 * 3600
+
+local function scopes_of(run, r, day)
+  local root = key('run', r.root)
+  local caps = key('caps', r.tenant)
+  local scopes = { { name = 'run', key = root, cap = redis.call('HGET', root, 'cap') } }
+  if r.user and r.user ~= '' then
+    local own = redis.call('HGET', caps, 'user:' .. r.user)
+    scopes[#scopes + 1] = {
+      name = 'user_day',
+      key = key('spend', 'user', r.tenant, day, r.user),
+      cap = own or redis.call('HGET', caps, 'user_daily'),
+    }
+  end
+  scopes[#scopes + 1] = {
+    name = 'tenant_day',
+    key = key('spend', 'tenant', r.tenant, day),
+    cap = redis.call('HGET', caps, 'tenant_daily'),
+  }
+  for _, scope in ipairs(scopes) do
+    local at = redis.call('HMGET', scope.key, 'spent', 'held')
+    scope.spent, scope.held = tonumber(at[1] or 0), tonumber(at[2] or 0)
+  end
+  return scopes
+end
+
+local function fits(scope, amount)
+  return scope.cap == 'inf' or scope.spent + scope.held + amount <= tonumber(scope.cap)
+end
+
+local function add(scope, spent, held)
+  scope.spent = redis.call('HINCRBY', scope.key, 'spent', int(spent))
+  scope.held = redis.call('HINCRBY', scope.key, 'held', int(held))
+  if scope.name ~= 'run' then redis.call('EXPIRE', scope.key, SPEND_TTL_SECONDS) end
+end
+
+-- nil when there is room everywhere, else { code, [name, cap, spent, held]... }; changes nothing (R1).
+local function denial(scopes, amount)
+  local full, rows = false, {}
+  for _, scope in ipairs(scopes) do
+    if not scope.cap then return { 'CAP_MISSING', scope.name } end
+    full = full or not fits(scope, amount)
+    if scope.cap ~= 'inf' then
+      rows[#rows + 1] = scope.name
+      rows[#rows + 1] = int(tonumber(scope.cap))
+      rows[#rows + 1] = int(scope.spent)
+      rows[#rows + 1] = int(scope.held)
+    end
+  end
+  if full then return { 'DENIED', unpack(rows) } end
+  return nil
+end
+
+local function take_hold(run, scopes, hold)
+  for _, scope in ipairs(scopes) do
+    add(scope, 0, hold.amount)
+  end
+  redis.call('HSET', key('run', run, 'holds'), hold.id, 'held ' .. int(hold.amount) .. ' ' .. hold.day)
+end
+
+local MAX_WOKEN = 8
+
+-- Room appeared: wakes, oldest first, only runs that now fit, so that none of them is a herd.
+local function wake_waiters(scope, now)
+  if not scope.cap or scope.cap == 'inf' then return end
+  local promised = 0
+  for _, run in ipairs(redis.call('ZRANGE', scope.key .. ':waiters', 0, MAX_WOKEN - 1)) do
+    local need = tonumber(redis.call('HGET', key('run', run), 'need') or 0)
+    if not fits(scope, promised + need) then break end
+    promised = promised + need
+    if not wake(run, 'capacity', now) then redis.call('ZREM', scope.key .. ':waiters', run) end
+  end
+end
+
+-- A hold ends once: settled, or charged because its worker was lost and corrected if the truth comes later.
+-- A repeated settlement changes nothing.
+local function settle(run, r, settlement, now)
+  local holds = key('run', run, 'holds')
+  local stored = redis.call('HGET', holds, settlement.hold)
+  if not stored then return end
+  local state, amount, day, charged = string.match(stored, '^(%a+) (%d+) (%S+) ?(%d*)$')
+  if state == 'settled' or (state == 'expired' and settlement.expired) then return end
+  local was_held = state == 'held' and tonumber(amount) or 0
+  local was_spent = state == 'expired' and tonumber(charged) or 0
+  for _, scope in ipairs(scopes_of(run, r, day)) do
+    add(scope, settlement.observed - was_spent, -was_held)
+    wake_waiters(scope, now)
+  end
+  local to = settlement.expired and 'expired' or 'settled'
+  redis.call('HSET', holds, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))
+end

@@ -1,0 +1,51 @@
+--- @include base
+--- @include queue
+-- Keeps R10: every run without an owner gets its wake-up. Safe to run at any time, by anybody, twice.
+-- KEYS[1] partition root
+-- ARGV[1] most runs of each kind per call  [2] milliseconds after which an activation counts as lost
+-- returns [counts (timers, leases, lost, requeued), activations]
+local limit, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = now_ms()
+local count = { timers = 0, leases = 0, lost = 0, requeued = 0 }
+
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('timers'), '-inf', int(now), 'LIMIT', 0, limit)) do
+  local reason = redis.call('HGET', key('run', run), 'reason') or 'timer'
+  redis.call('ZREM', key('timers'), run)
+  if wake(run, reason, now) then count.timers = count.timers + 1 end
+end
+
+for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(now), 'LIMIT', 0, 10)) do
+  count.leases = count.leases + 1
+  for _, run in ipairs(redis.call('SMEMBERS', key('lease', lease))) do
+    local r = record(run, { 'owner', 'status', 'tenant', 'rank' })
+    if r.owner == lease and not is_terminal(r.status) then
+      release(run, lease)
+      redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
+      enqueue(run, r.tenant, r.rank, now)
+      count.lost = count.lost + 1
+    end
+  end
+  redis.call('DEL', key('lease', lease))
+  redis.call('ZREM', key('leases'), lease)
+  redis.call('HDEL', key('slots'), lease)
+end
+
+-- An activation that reached no worker: the caller died before queue.add, or BullMQ lost the job.
+local again = {}
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(now - grace), 'LIMIT', 0, limit)) do
+  local r = record(run, { 'status', 'wake_seq' })
+  if r.status == 'queued' then
+    redis.call('ZADD', key('admitted'), int(now), run)
+    again[#again + 1] = run
+    again[#again + 1] = r.wake_seq
+    count.requeued = count.requeued + 1
+  elseif r.status ~= 'running' then
+    redis.call('ZREM', key('admitted'), run)
+  end
+end
+
+local activations = admit(now)
+for _, value in ipairs(again) do
+  activations[#activations + 1] = value
+end
+return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued }, activations }

@@ -1,0 +1,9 @@
+--- @include base
+--- @include queue
+-- Something a parked run waits for happened.
+-- KEYS[1] partition root
+-- ARGV[1] run  [2] reason
+-- returns [OK, activation...] | [NOT_FOUND]   (NOT_FOUND: no such run, or it has ended)
+local now = now_ms()
+if not wake(ARGV[1], ARGV[2], now) then return { 'NOT_FOUND' } end
+return { 'OK', unpack(admit(now)) }

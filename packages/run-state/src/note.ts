@@ -1,0 +1,17 @@
+import { WaitReason } from '@signalbox/contracts';
+import { z } from 'zod';
+
+/** What somebody else left in a run's inbox; the owner's next commit makes it an event (R4). */
+export const Note = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('woken'), reason: WaitReason }),
+  z.object({
+    type: z.literal('abort'),
+    requested_at: z.string(),
+    by: z.string(),
+    reason: z.string().nullish(),
+  }),
+]);
+export type Note = z.infer<typeof Note>;
+
+export const parseNotes = (notes: readonly string[]): Note[] =>
+  notes.map((note) => Note.parse(JSON.parse(note)));

@@ -1,0 +1,74 @@
+import { Queue, Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import type { Partition } from './partition.ts';
+import type { Activation } from './reply.ts';
+
+/**
+ * BullMQ as a doorbell (design §5, Activation): a job says that a run is runnable, and the truth stays in
+ * the run record. A job may be lost, doubled or late; claim and repair make up for it.
+ */
+const QUEUE_NAME = 'activations';
+
+const Job = z.object({ runId: z.string(), wakeSeq: z.int() });
+
+export interface ActivationQueue {
+  /** Adds jobs. One with the same run and wakeSeq that is still known is not added twice. */
+  add(activations: readonly Activation[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const openActivationQueue = (partition: Partition, redis: Redis): ActivationQueue => {
+  const queue = new Queue(QUEUE_NAME, { connection: redis, prefix: partition.root });
+  // BullMQ repeats the connection's errors, which the connection's owner already reports.
+  queue.on('error', () => undefined);
+  return {
+    add: async (activations) => {
+      if (activations.length === 0) return;
+      await queue.addBulk(
+        activations.map(({ runId, wakeSeq }) => ({
+          name: 'activation',
+          data: { runId, wakeSeq },
+          opts: { jobId: `${runId}_${wakeSeq}`, attempts: 1, removeOnComplete: true, removeOnFail: true },
+        })),
+      );
+    },
+    close: () => queue.close(),
+  };
+};
+
+export interface ConsumerOptions {
+  readonly concurrency: number;
+  readonly onActivation: (activation: Activation) => Promise<void>;
+  readonly onError: (error: Error) => void;
+}
+
+export interface ActivationConsumer {
+  /** Stops fetching; what was fetched goes on. */
+  pause(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const LOCK_MS = 30_000;
+const STALLED_CHECK_MS = 15_000;
+// A stalled job costs one refused claim; BullMQ must never be the one that fails a run for it.
+const STALLS_ALLOWED = 1_000_000;
+
+export const consumeActivations = (
+  partition: Partition,
+  redis: Redis,
+  options: ConsumerOptions,
+): ActivationConsumer => {
+  const worker = new Worker(QUEUE_NAME, (job) => options.onActivation(Job.parse(job.data)), {
+    connection: redis,
+    prefix: partition.root,
+    concurrency: options.concurrency,
+    lockDuration: LOCK_MS,
+    stalledInterval: STALLED_CHECK_MS,
+    maxStalledCount: STALLS_ALLOWED,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: 0 },
+  });
+  worker.on('error', options.onError);
+  return { pause: () => worker.pause(true), close: () => worker.close() };
+};

@@ -1,0 +1,49 @@
+import { z } from 'zod';
+import type { Partition } from './partition.ts';
+import { type Activation, Activations, Texts } from './reply.ts';
+import { runScript } from './scripts.ts';
+
+export interface Repaired {
+  readonly timers: number;
+  readonly leases: number;
+  /** Runs taken from a dead owner. */
+  readonly lost: number;
+  /** Activations that had reached no worker. */
+  readonly requeued: number;
+  readonly activations: readonly Activation[];
+}
+
+const Counts = z
+  .array(z.union([z.string(), z.number()]))
+  .transform(
+    (flat) =>
+      new Map(flat.flatMap((name, i) => (i % 2 === 0 ? [[String(name), Number(flat[i + 1])] as const] : []))),
+  );
+
+/** One pass over timers, expired leases and lost activations (R10). Throws `state_unavailable`. */
+export const repair = async (
+  partition: Partition,
+  options: { limit: number; graceMs: number },
+): Promise<Repaired> => {
+  const [counts, activations] = z
+    .tuple([Counts, Activations])
+    .parse(await runScript(partition, 'repair', [options.limit, options.graceMs]));
+  const count = (name: string): number => counts.get(name) ?? 0;
+  return {
+    timers: count('timers'),
+    leases: count('leases'),
+    lost: count('lost'),
+    requeued: count('requeued'),
+    activations,
+  };
+};
+
+/** Wakes a parked run. False: no such run, or it has ended. */
+export const wakeRun = async (
+  partition: Partition,
+  runId: string,
+  reason: string,
+): Promise<{ woken: boolean; activations: readonly Activation[] }> => {
+  const [code, ...rest] = Texts.parse(await runScript(partition, 'wake', [runId, reason]));
+  return { woken: code === 'OK', activations: Activations.parse(rest) };
+};

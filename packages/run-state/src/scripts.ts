@@ -1,0 +1,59 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { SignalboxError } from '@signalbox/contracts';
+import type { Partition } from './partition.ts';
+
+/** The Lua scripts by name. Each file says what its KEYS, ARGV and replies are. */
+const NAMES = ['submit', 'claim', 'commit', 'abort', 'lease', 'repair', 'stored', 'wake'] as const;
+export type ScriptName = (typeof NAMES)[number];
+
+interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+const INCLUDE = /^--- @include (\w+)$/gm;
+const read = (path: string): string => readFileSync(new URL(`./lua/${path}.lua`, import.meta.url), 'utf8');
+
+const load = (name: ScriptName): Script => {
+  const text = read(name).replace(INCLUDE, (_, part: string) => read(`lib/${part}`));
+  return { text, sha: createHash('sha1').update(text).digest('hex') };
+};
+
+const SCRIPTS = new Map(NAMES.map((name) => [name, load(name)]));
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** The server answered that it cannot run scripts now: nothing was changed, so waiting helps. */
+const unavailable = (error: unknown, name: string): SignalboxError =>
+  new SignalboxError(
+    'state_unavailable',
+    `Run state did not take "${name}" (${messageOf(error)}). Try again in a moment.`,
+    {
+      cause: error,
+      retryAfter: 1,
+    },
+  );
+
+/**
+ * Runs a script by its SHA, loading it where the server does not know it. Throws `state_unavailable`
+ * (retryable) when Redis cannot be reached or refuses; a lost reply is safe to repeat.
+ */
+export const runScript = async (
+  partition: Partition,
+  name: ScriptName,
+  args: readonly (string | number)[],
+): Promise<unknown> => {
+  const script = SCRIPTS.get(name);
+  if (script === undefined) throw new Error(`no script ${name}`);
+  try {
+    return await partition.redis.evalsha(script.sha, 1, partition.root, ...args);
+  } catch (error) {
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw unavailable(error, name);
+  }
+  try {
+    return await partition.redis.eval(script.text, 1, partition.root, ...args);
+  } catch (error) {
+    throw unavailable(error, name);
+  }
+};

@@ -1,0 +1,82 @@
+import { type Entry, type Nano, type SealedContent, SignalboxError } from '@signalbox/contracts';
+import type { Partition } from './partition.ts';
+import { type Activation, Activations, Texts } from './reply.ts';
+import { runScript } from './scripts.ts';
+
+export interface Submission {
+  readonly runId: string;
+  readonly tenantId: string;
+  readonly userId: string | null;
+  readonly agent: string | null;
+  readonly rootRunId: string;
+  readonly priority: 'high' | 'normal' | 'low';
+  /** Null: the run tree has no cap of its own. */
+  readonly capNano: Nano | null;
+  readonly wrappedKey: string;
+  /** Epoch milliseconds before which the run must not start. */
+  readonly dueMs: number | null;
+  readonly idempotency: { readonly keyDigest: string; readonly fingerprint: string } | null;
+  readonly entry: Entry;
+  readonly contents: readonly SealedContent[];
+}
+
+export type SubmitOutcome =
+  | { readonly type: 'created'; readonly activations: readonly Activation[] }
+  /** The same request came before (or this one again after a lost reply). */
+  | { readonly type: 'exists'; readonly runId: string };
+
+const RANK = { high: 0, normal: 1, low: 2 } as const;
+const IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000;
+
+const headerOf = (submission: Submission, backlogLimit: number): string =>
+  JSON.stringify({
+    run: submission.runId,
+    tenant: submission.tenantId,
+    user: submission.userId ?? '',
+    agent: submission.agent ?? '',
+    root: submission.rootRunId,
+    rank: String(RANK[submission.priority]),
+    cap: submission.capNano === null ? 'inf' : String(submission.capNano),
+    key: submission.wrappedKey,
+    ...(submission.dueMs === null ? {} : { due_ms: submission.dueMs }),
+    ...(submission.idempotency === null
+      ? {}
+      : {
+          idem: submission.idempotency.keyDigest,
+          fingerprint: submission.idempotency.fingerprint,
+          idem_ttl_ms: IDEMPOTENCY_TTL_MS,
+        }),
+    backlog_limit: backlogLimit,
+  });
+
+/** Creates a run. Throws `idempotency_mismatch`, `audit_backlog` (R9) or `state_unavailable`; then nothing was written. */
+export const submitRun = async (
+  partition: Partition,
+  submission: Submission,
+  { backlogLimit }: { backlogLimit: number },
+): Promise<SubmitOutcome> => {
+  const [code, detail = '', ...rest] = Texts.parse(
+    await runScript(partition, 'submit', [
+      headerOf(submission, backlogLimit),
+      submission.entry,
+      ...submission.contents.flat(),
+    ]),
+  );
+  switch (code) {
+    case 'CREATED':
+      return { type: 'created', activations: Activations.parse(rest) };
+    case 'EXISTS':
+      return { type: 'exists', runId: detail };
+    case 'MISMATCH':
+      throw new SignalboxError(
+        'idempotency_mismatch',
+        `This Idempotency-Key made ${detail} from another body. Use a new key for a new run.`,
+      );
+    default:
+      throw new SignalboxError(
+        'audit_backlog',
+        `${detail} commits wait to be stored in Postgres, so no new run is taken. Try again later.`,
+        { retryAfter: 10 },
+      );
+  }
+};
