@@ -22,6 +22,7 @@ export {
   type Results,
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
+export { openContent, sealContent } from './contents.ts';
 export { closeLease, type LeaseRequest, openLease, type RenewOutcome, renewLease } from './lease.ts';
 export {
   type AgentRecord,
