@@ -70,6 +70,8 @@ export interface CommitReply {
   readonly activations: readonly Activation[];
   /** All notes in the inbox. */
   readonly notes: readonly Note[];
+  /** Of this moment, like the notes: what a park must name. */
+  readonly wakeSeq: number;
   /** With DENIED: every capped scope. */
   readonly scopes: readonly ScopeRoom[];
   /** With CAP_MISSING: the scope without a cap. */
@@ -123,7 +125,7 @@ const argsOf = ({ runId, leaseId, epoch, head, results, announcement }: Commit):
   ];
 };
 
-const Reply = z.tuple([CommitCode, z.coerce.number().int(), z.string(), Activations, Texts, Texts]);
+const Reply = z.tuple([CommitCode, z.coerce.number().int(), z.string(), Activations, Texts, Texts, z.coerce.number().int()]);
 
 const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
   const scopes: ScopeRoom[] = [];
@@ -143,7 +145,7 @@ const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
  * after an error is safe: what is already written is recognised. Throws `state_unavailable`.
  */
 export const commitRun = async (partition: Partition, commit: Commit): Promise<CommitReply> => {
-  const [code, seq, hash, activations, notes, denial] = Reply.parse(
+  const [code, seq, hash, activations, notes, denial, wakeSeq] = Reply.parse(
     await runScript(partition, 'commit', argsOf(commit)),
   );
   return {
@@ -151,6 +153,7 @@ export const commitRun = async (partition: Partition, commit: Commit): Promise<C
     head: { seq, hash },
     activations,
     notes: parseNotes(notes),
+    wakeSeq,
     scopes: code === 'DENIED' ? scopesOf(denial) : [],
     missing: code === 'CAP_MISSING' ? CapScope.parse(denial[0]) : null,
   };

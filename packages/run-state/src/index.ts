@@ -1,4 +1,4 @@
-export { abortChannel, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
+export { abortChannel, abortedAmong, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
 export {
   acknowledge,
   type AuditReader,

@@ -17,7 +17,7 @@
 --   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?}
 --   status? (finish)
 -- ARGV[2..] entries of both groups, then [ref, sealed]... of the results, then of the announcement
--- returns [code, seq, head, activations, notes, denial]
+-- returns [code, seq, head, activations, notes, denial, wake_seq]
 --   OK        all is written
 --   ABORTED   results written; the announcement is refused because an abort was asked for (R7)
 --   WOKEN     results written; the park is refused because something happened meanwhile
@@ -29,11 +29,11 @@ local run = h.run
 local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wake_seq', 'tenant', 'user', 'agent', 'root', 'rank' })
 
 local function reply(code, denied)
-  local at = redis.call('HMGET', key('run', run), 'seq', 'head')
-  return { code, at[1] or '0', at[2] or '', admit(now), notes_of(run), denied or {} }
+  local at = redis.call('HMGET', key('run', run), 'seq', 'head', 'wake_seq')
+  return { code, at[1], at[2] or '', admit(now), notes_of(run), denied or {}, at[3] }
 end
 
-if not r.status then return { 'NOT_FOUND', '0', '', {}, {}, {} } end
+if not r.status then return { 'NOT_FOUND', '0', '', {}, {}, {}, '0' } end
 
 -- After a lost reply the same commit comes again: events up to the stored head are recognised and skipped.
 local total = h.results + h.announce
