@@ -19,7 +19,7 @@ function check(root: string, name: keyof typeof CHECKS): Promise<CheckReport> {
   const started = performance.now();
   const [program, ...args] = CHECKS[name];
   return new Promise((resolve) => {
-    const env = process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: '1', CI: '' };
+    const env = process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: '1', CI: undefined };
     const options = { cwd: root, env, maxBuffer: 64 * 1024 * 1024 };
     execFile(join(root, 'node_modules/.bin', program), args, options, (error, stdout, stderr) => {
       const output = `${stdout}${stderr}`.trim() || (error?.message ?? '');
