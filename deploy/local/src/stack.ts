@@ -29,7 +29,7 @@ export interface Stack {
   readonly api: Service;
   readonly scheduler: Service;
   readonly auditWriter: Service;
-  /** Every worker ever started, also the killed ones. */
+  /** Every worker ever started, also the killed ones; `worker-1` first. */
   readonly workers: readonly Service[];
   startWorker(): Promise<Service>;
   /** SIGKILL. */
@@ -117,6 +117,7 @@ async function startServices(
   const startWorker = async (): Promise<Service> => {
     const worker = await service(`worker-${++lastWorker}`, workerEnv);
     workers.push(worker);
+    workers.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })); // worker-1 is workers[0]
     return worker;
   };
   const apiPort = await freePort(Number(env['PORT'] ?? 8080));
