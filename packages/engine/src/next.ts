@@ -168,8 +168,12 @@ const afterCall = (state: RunState, step: LlmStep): Action => {
   return state.openTools > 0 ? openTools(state, step) : callModel(state);
 };
 
+/** A call left open by a lost worker is charged first: nothing can be settled after the end (R2, R7). */
+const abort = ({ turn }: RunState): Action =>
+  turn?.status === 'open' ? { type: 'expire_call', step: turn } : { type: 'abort' };
+
 export const next = (state: RunState): Action => {
   if (isEnded(state)) return { type: 'none' };
-  if (state.abort !== null) return { type: 'abort' };
+  if (state.abort !== null) return abort(state);
   return state.turn === null ? callModel(state) : afterCall(state, state.turn);
 };
