@@ -12,7 +12,7 @@ export interface HealthServerOptions extends Probes {
 
 export interface HealthServer {
   readonly port: number;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** Rejects when the address cannot be bound. */
@@ -50,8 +50,9 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
   });
 }
 
-/** Cuts open connections: scrapers keep theirs alive, and would hold the process up. */
+/** Cuts open connections: a slow scraper must not hold the process up. */
 function close(server: Server): Promise<void> {
+  if (!server.listening) return Promise.resolve();
   return new Promise((resolve, reject) => {
     server.close((error) => (error === undefined ? resolve() : reject(error)));
     server.closeAllConnections();

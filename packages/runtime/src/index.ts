@@ -32,6 +32,8 @@ export {
   open,
   seal,
   SealError,
+  type SealingKey,
+  sealingKey,
   sha256Hex,
   type WrappingKey,
 } from './sealing.ts';

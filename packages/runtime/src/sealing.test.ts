@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createKeyring, digest, newDataKey, open, SealError, seal, sha256Hex } from './sealing.ts';
+import {
+  createKeyring,
+  digest,
+  newDataKey,
+  open,
+  SealError,
+  seal,
+  sealingKey,
+  sha256Hex,
+} from './sealing.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array));
 const aad = fc.string({ unit: 'grapheme' });
@@ -43,9 +52,18 @@ test('a flipped bit anywhere, a cut, another aad, another key: SealError', () =>
   );
 });
 
-test('sealing the same text twice gives different bytes', () => {
+test('no IV is used twice, so sealing the same text never gives the same bytes', () => {
   const key = newDataKey();
-  assert.notDeepEqual(seal(key, 'same', 'a'), seal(key, 'same', 'a'));
+  const ivs = Array.from({ length: 2_000 }, () => seal(key, 'same', 'a').subarray(0, 12).toString('hex'));
+  assert.equal(new Set(ivs).size, ivs.length);
+});
+
+test('a prepared key and its bytes are the same key', () => {
+  const key = newDataKey();
+  const prepared = sealingKey(key);
+  assert.equal(open(key, seal(prepared, 'text', 'a'), 'a').toString(), 'text');
+  assert.equal(open(prepared, seal(key, 'text', 'a'), 'a').toString(), 'text');
+  assert.equal(digest(prepared, 'text'), digest(key, 'text'));
 });
 
 test('a rotated keyring wraps with the first key and unwraps what any of its keys wrapped', () => {

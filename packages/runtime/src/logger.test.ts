@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { createLogger, type LoggerOptions } from './logger.ts';
+
+const SECRET = 'sk-secret';
+const redact = (text: string) => text.replaceAll(SECRET, '[redacted]');
+
+function capture(options: Partial<LoggerOptions> = {}) {
+  const lines: string[] = [];
+  const destination = { write: (line: string) => lines.push(line) };
+  const logger = createLogger({ service: 'svc', level: 'debug', redact, destination, ...options });
+  return { logger, lines, entries: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
+}
+
+test('an entry is one JSON line with level, time, service, message and fields', () => {
+  const { logger, lines, entries } = capture();
+  logger.info('listening', { port: 80, nested: { list: [1, null, true], big: 10n } });
+  assert.equal(lines.length, 1);
+  assert.ok(lines[0]?.endsWith('}\n'));
+  const { time, pid, ...rest } = entries()[0] ?? {};
+  assert.deepEqual(rest, {
+    level: 'info',
+    service: 'svc',
+    msg: 'listening',
+    port: 80,
+    nested: { list: [1, null, true], big: '10' },
+  });
+  assert.equal(pid, process.pid);
+  assert.equal(new Date(String(time)).toISOString(), time);
+});
+
+test('R13: no text gets past redact: message, values, keys, errors, causes, child fields, toJSON, maps', () => {
+  const { logger, lines, entries } = capture();
+  const cause = Object.assign(new Error(`cause ${SECRET}`), {
+    code: `E_${SECRET}`,
+    headers: { key: SECRET },
+  });
+  const error = new AggregateError([new Error(SECRET)], `outer ${SECRET}`, { cause });
+  logger.child({ who: SECRET }).error(`failed with ${SECRET}`, {
+    error,
+    [SECRET]: 'key',
+    list: [SECRET, { deep: SECRET }],
+    url: new URL(`http://host/${SECRET}`),
+    map: new Map([['k', SECRET]]),
+    set: new Set([SECRET]),
+    bytes: Buffer.from(SECRET),
+  });
+  assert.ok(!lines.join('').includes(SECRET));
+  assert.ok(!lines.join('').includes(Buffer.from(SECRET).toString('base64')));
+  const [entry] = entries();
+  assert.equal(entry?.['msg'], 'failed with [redacted]');
+  assert.equal(entry?.['who'], '[redacted]');
+  assert.equal(entry?.['bytes'], '[9 bytes]');
+});
+
+test('an error becomes type, message, stack, code and cause, and nothing else of it', () => {
+  const { logger, entries } = capture();
+  const error = Object.assign(new TypeError('bad', { cause: new Error('why') }), {
+    code: 'E_BAD',
+    request: {},
+  });
+  logger.warn('x', { error });
+  const logged = entries()[0]?.['error'] as Record<string, unknown>;
+  assert.deepEqual(Object.keys(logged).toSorted(), ['cause', 'code', 'message', 'stack', 'type']);
+  assert.equal(logged['type'], 'TypeError');
+  assert.equal(logged['code'], 'E_BAD');
+  assert.match(String(logged['stack']), /TypeError: bad\n\s+at /);
+  assert.equal((logged['cause'] as Record<string, unknown>)['message'], 'why');
+});
+
+test('entries below the level are not written, nor are their fields looked at', () => {
+  const { logger, lines } = capture({ level: 'warn' });
+  const fields = {
+    get expensive(): never {
+      throw new Error('was read');
+    },
+  };
+  logger.info('quiet', fields);
+  assert.deepEqual(lines, []);
+});
+
+test('fields that cannot be written cost the fields, not the process', () => {
+  const { logger, entries } = capture();
+  const circular: Record<string, unknown> = {};
+  circular['self'] = circular;
+  logger.info('circular', { circular });
+  logger.info('throws', {
+    get broken(): never {
+      throw new Error(SECRET);
+    },
+  });
+  assert.deepEqual(entries()[0]?.['circular'], { self: '[circular]' });
+  assert.equal(entries()[1]?.['fields'], '[not loggable]');
+});
+
+test('a redact that throws hides the text instead of leaking it', () => {
+  const { logger, lines, entries } = capture({
+    redact: () => {
+      throw new Error('broken');
+    },
+  });
+  logger.info(SECRET, { value: SECRET });
+  assert.equal(entries()[0]?.['msg'], '[not loggable]');
+  assert.ok(!lines.join('').includes(SECRET));
+});
+
+test('without a destination lines go to stdout, also those written just before the exit', () => {
+  const script = `
+    import { createLogger } from './logger.ts';
+    createLogger({ service: 'svc', level: 'info' }).fatal('last words');
+    process.exit(3);`;
+  const child = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: import.meta.dirname,
+    encoding: 'utf8',
+  });
+  assert.equal(child.status, 3);
+  assert.equal((JSON.parse(child.stdout) as { msg: string }).msg, 'last words');
+});
