@@ -1,0 +1,95 @@
+import type { FinishReason, ModelAnswer, ToolCall, Usage } from '@signalbox/contracts';
+
+/**
+ * Owns the answer of one attempt while it arrives, streamed or whole.
+ * Text is passed on as it comes, except that half of a surrogate pair waits for its other half.
+ */
+export class AnswerBuilder {
+  /** Last usage seen; null while none was. */
+  usage: Usage | null = null;
+  /** Set once the provider said that, and why, the answer is over: then it is complete. */
+  finishReason: FinishReason | null = null;
+  modelServed: string | null = null;
+  requestId: string | null = null;
+
+  readonly #onDelta: (text: string) => void;
+  readonly #calls: { id: string; name: string; arguments: string }[] = [];
+  #text = '';
+  #waiting = '';
+  #bytes = 0;
+
+  constructor(onDelta: (text: string) => void) {
+    this.#onDelta = onDelta;
+  }
+
+  /** UTF-8 bytes of everything the model wrote so far: text, arguments, hidden reasoning. */
+  get outputBytes(): number {
+    return this.#bytes;
+  }
+
+  addText(piece: string): void {
+    if (piece === '') return;
+    this.#bytes += Buffer.byteLength(piece);
+    const text = this.#waiting + piece;
+    this.#waiting = endsInHalfPair(text) ? text.slice(-1) : '';
+    this.#emit(this.#waiting === '' ? text : text.slice(0, -1));
+  }
+
+  /** Reasoning is billed but not part of the answer. */
+  addHidden(piece: string): void {
+    this.#bytes += Buffer.byteLength(piece);
+  }
+
+  /** Opens a tool call and returns its position, the handle for its later fragments. */
+  openCall(id: string, name: string): number {
+    this.#bytes += Buffer.byteLength(name);
+    return this.#calls.push({ id, name, arguments: '' }) - 1;
+  }
+
+  addArguments(position: number, piece: string): void {
+    const call = this.#calls[position];
+    if (call === undefined) return;
+    this.#bytes += Buffer.byteLength(piece);
+    call.arguments += piece;
+  }
+
+  /** The answer so far; `modelAsked` stands in where the provider did not name what served it. */
+  answer(modelAsked: string): ModelAnswer {
+    this.#emit(this.#waiting);
+    this.#waiting = '';
+    const toolCalls = this.#calls.map((call, index) =>
+      finished(call, `${this.requestId ?? 'call'}_${index + 1}`),
+    );
+    return {
+      text: this.#text,
+      toolCalls,
+      finishReason: withCalls(this.finishReason ?? 'stop', toolCalls.length > 0),
+      usage: this.usage,
+      modelServed: this.modelServed ?? modelAsked,
+      providerRequestId: this.requestId,
+    };
+  }
+
+  #emit(text: string): void {
+    if (text === '') return;
+    const whole = text.toWellFormed();
+    this.#text += whole;
+    this.#onDelta(whole);
+  }
+}
+
+const endsInHalfPair = (text: string): boolean => {
+  const last = text.charCodeAt(text.length - 1);
+  return last >= 0xd800 && last <= 0xdbff;
+};
+
+/** Some providers leave the id out; a call without arguments may come without any text at all. */
+const finished = (call: ToolCall, fallbackId: string): ToolCall => ({
+  id: call.id === '' ? fallbackId : call.id,
+  name: call.name,
+  arguments: call.arguments === '' ? '{}' : call.arguments.toWellFormed(),
+});
+
+/** Some providers end an answer that holds tool calls with a plain stop. */
+const withCalls = (reason: FinishReason, hasCalls: boolean): FinishReason =>
+  reason === 'stop' && hasCalls ? 'tool_calls' : reason;

@@ -1,0 +1,217 @@
+import type { FinishReason, Message, ModelRequest, Usage } from '@signalbox/contracts';
+import type {
+  MessageCreateParamsStreaming,
+  MessageParam,
+  Tool,
+  ToolResultBlockParam,
+} from '@anthropic-ai/sdk/resources/messages';
+import { z } from 'zod';
+import type { AnswerBuilder } from './answer-builder.ts';
+import { instructionsOf, sendable } from './conversation-text.ts';
+import { parseWire } from './parse-wire.ts';
+
+/** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
+
+const Count = z.int().min(0).nullish();
+const WireUsage = z.object({
+  input_tokens: Count,
+  output_tokens: Count,
+  cache_creation_input_tokens: Count,
+  cache_read_input_tokens: Count,
+});
+type WireUsage = z.infer<typeof WireUsage>;
+
+const Block = z.object({
+  type: z.string(),
+  text: z.string().nullish(),
+  id: z.string().nullish(),
+  name: z.string().nullish(),
+  input: z.unknown().optional(),
+});
+
+const WireMessage = z.object({
+  id: z.string().nullish(),
+  model: z.string().nullish(),
+  content: z.array(Block).nullish(),
+  stop_reason: z.string().nullish(),
+  usage: WireUsage.nullish(),
+});
+
+const Delta = z.object({
+  type: z.string().nullish(),
+  text: z.string().nullish(),
+  partial_json: z.string().nullish(),
+  thinking: z.string().nullish(),
+  stop_reason: z.string().nullish(),
+});
+
+const StreamEvent = z.object({
+  type: z.string(),
+  message: WireMessage.nullish(),
+  index: z.int().nullish(),
+  content_block: Block.nullish(),
+  delta: Delta.nullish(),
+  usage: WireUsage.nullish(),
+});
+
+const FINISH: Readonly<Record<string, FinishReason>> = {
+  end_turn: 'stop',
+  stop_sequence: 'stop',
+  tool_use: 'tool_calls',
+  max_tokens: 'length',
+  model_context_window_exceeded: 'length',
+  refusal: 'refusal',
+};
+
+export const toMessagesBody = (request: ModelRequest, model: string): MessageCreateParamsStreaming => {
+  const system = sendable(instructionsOf(request));
+  return {
+    model,
+    max_tokens: request.maxOutputTokens,
+    stream: true,
+    messages: toMessages(request.messages),
+    ...(system.trim() === '' ? {} : { system }),
+    // Their scale ends at 1, ours at 2.
+    ...(request.temperature === null ? {} : { temperature: Math.min(1, request.temperature) }),
+    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
+  };
+};
+
+const toTool = ({ name, description, parameters }: ModelRequest['tools'][number]): Tool => ({
+  name,
+  description,
+  input_schema: { ...parameters, type: 'object' },
+});
+
+/** Results of parallel calls belong into one user message, directly after the assistant's. */
+const toMessages = (messages: readonly Message[]): MessageParam[] => {
+  const out: MessageParam[] = [];
+  let results: ToolResultBlockParam[] | null = null;
+  for (const message of messages) {
+    if (message.role !== 'tool') {
+      results = null;
+      const param = toParam(message);
+      if (param !== null) out.push(param);
+      continue;
+    }
+    if (results === null) {
+      results = [];
+      out.push({ role: 'user', content: results });
+    }
+    results.push({
+      type: 'tool_result',
+      tool_use_id: wireId(message.callId),
+      content: sendable(message.content),
+      is_error: message.isError,
+    });
+  }
+  return out;
+};
+
+const toParam = (message: Exclude<Message, { role: 'tool' }>): MessageParam | null => {
+  const text = sendable(message.content);
+  // Text without a visible character is refused by the API.
+  const blank = text.trim() === '';
+  if (message.role === 'user') return { role: 'user', content: blank ? '(empty)' : text };
+  const calls = message.toolCalls.map(({ id, name, arguments: args }) => ({
+    type: 'tool_use' as const,
+    id: wireId(id),
+    name,
+    input: argumentsObject(args),
+  }));
+  if (blank && calls.length === 0) return null;
+  return { role: 'assistant', content: blank ? calls : [{ type: 'text', text }, ...calls] };
+};
+
+/** Ids may come from another provider (fallback); this API takes letters, digits, `_` and `-`. */
+const wireId = (id: string): string => id.replaceAll(/[^a-zA-Z0-9_-]/g, '_');
+
+/** The API takes an object only; what the model wrote instead must still be visible to it. */
+const argumentsObject = (text: string): Record<string, unknown> => {
+  try {
+    const parsed: unknown = JSON.parse(sendable(text));
+    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
+  } catch {
+    // not JSON: shown as it is below
+  }
+  return { invalid_arguments: sendable(text) };
+};
+
+/** One reader per call: it keeps which content block is which tool call, and the usage of both ends. */
+export const createMessagesReader = (): {
+  onEvent(event: unknown, answer: AnswerBuilder): void;
+  onWhole(body: unknown, answer: AnswerBuilder): void;
+} => {
+  const callOfBlock = new Map<number, number>();
+  let usage: WireUsage = {};
+  const read: Readonly<Record<string, (event: z.infer<typeof StreamEvent>, answer: AnswerBuilder) => void>> =
+    {
+      message_start: ({ message }, answer) => {
+        answer.modelServed = message?.model ?? null;
+        answer.requestId ??= message?.id ?? null;
+        usage = message?.usage ?? {};
+        answer.usage = toUsage(usage);
+      },
+      content_block_start: ({ index, content_block: block }, answer) => {
+        if (block?.type === 'text') answer.addText(block.text ?? '');
+        if (block?.type === 'tool_use')
+          callOfBlock.set(index ?? 0, answer.openCall(block.id ?? '', block.name ?? ''));
+      },
+      content_block_delta: ({ index, delta }, answer) => {
+        answer.addText(delta?.text ?? '');
+        answer.addHidden(delta?.thinking ?? '');
+        const position = callOfBlock.get(index ?? 0);
+        if (position !== undefined) answer.addArguments(position, delta?.partial_json ?? '');
+      },
+      message_delta: (event, answer) => {
+        // Cumulative: the last one counts, and what it leaves out stands as the start said.
+        answer.usage = event.usage ? toUsage(merged(usage, event.usage)) : null;
+        if (event.delta?.stop_reason) answer.finishReason = finishOf(event.delta.stop_reason);
+      },
+    };
+  return {
+    onEvent: (event, answer) => {
+      const parsed = parseWire(StreamEvent, event);
+      read[parsed.type]?.(parsed, answer);
+    },
+    onWhole: readWhole,
+  };
+};
+
+const readWhole = (body: unknown, answer: AnswerBuilder): void => {
+  const message = parseWire(WireMessage, body);
+  answer.modelServed = message.model ?? null;
+  answer.requestId ??= message.id ?? null;
+  answer.usage = message.usage ? toUsage(message.usage) : null;
+  for (const block of message.content ?? []) {
+    if (block.type === 'text') answer.addText(block.text ?? '');
+    if (block.type === 'tool_use') {
+      const position = answer.openCall(block.id ?? '', block.name ?? '');
+      answer.addArguments(position, JSON.stringify(block.input ?? {}));
+    }
+  }
+  if (message.stop_reason) answer.finishReason = finishOf(message.stop_reason);
+};
+
+const finishOf = (reason: string): FinishReason => FINISH[reason] ?? 'stop';
+
+const merged = (start: WireUsage, last: WireUsage): WireUsage => ({
+  input_tokens: last.input_tokens ?? start.input_tokens,
+  output_tokens: last.output_tokens ?? start.output_tokens,
+  cache_creation_input_tokens: last.cache_creation_input_tokens ?? start.cache_creation_input_tokens,
+  cache_read_input_tokens: last.cache_read_input_tokens ?? start.cache_read_input_tokens,
+});
+
+/** Their input excludes both cache counts, ours includes them. Null unless both directions are known. */
+const toUsage = (wire: WireUsage): Usage | null => {
+  const { input_tokens: input, output_tokens: output } = wire;
+  if (typeof input !== 'number' || typeof output !== 'number') return null;
+  const cacheRead = wire.cache_read_input_tokens ?? 0;
+  const cacheWrite = wire.cache_creation_input_tokens ?? 0;
+  return {
+    input_tokens: input + cacheRead + cacheWrite,
+    output_tokens: output,
+    cache_read_tokens: cacheRead,
+    cache_write_tokens: cacheWrite,
+  };
+};

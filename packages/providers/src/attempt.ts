@@ -1,0 +1,97 @@
+import type { CallOptions, ModelAnswer } from '@signalbox/contracts';
+import type { Clock } from '@signalbox/runtime';
+import { AnswerBuilder } from './answer-builder.ts';
+import { abortedError, brokenError, type FailedAttempt, timeoutError, toModelError } from './failure.ts';
+
+/**
+ * One physical request to a provider, from send to complete answer; the same for every wire format.
+ * Owns the attempt's abort controller: whoever gives up first (caller, deadline), the socket is closed.
+ * Never sends twice (each attempt is its own hold).
+ */
+export interface AttemptDeps {
+  readonly provider: string;
+  readonly secrets: readonly string[];
+  readonly clock: Clock;
+  /** From send to the last byte, ms. */
+  readonly timeoutMs: number;
+}
+
+/** How a wire format is spoken. */
+export interface Exchange {
+  readonly modelAsked: string;
+  readonly requestIdHeader: string;
+  send(signal: AbortSignal): Promise<Response>;
+  /** Events of a streamed answer, parsed from JSON. */
+  events(response: Response, controller: AbortController): AsyncIterable<unknown>;
+  /** Reads one streamed event. Throws on what the format does not know. */
+  onEvent(event: unknown, answer: AnswerBuilder): void;
+  /** Reads an answer that came as one JSON document although a stream was asked for. */
+  onWhole(body: unknown, answer: AnswerBuilder): void;
+}
+
+export const attemptCall = async (
+  deps: AttemptDeps,
+  exchange: Exchange,
+  { signal, onDelta }: CallOptions,
+): Promise<ModelAnswer> => {
+  const answer = new AnswerBuilder(onDelta);
+  const socket = new AbortController();
+  const settled = new AbortController();
+  let accepted = false;
+  let timedOut = false;
+  let readToEnd = false;
+  const seen = (): FailedAttempt => ({
+    provider: deps.provider,
+    secrets: deps.secrets,
+    accepted,
+    usage: answer.usage,
+    outputBytes: answer.outputBytes,
+    now: deps.clock.now(),
+  });
+  if (signal.aborted) throw abortedError(seen(), false);
+
+  const close = (): void => socket.abort();
+  const expire = (): void => {
+    timedOut = true;
+    close();
+  };
+  signal.addEventListener('abort', close, { once: true });
+  void deps.clock.sleep(deps.timeoutMs, settled.signal).then(expire, () => undefined);
+  /** The SDKs end an aborted stream without an error, so this is asked after success as well. */
+  const refuseIfGivenUp = (): void => {
+    if (signal.aborted) throw abortedError(seen(), true);
+    if (timedOut) throw timeoutError(seen(), deps.timeoutMs);
+  };
+
+  try {
+    const response = await exchange.send(socket.signal);
+    accepted = true;
+    answer.requestId = response.headers.get(exchange.requestIdHeader);
+    await receive(exchange, response, { answer, socket });
+    readToEnd = true;
+    refuseIfGivenUp();
+  } catch (error) {
+    refuseIfGivenUp();
+    // What broke after the end of the answer (a lost usage chunk) does not undo the answer.
+    if (answer.finishReason === null) throw toModelError(error, seen());
+  } finally {
+    signal.removeEventListener('abort', close);
+    settled.abort();
+    // A connection whose answer was read to its end is fit for the next call.
+    if (!readToEnd) close();
+  }
+  if (answer.finishReason === null) throw brokenError(seen(), 'the stream ended before the answer did');
+  return answer.answer(exchange.modelAsked);
+};
+
+const receive = async (
+  exchange: Exchange,
+  response: Response,
+  { answer, socket }: { answer: AnswerBuilder; socket: AbortController },
+): Promise<void> => {
+  if (response.headers.get('content-type')?.includes('application/json') === true) {
+    exchange.onWhole(await response.json(), answer);
+    return;
+  }
+  for await (const event of exchange.events(response, socket)) exchange.onEvent(event, answer);
+};

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import type { Message, ModelRequest } from '@signalbox/contracts';
+import fc from 'fast-check';
+import { boundAfter, boundFresh } from './bound.ts';
+
+const request: ModelRequest = {
+  model: 'openai/gpt-4o-mini',
+  instructions: 'é',
+  messages: [],
+  tools: [],
+  maxOutputTokens: 1,
+  temperature: null,
+  outputSchema: null,
+};
+
+it('a fresh request is bounded by every byte of text in it', () => {
+  const text = fc.string({ unit: 'binary', maxLength: 200 });
+  fc.assert(
+    fc.property(text, text, (instructions, content) => {
+      const bound = boundFresh({ ...request, instructions, messages: [{ role: 'user', content }] });
+      return bound >= Buffer.byteLength(instructions) + Buffer.byteLength(content) + 1024;
+    }),
+  );
+});
+
+it('a continued request adds only what is new to the exact usage', () => {
+  const added: Message[] = [{ role: 'tool', callId: 'c', content: '世界', isError: false }];
+  const json = '[{"role":"tool","callId":"c","content":"世界","isError":false}]';
+  assert.equal(
+    boundAfter({ inputTokens: 100, outputTokens: 20 }, added),
+    100 + 20 + Buffer.byteLength(json) + 1024,
+  );
+});

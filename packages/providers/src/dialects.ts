@@ -1,0 +1,67 @@
+/**
+ * What speaks OpenAI's Chat Completions, and how each differs. `fields` is an allow-list: a request carries
+ * nothing else, since some providers refuse fields they do not know. Adding such a provider is adding a row
+ * (and its name to `PROVIDERS` in contracts).
+ */
+export interface Dialect {
+  /** Null: there is no public endpoint, the operator must name one. */
+  readonly baseUrl: string | null;
+  readonly fields: readonly RequestField[];
+  /** `total_less_prompt`: `completion_tokens` may leave out reasoning that is billed. */
+  readonly outputTokens: 'completion' | 'total_less_prompt';
+}
+
+export type RequestField =
+  | 'model'
+  | 'messages'
+  | 'stream'
+  | 'temperature'
+  | 'tools'
+  | 'max_tokens'
+  | 'max_completion_tokens'
+  /** Asks for usage in the stream; the others send it unasked. */
+  | 'stream_options'
+  /** Always `default`, so that no account setting picks a tier with another price. */
+  | 'service_tier';
+
+const COMMON = ['model', 'messages', 'stream', 'temperature', 'tools'] as const;
+
+export const DIALECTS = {
+  openai: {
+    baseUrl: 'https://api.openai.com/v1',
+    fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier'],
+    outputTokens: 'completion',
+  },
+  gemini: {
+    baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
+    fields: [...COMMON, 'max_tokens', 'stream_options'],
+    outputTokens: 'total_less_prompt',
+  },
+  groq: {
+    baseUrl: 'https://api.groq.com/openai/v1',
+    fields: [...COMMON, 'max_completion_tokens', 'stream_options'],
+    outputTokens: 'completion',
+  },
+  mistral: {
+    baseUrl: 'https://api.mistral.ai/v1',
+    fields: [...COMMON, 'max_tokens'],
+    outputTokens: 'completion',
+  },
+  openrouter: {
+    baseUrl: 'https://openrouter.ai/api/v1',
+    fields: [...COMMON, 'max_tokens'],
+    outputTokens: 'completion',
+  },
+  deepseek: {
+    baseUrl: 'https://api.deepseek.com',
+    fields: [...COMMON, 'max_tokens', 'stream_options'],
+    outputTokens: 'completion',
+  },
+  'oauth-gpt': {
+    baseUrl: null,
+    fields: [...COMMON, 'max_tokens', 'stream_options'],
+    outputTokens: 'completion',
+  },
+} as const satisfies Record<string, Dialect>;
+
+export type DialectName = keyof typeof DIALECTS;

@@ -1,0 +1,181 @@
+import {
+  APIError as AnthropicApiError,
+  APIConnectionError as AnthropicConnectionError,
+} from '@anthropic-ai/sdk';
+import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
+import { redactText } from '@signalbox/engine';
+import { APIConnectionError as OpenAiConnectionError, APIError as OpenAiApiError } from 'openai';
+
+/** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
+export interface FailedAttempt {
+  readonly provider: string;
+  /** Values that must never show in a message. */
+  readonly secrets: readonly string[];
+  /** The provider began to answer with success: work was done and may be billed. */
+  readonly accepted: boolean;
+  readonly usage: Usage | null;
+  readonly outputBytes: number;
+  /** Wall time, ms: for a Retry-After that is a date. */
+  readonly now: number;
+}
+
+export interface StatusFailure {
+  readonly status: number;
+  /** What the provider said. */
+  readonly said: string;
+  readonly retryAfterMs?: number | null;
+}
+
+const MAX_MESSAGE = 300;
+
+/** Refused before a byte left this machine, or before a connection stood: nothing can have been billed. */
+const NEVER_ARRIVED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ERR_INVALID_URL',
+]);
+
+const CONTEXT_LENGTH =
+  /context[ _-]?(length|window|limit)|prompt is too long|too many (input |prompt )?tokens|maximum (context|input|prompt)|token count.{0,40}exceeds/i;
+
+export const toModelError = (error: unknown, attempt: FailedAttempt): ModelError => {
+  if (error instanceof ModelError) return error;
+  if (error instanceof AnthropicConnectionError || error instanceof OpenAiConnectionError) {
+    return connectionError(error, attempt);
+  }
+  if (error instanceof AnthropicApiError || error instanceof OpenAiApiError) {
+    const { status, headers } = error;
+    const said = saidBy(error.error) ?? error.message;
+    return status === undefined
+      ? brokenError(attempt, said)
+      : statusError({ status, said, retryAfterMs: retryAfterMs(headers, attempt.now) }, attempt);
+  }
+  return attempt.accepted ? brokenError(attempt, messageOf(error)) : connectionError(error, attempt);
+};
+
+/** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
+export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
+  const { status, said } = failure;
+  const make = (
+    code: ErrorCode,
+    message: string,
+    retryable: boolean,
+    billed: 'none' | 'unknown',
+  ): ModelError =>
+    new ModelError(code, message, {
+      retryable,
+      billed,
+      httpStatus: status,
+      retryAfterMs: failure.retryAfterMs ?? null,
+    });
+  const quoted = clean(said, secrets);
+  if (status === 401 || status === 403) {
+    return make(
+      'provider_auth',
+      `${provider} refused our API key (HTTP ${status}): check the key of ${provider}`,
+      false,
+      'none',
+    );
+  }
+  if (status === 429)
+    return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
+  if (status >= 500 || status === 408) {
+    // It may have failed after the model had worked.
+    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, 'unknown');
+  }
+  const tooLong = status === 413 || ((status === 400 || status === 422) && CONTEXT_LENGTH.test(said));
+  return tooLong
+    ? make(
+        'context_too_long',
+        `the conversation is too long for ${provider} (HTTP ${status}): ${quoted}`,
+        false,
+        'none',
+      )
+    : make('provider_error', `${provider} refused the request (HTTP ${status}): ${quoted}`, false, 'none');
+};
+
+/** The caller gave up. `sent`: false when nothing had left for the provider yet. */
+export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError =>
+  new ModelError('provider_error', `the call to ${attempt.provider} was aborted`, {
+    retryable: false,
+    billed: sent ? 'partial' : 'none',
+    usage: attempt.usage,
+    outputBytes: attempt.outputBytes,
+    aborted: true,
+  });
+
+export const timeoutError = (attempt: FailedAttempt, timeoutMs: number): ModelError =>
+  new ModelError('provider_error', `${attempt.provider} did not finish its answer within ${timeoutMs} ms`, {
+    retryable: true,
+    billed: attempt.accepted ? 'partial' : 'unknown',
+    usage: attempt.usage,
+    outputBytes: attempt.outputBytes,
+  });
+
+/** The answer began and did not come to its end. */
+export const brokenError = (attempt: FailedAttempt, said: string): ModelError => {
+  const { provider, secrets, usage, outputBytes } = attempt;
+  const tooLong = CONTEXT_LENGTH.test(said);
+  return new ModelError(
+    tooLong ? 'context_too_long' : 'provider_error',
+    `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(said, secrets)}`,
+    { retryable: !tooLong, billed: 'partial', usage, outputBytes },
+  );
+};
+
+const connectionError = (error: unknown, { provider, secrets }: FailedAttempt): ModelError => {
+  const code = networkCodeOf(error);
+  const arrived = code === null || !NEVER_ARRIVED.has(code);
+  return new ModelError(
+    'provider_error',
+    `no answer from ${provider}: ${code ?? clean(messageOf(error), secrets)}`,
+    {
+      retryable: true,
+      billed: arrived ? 'unknown' : 'none',
+    },
+  );
+};
+
+/** The system's error code, wherever in the chain of causes it is. */
+const networkCodeOf = (error: unknown, depth = 0): string | null => {
+  if (!(error instanceof Error) || depth > 5) return null;
+  if ('code' in error && typeof error.code === 'string') return error.code;
+  return networkCodeOf(error instanceof AggregateError ? error.errors[0] : error.cause, depth + 1);
+};
+
+/** `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. */
+export const retryAfterMs = (headers: Headers | undefined, now: number): number | null => {
+  const precise = Number(headers?.get('retry-after-ms') ?? Number.NaN);
+  if (Number.isFinite(precise) && precise >= 0) return Math.ceil(precise);
+  const given = headers?.get('retry-after') ?? null;
+  if (given === null) return null;
+  const ms = /^\s*\d+(\.\d+)?\s*$/.test(given) ? Number(given) * 1000 : Date.parse(given) - now;
+  return Number.isFinite(ms) ? Math.max(0, Math.ceil(ms)) : null;
+};
+
+/** Error bodies: `{error: {message}}`, `{message}` or something else. */
+const saidBy = (body: unknown): string | null => {
+  if (typeof body !== 'object' || body === null) return null;
+  if ('message' in body && typeof body.message === 'string') return body.message;
+  return 'error' in body ? saidBy(body.error) : null;
+};
+
+/** A SyntaxError of JSON.parse quotes what it stumbled over: part of an answer (R13). */
+const messageOf = (error: unknown): string => {
+  if (error instanceof SyntaxError) return 'it is not JSON';
+  return error instanceof Error ? error.message : String(error);
+};
+
+const clean = (text: string, secrets: readonly string[]): string => {
+  let safe = text;
+  for (const secret of secrets) if (secret.length > 0) safe = safe.replaceAll(secret, '[REDACTED]');
+  // One line, without control characters: messages end up in logs and events.
+  const line = redactText(safe.toWellFormed())
+    .replaceAll(/[\p{Cc}\s]+/gu, ' ')
+    .trim();
+  return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE).toWellFormed()}...` : line;
+};

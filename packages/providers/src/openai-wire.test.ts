@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ModelAnswer, ModelRequest } from '@signalbox/contracts';
+import { AnswerBuilder } from './answer-builder.ts';
+import { DIALECTS, type DialectName } from './dialects.ts';
+import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+
+const request: ModelRequest = {
+  model: 'x/y',
+  instructions: 'i',
+  messages: [{ role: 'user', content: 'u' }],
+  tools: [],
+  maxOutputTokens: 7,
+  temperature: 0.5,
+  outputSchema: { type: 'object' },
+};
+
+const read = (provider: DialectName, ...chunks: readonly unknown[]): ModelAnswer => {
+  const answer = new AnswerBuilder(() => undefined);
+  const reader = createCompletionsReader(DIALECTS[provider]);
+  for (const chunk of chunks) reader.onEvent(chunk, answer);
+  return answer.answer('y');
+};
+
+describe('dialects', () => {
+  it('a request carries the allowed fields and no other', () => {
+    for (const [provider, dialect] of Object.entries(DIALECTS)) {
+      const body = toCompletionsBody(request, 'y', dialect);
+      const allowed: readonly string[] = dialect.fields;
+      assert.deepEqual(
+        Object.keys(body).filter((field) => !allowed.includes(field)),
+        [],
+        provider,
+      );
+      const limits = [body.max_tokens, body.max_completion_tokens].filter((limit) => limit !== undefined);
+      assert.deepEqual(limits, [7], `${provider}: one explicit limit`);
+    }
+  });
+
+  it('the tier is fixed for openai only, and mistral gets none of what it refuses', () => {
+    assert.equal(toCompletionsBody(request, 'y', DIALECTS.openai).service_tier, 'default');
+    const mistral = Object.keys(toCompletionsBody(request, 'y', DIALECTS.mistral)).toSorted();
+    assert.deepEqual(mistral, ['max_tokens', 'messages', 'model', 'stream', 'temperature']);
+  });
+
+  it('the output schema is part of the instructions', () => {
+    const [system] = toCompletionsBody(request, 'y', DIALECTS.groq).messages;
+    assert.ok(typeof system?.content === 'string');
+    assert.match(system.content, /^i\n\n.*JSON Schema.*\n\{"type":"object"\}$/s);
+  });
+});
+
+describe('usage', () => {
+  const usage = (provider: DialectName, wire: unknown): unknown =>
+    read(provider, { choices: [], usage: wire }).usage;
+  const expected = { input_tokens: 10, output_tokens: 5, cache_read_tokens: 0, cache_write_tokens: 0 };
+
+  it('gemini leaves reasoning out of completion_tokens, but not out of the total', () => {
+    assert.deepEqual(usage('gemini', { prompt_tokens: 10, completion_tokens: 5, total_tokens: 40 }), {
+      ...expected,
+      output_tokens: 30,
+    });
+    assert.deepEqual(usage('gemini', { prompt_tokens: 10, total_tokens: 15 }), expected);
+    assert.deepEqual(
+      usage('openai', { prompt_tokens: 10, completion_tokens: 5, total_tokens: 40 }),
+      expected,
+    );
+  });
+
+  it('a missing count is unknown, not zero', () => {
+    assert.equal(usage('openai', { prompt_tokens: 10 }), null);
+    assert.equal(usage('openai', { completion_tokens: 10 }), null);
+    assert.equal(usage('gemini', { total_tokens: 10 }), null);
+  });
+
+  it('deepseek has its own name for cached tokens, groq its own place for usage', () => {
+    assert.deepEqual(
+      usage('deepseek', { prompt_tokens: 10, completion_tokens: 5, prompt_cache_hit_tokens: 4 }),
+      { ...expected, cache_read_tokens: 4 },
+    );
+    const groq = read('groq', {
+      choices: [],
+      x_groq: { usage: { prompt_tokens: 10, completion_tokens: 5 } },
+    });
+    assert.deepEqual(groq.usage, expected);
+  });
+
+  it('usage in the chunk that ends the answer counts too (mistral)', () => {
+    const chunk = {
+      choices: [{ delta: { content: 'a' }, finish_reason: 'stop' }],
+      usage: { prompt_tokens: 10, completion_tokens: 5 },
+    };
+    assert.deepEqual(read('mistral', chunk).usage, expected);
+  });
+});
+
+describe('tool calls', () => {
+  const fragment = (call: object): unknown => ({ choices: [{ delta: { tool_calls: [call] } }] });
+
+  it('calls that share one index are told apart by their ids', () => {
+    const { toolCalls } = read(
+      'gemini',
+      fragment({ index: 0, id: 'a', function: { name: 'f', arguments: '{"n":1}' } }),
+      fragment({ index: 0, id: 'b', function: { name: 'f', arguments: '{"n":2}' } }),
+    );
+    assert.deepEqual(
+      toolCalls.map((call) => [call.id, call.arguments]),
+      [
+        ['a', '{"n":1}'],
+        ['b', '{"n":2}'],
+      ],
+    );
+  });
+
+  it('calls without any index stay apart', () => {
+    const { toolCalls } = read('gemini', {
+      choices: [
+        {
+          message: {
+            tool_calls: [
+              { id: 'a', function: { name: 'f', arguments: '1' } },
+              { id: 'b', function: { name: 'g', arguments: '2' } },
+            ],
+          },
+          finish_reason: 'tool_calls',
+        },
+      ],
+    });
+    assert.deepEqual(
+      toolCalls.map(({ name }) => name),
+      ['f', 'g'],
+    );
+  });
+
+  it('a refusal is the text, and the reason', () => {
+    const answer = read(
+      'openai',
+      { choices: [{ delta: { refusal: 'No.' } }] },
+      { choices: [{ delta: {}, finish_reason: 'stop' }] },
+    );
+    assert.deepEqual([answer.text, answer.finishReason], ['No.', 'refusal']);
+  });
+
+  it('an error in the place of a completion is an error (openrouter answers it with HTTP 200)', () => {
+    assert.throws(
+      () => read('openrouter', { error: { code: 502, message: 'upstream is down' } }),
+      /upstream is down/,
+    );
+  });
+
+  it('what is not a chunk is an error that quotes nothing', () => {
+    assert.throws(
+      () => read('openai', { choices: 'secret' }),
+      (error: Error) => /choices/.test(error.message) && !error.message.includes('secret'),
+    );
+  });
+});

@@ -1,0 +1,176 @@
+import type { FinishReason, Message, ModelRequest, Usage } from '@signalbox/contracts';
+import type {
+  ChatCompletionCreateParamsStreaming,
+  ChatCompletionMessageParam,
+  ChatCompletionTool,
+} from 'openai/resources/chat/completions';
+import { z } from 'zod';
+import type { AnswerBuilder } from './answer-builder.ts';
+import { instructionsOf, sendable } from './conversation-text.ts';
+import type { Dialect } from './dialects.ts';
+import { parseWire } from './parse-wire.ts';
+
+/** The Chat Completions wire format: our request to theirs, their chunks and bodies into our answer. */
+
+const Count = z.int().min(0).nullish();
+const WireUsage = z.object({
+  prompt_tokens: Count,
+  completion_tokens: Count,
+  total_tokens: Count,
+  prompt_tokens_details: z.object({ cached_tokens: Count, cache_write_tokens: Count }).nullish(),
+  /** deepseek's name for cached tokens. */
+  prompt_cache_hit_tokens: Count,
+});
+
+const Fragment = z.object({
+  index: z.int().nullish(),
+  id: z.string().nullish(),
+  function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
+});
+
+const Part = z.object({
+  content: z.string().nullish(),
+  refusal: z.string().nullish(),
+  reasoning_content: z.string().nullish(),
+  tool_calls: z.array(Fragment).nullish(),
+});
+type Part = z.infer<typeof Part>;
+
+const Choice = z.object({
+  delta: Part.nullish(),
+  message: Part.nullish(),
+  finish_reason: z.string().nullish(),
+});
+type Choice = z.infer<typeof Choice>;
+
+/** A streamed chunk (`delta`) and a whole completion (`message`) alike. */
+const Completion = z.object({
+  id: z.string().nullish(),
+  model: z.string().nullish(),
+  choices: z.array(Choice).nullish(),
+  usage: WireUsage.nullish(),
+  /** Some gateways answer an error with HTTP 200. */
+  error: z.object({ message: z.string().nullish() }).nullish(),
+  /** Where groq put the usage of a stream. */
+  x_groq: z.object({ usage: WireUsage.nullish() }).nullish(),
+});
+
+const FINISH: Readonly<Record<string, FinishReason>> = {
+  stop: 'stop',
+  length: 'length',
+  tool_calls: 'tool_calls',
+  function_call: 'tool_calls',
+  content_filter: 'refusal',
+  /** deepseek ran out of capacity in the middle. */
+  insufficient_system_resource: 'length',
+};
+
+type Body = ChatCompletionCreateParamsStreaming;
+
+export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
+  const all: Body = {
+    model,
+    messages: toMessages(request),
+    stream: true,
+    stream_options: { include_usage: true },
+    service_tier: 'default',
+    max_tokens: request.maxOutputTokens,
+    max_completion_tokens: request.maxOutputTokens,
+    ...(request.temperature === null ? {} : { temperature: request.temperature }),
+    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
+  };
+  const allowed = new Set<string>(dialect.fields);
+  return Object.fromEntries(Object.entries(all).filter(([field]) => allowed.has(field))) as unknown as Body;
+};
+
+const toTool = ({ name, description, parameters }: ModelRequest['tools'][number]): ChatCompletionTool => ({
+  type: 'function',
+  function: { name, description, parameters: { ...parameters } },
+});
+
+const toMessages = (request: ModelRequest): ChatCompletionMessageParam[] => {
+  const system = sendable(instructionsOf(request));
+  const messages = request.messages.map(toMessage);
+  return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
+};
+
+const toMessage = (message: Message): ChatCompletionMessageParam => {
+  const content = sendable(message.content);
+  if (message.role === 'user') return { role: 'user', content };
+  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.callId, content };
+  if (message.toolCalls.length === 0) return { role: 'assistant', content };
+  return {
+    role: 'assistant',
+    content: content === '' ? null : content,
+    tool_calls: message.toolCalls.map(({ id, name, arguments: args }) => ({
+      id,
+      type: 'function',
+      function: { name, arguments: sendable(args) },
+    })),
+  };
+};
+
+/** One reader per call: it joins the fragments of tool calls by their index. */
+export const createCompletionsReader = (
+  dialect: Dialect,
+): {
+  onEvent(event: unknown, answer: AnswerBuilder): void;
+  onWhole(body: unknown, answer: AnswerBuilder): void;
+} => {
+  const open = new Map<number, { readonly position: number; readonly id: string }>();
+  let next = 0;
+
+  const readCall = (fragment: z.infer<typeof Fragment>, answer: AnswerBuilder): void => {
+    const index = fragment.index ?? next;
+    const id = fragment.id ?? '';
+    const name = fragment.function?.name ?? '';
+    let call = open.get(index);
+    // Some providers give every call the same index; another id with a name is another call.
+    if (call === undefined || (id !== '' && name !== '' && call.id !== id)) {
+      call = { position: answer.openCall(id, name), id };
+      open.set(index, call);
+      next = index + 1;
+    }
+    answer.addArguments(call.position, fragment.function?.arguments ?? '');
+  };
+
+  let refused = false;
+  const readChoice = ({ delta, message, finish_reason: reason }: Choice, answer: AnswerBuilder): void => {
+    const part: Part = delta ?? message ?? {};
+    answer.addText(part.content ?? '');
+    answer.addHidden(part.reasoning_content ?? '');
+    for (const fragment of part.tool_calls ?? []) readCall(fragment, answer);
+    // A refusal comes in the place of text.
+    answer.addText(part.refusal ?? '');
+    refused ||= Boolean(part.refusal);
+    if (reason) answer.finishReason = refused ? 'refusal' : (FINISH[reason] ?? 'stop');
+  };
+
+  const read = (body: unknown, answer: AnswerBuilder): void => {
+    const { id, model, choices, usage, x_groq, error } = parseWire(Completion, body);
+    if (error) throw new Error(error.message ?? 'an error without a message');
+    answer.modelServed = model ?? answer.modelServed;
+    answer.requestId ??= id ?? null;
+    const choice = choices?.[0];
+    if (choice !== undefined) readChoice(choice, answer);
+    const wire = usage ?? x_groq?.usage;
+    if (wire) answer.usage = toUsage(wire, dialect);
+  };
+  return { onEvent: read, onWhole: read };
+};
+
+/** Null unless both directions are known: a missing count is unknown, not zero. */
+const toUsage = (wire: z.infer<typeof WireUsage>, { outputTokens }: Dialect): Usage | null => {
+  const { prompt_tokens: input, completion_tokens: completion, total_tokens: total } = wire;
+  if (typeof input !== 'number') return null;
+  const rest = outputTokens === 'total_less_prompt' && typeof total === 'number' ? total - input : null;
+  if (typeof completion !== 'number' && rest === null) return null;
+  const details = wire.prompt_tokens_details;
+  const cacheRead = Math.min(input, details?.cached_tokens ?? wire.prompt_cache_hit_tokens ?? 0);
+  return {
+    input_tokens: input,
+    output_tokens: Math.max(completion ?? 0, rest ?? 0),
+    cache_read_tokens: cacheRead,
+    cache_write_tokens: Math.min(input - cacheRead, details?.cache_write_tokens ?? 0),
+  };
+};

@@ -1,0 +1,62 @@
+import { type ModelPort, splitModelRef } from '@signalbox/contracts';
+import type { Clock } from '@signalbox/runtime';
+import OpenAI from 'openai';
+import { Stream } from 'openai/streaming';
+import { attemptCall } from './attempt.ts';
+import { DIALECTS, type DialectName } from './dialects.ts';
+import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+
+export interface OpenAiOptions {
+  readonly provider: DialectName;
+  readonly apiKey: string;
+  readonly baseUrl: string;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly fetch?: typeof fetch | undefined;
+}
+
+/** Models behind Chat Completions, in the dialect of their provider; always streams, never retries. */
+export const createOpenAi = ({
+  provider,
+  apiKey,
+  baseUrl,
+  clock,
+  timeoutMs,
+  fetch,
+}: OpenAiOptions): ModelPort => {
+  const dialect = DIALECTS[provider];
+  const client = new OpenAI({
+    apiKey,
+    baseURL: baseUrl,
+    // Explicitly none: left out, the SDK reads them from the environment.
+    organization: null,
+    project: null,
+    adminAPIKey: null,
+    maxRetries: 0,
+    // The attempt's own deadline comes first and covers the body too.
+    timeout: 2 * timeoutMs,
+    // Its console logger may print pieces of answers (R13); failures reach the caller as errors.
+    logLevel: 'off',
+    ...(fetch === undefined ? {} : { fetch }),
+  });
+  const deps = { provider, secrets: [apiKey], clock, timeoutMs };
+  return {
+    call: (request, options) => {
+      const { model } = splitModelRef(request.model);
+      return attemptCall(
+        deps,
+        {
+          ...createCompletionsReader(dialect),
+          modelAsked: model,
+          requestIdHeader: 'x-request-id',
+          send: (signal) =>
+            client.chat.completions
+              .create(toCompletionsBody(request, model, dialect), { signal })
+              .asResponse(),
+          events: (response, controller) => Stream.fromSSEResponse<unknown>(response, controller, client),
+        },
+        options,
+      );
+    },
+  };
+};
