@@ -24,9 +24,9 @@ local function key(...)
   return ROOT .. ':' .. table.concat({ ... }, ':')
 end
 
--- tostring() of a large double is in scientific notation, which HINCRBY refuses.
+-- tostring() of a large double is in scientific notation, which HINCRBY refuses, as it does "-0".
 local function int(n)
-  return string.format('%.0f', n)
+  return string.format('%.0f', n + 0)
 end
 
 local function now_ms()
