@@ -44,8 +44,5 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   end
 end
 
-local activations = admit(now)
-for _, value in ipairs(again) do
-  activations[#activations + 1] = value
-end
+local activations = append(admit(now), again)
 return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued }, activations }

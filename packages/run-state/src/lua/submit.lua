@@ -44,4 +44,4 @@ if h.due_ms then
 else
   enqueue(h.run, h.tenant, h.rank, now)
 end
-return { 'CREATED', h.run, unpack(admit(now)) }
+return append({ 'CREATED', h.run }, admit(now))

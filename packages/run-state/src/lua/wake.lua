@@ -6,4 +6,4 @@
 -- returns [OK, activation...] | [NOT_FOUND]   (NOT_FOUND: no such run, or it has ended)
 local now = now_ms()
 if not wake(ARGV[1], ARGV[2], now) then return { 'NOT_FOUND' } end
-return { 'OK', unpack(admit(now)) }
+return append({ 'OK' }, admit(now))

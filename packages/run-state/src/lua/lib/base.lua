@@ -29,6 +29,14 @@ local function int(n)
   return string.format('%.0f', n + 0)
 end
 
+-- For lists of any length: unpack() fails when some thousand values do not fit on Lua's stack.
+local function append(list, values)
+  for _, value in ipairs(values) do
+    list[#list + 1] = value
+  end
+  return list
+end
+
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)
