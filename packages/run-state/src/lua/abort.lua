@@ -15,12 +15,8 @@ redis.call('HSET', key('run', run), 'abort', ARGV[3])
 local note = cjson.decode(ARGV[3])
 note.type = 'abort'
 redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))
-redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
-if r.status == 'waiting' then
-  -- Nobody owns it: whoever comes first, the caller or a worker, writes its end (R10).
-  leave_waiting(run)
-  enqueue(run, r.tenant, r.rank, now_ms())
-end
+-- Without an owner, whoever comes first, the caller or a worker, writes its end (R10).
+notify(run, r, now_ms())
 redis.call('PUBLISH', key('aborts'), run)
 redis.call('PUBLISH', key('tail', run), 'a')
 return { 'OK', ARGV[3], r.status }

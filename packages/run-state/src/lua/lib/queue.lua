@@ -62,16 +62,22 @@ local function admit(now)
   return activations
 end
 
+-- Tells the owner of a run, or makes it runnable, because something happened to it. A queued run keeps its
+-- wake_seq: its activation may be with a worker already, and must not become stale.
+local function notify(run, r, now)
+  if r.status ~= 'queued' then redis.call('HINCRBY', key('run', run), 'wake_seq', 1) end
+  if r.status == 'waiting' then
+    leave_waiting(run)
+    enqueue(run, r.tenant, r.rank, now)
+  end
+end
+
 -- Makes a parked run runnable; a running one only learns that its next park must not happen.
 -- The note becomes run.woken in the owner's next commit (R4).
 local function wake(run, reason, now)
   local r = record(run, { 'status', 'tenant', 'rank' })
   if not r.status or is_terminal(r.status) then return false end
-  redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
   redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode({ type = 'woken', reason = reason }))
-  if r.status == 'waiting' then
-    leave_waiting(run)
-    enqueue(run, r.tenant, r.rank, now)
-  end
+  notify(run, r, now)
   return true
 end
