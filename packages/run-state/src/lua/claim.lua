@@ -25,7 +25,7 @@ if r.claim ~= token then
   if r.owner then redis.call('SREM', key('lease', r.owner), run) end
   leave_queue(run, r.tenant, r.rank)
   leave_waiting(run)
-  redis.call('ZADD', key('admitted'), int(now), run)
+  redis.call('ZADD', key('admitted'), '+inf', run)
   redis.call('ZADD', key('running'), int(now), run)
   redis.call('SADD', key('lease', lease), run)
   redis.call('HSET', key('run', run), 'status', 'running', 'owner', lease, 'claim', token)

@@ -31,6 +31,7 @@ for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(no
 end
 
 -- An activation that reached no worker: the caller died before queue.add, or BullMQ lost the job.
+-- Claimed runs lie at +inf, so that long ones do not stand in front of those that were lost.
 local again = {}
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(now - grace), 'LIMIT', 0, limit)) do
   local r = record(run, { 'status', 'wake_seq' })
@@ -39,7 +40,7 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
     again[#again + 1] = run
     again[#again + 1] = r.wake_seq
     count.requeued = count.requeued + 1
-  elseif r.status ~= 'running' then
+  else
     redis.call('ZREM', key('admitted'), run)
   end
 end

@@ -9,7 +9,7 @@
 -- <root>:run:<id>:holds      HASH  hold id -> "state amount day charged"
 -- <root>:ready:<tenant>      ZSET  runnable runs by priority, then age
 -- <root>:turns               ZSET  tenants with ready runs, whose turn is next
--- <root>:admitted            ZSET  runs given to BullMQ or active, by time
+-- <root>:admitted            ZSET  runs given to BullMQ by time; once claimed, at +inf
 -- <root>:queued:<rank>       ZSET  all queued runs of a priority, by time
 -- <root>:running, :parked    ZSET  runs in that state, by time
 -- <root>:timers              ZSET  parked runs by due time
