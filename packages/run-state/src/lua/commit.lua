@@ -15,7 +15,7 @@
 --   hold? {id, amount, day}
 --   after: "go" | "park" | "hand_over" | "finish"
 --   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?}
---   status? (finish)
+--   status? (finish), failed? (hand_over: the activation broke, so its claim counts as one without progress)
 -- ARGV[2..] entries of both groups, then [ref, sealed]... of the results, then of the announcement
 -- returns [code, seq, head, activations, notes, denial, wake_seq]
 --   OK        all is written
@@ -91,22 +91,14 @@ if h.after == 'finish' then
 elseif h.after == 'hand_over' then
   release(run, r.owner)
   redis.call('HINCRBY', record_key, 'wake_seq', 1)
-  redis.call('HSET', record_key, 'claims', 0)
+  if not h.failed then redis.call('HSET', record_key, 'claims', 0) end
   enqueue(run, r.tenant, r.rank, now)
 elseif h.after == 'park' then
   release(run, r.owner)
   redis.call('HSET', record_key, 'status', 'waiting', 'reason', h.park.reason, 'claims', 0)
   redis.call('ZADD', key('parked'), int(now), run)
   if h.park.due_ms then redis.call('ZADD', key('timers'), int(h.park.due_ms), run) end
-  if h.park.scope then
-    for _, scope in ipairs(scopes_of(run, r, h.park.day)) do
-      if scope.name == h.park.scope then
-        redis.call('ZADD', scope.key .. ':waiters', int(now), run)
-        redis.call('HSET', record_key, 'waits_on', scope.key, 'need', int(h.park.need))
-        wake_waiters(scope, now)
-      end
-    end
-  end
+  if h.park.scope then wait_for_room(run, r, h.park, now) end
 end
 publish_head(run, seq)
 return reply('OK')

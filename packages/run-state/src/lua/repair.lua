@@ -1,5 +1,6 @@
 --- @include base
 --- @include queue
+--- @include money
 -- Keeps R10: every run without an owner gets its wake-up. Safe to run at any time, by anybody, twice.
 -- KEYS[1] partition root
 -- ARGV[1] most runs of each kind per call  [2] milliseconds after which an activation counts as lost
@@ -44,6 +45,8 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
     redis.call('ZREM', key('admitted'), run)
   end
 end
+
+repair_waiters(limit, now)
 
 local activations = append(admit(now), again)
 return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued }, activations }

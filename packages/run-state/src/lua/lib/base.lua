@@ -17,6 +17,7 @@
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:caps:<tenant>       HASH  tenant_daily, user_daily, run, user:<id>
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
+-- <root>:scopes              SET   scopes with runs that wait for room; <scope>:waiters ZSET, by time
 -- <root>:audit               STREAM  commits on their way to Postgres
 local ROOT = KEYS[1]
 

@@ -63,15 +63,48 @@ end
 
 local MAX_WOKEN = 8
 
--- Room appeared: wakes, oldest first, only runs that now fit, so that none of them is a herd.
-local function wake_waiters(scope, now)
-  if not scope.cap or scope.cap == 'inf' then return end
+-- Wakes, oldest first, only waiters that now fit, so that they are no herd; and those that wait in vain,
+-- to ask again and get another answer: nothing is held that could still be settled, the cap is gone, or
+-- (after a settlement) so much is spent that no settlement will make room for them.
+local function wake_waiters(scope, now, settled)
   local promised = 0
   for _, run in ipairs(redis.call('ZRANGE', scope.key .. ':waiters', 0, MAX_WOKEN - 1)) do
     local need = tonumber(redis.call('HGET', key('run', run), 'need') or 0)
-    if not fits(scope, promised + need) then break end
-    promised = promised + need
+    if scope.cap and fits(scope, promised + need) then
+      promised = promised + need
+    elseif scope.cap and scope.held + promised > 0 then
+      if not settled or scope.spent + need <= tonumber(scope.cap) then break end
+    end
     if not wake(run, 'capacity', now) then redis.call('ZREM', scope.key .. ':waiters', run) end
+  end
+end
+
+-- Parks a run at a scope. <root>:scopes names all scopes that have or had waiters, for repair.
+local function wait_for_room(run, r, wait, now)
+  for _, scope in ipairs(scopes_of(run, r, wait.day)) do
+    if scope.name == wait.scope then
+      redis.call('ZADD', scope.key .. ':waiters', int(now), run)
+      redis.call('SADD', key('scopes'), scope.key)
+      redis.call('HSET', key('run', run), 'waits_on', scope.key, 'need', int(wait.need), 'waits_day', wait.day)
+      wake_waiters(scope, now, false)
+    end
+  end
+end
+
+-- A waiter also waits in vain when a cap was raised, or when those woken before it never took their hold.
+local function repair_waiters(limit, now)
+  for _, scope_key in ipairs(redis.call('SRANDMEMBER', key('scopes'), limit)) do
+    local run = redis.call('ZRANGE', scope_key .. ':waiters', 0, 0)[1]
+    local r = run and record(run, { 'tenant', 'user', 'root', 'waits_day' })
+    if not run then
+      redis.call('SREM', key('scopes'), scope_key)
+    elseif not r.waits_day then
+      redis.call('ZREM', scope_key .. ':waiters', run)
+    else
+      for _, scope in ipairs(scopes_of(run, r, r.waits_day)) do
+        if scope.key == scope_key then wake_waiters(scope, now, false) end
+      end
+    end
   end
 end
 
@@ -87,7 +120,7 @@ local function settle(run, r, settlement, now)
   local was_spent = state == 'expired' and tonumber(charged) or 0
   for _, scope in ipairs(scopes_of(run, r, day)) do
     add(scope, settlement.observed - was_spent, -was_held)
-    wake_waiters(scope, now)
+    wake_waiters(scope, now, true)
   end
   local to = settlement.expired and 'expired' or 'settled'
   redis.call('HSET', holds, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))

@@ -21,7 +21,7 @@ local function leave_waiting(run)
   local scope = redis.call('HGET', key('run', run), 'waits_on')
   if scope then
     redis.call('ZREM', scope .. ':waiters', run)
-    redis.call('HDEL', key('run', run), 'waits_on', 'need')
+    redis.call('HDEL', key('run', run), 'waits_on', 'need', 'waits_day')
   end
 end
 
