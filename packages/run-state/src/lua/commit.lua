@@ -39,7 +39,7 @@ if not r.status then return { 'NOT_FOUND', '0', '', {}, {}, {}, '0' } end
 local total = h.results + h.announce
 local known = tonumber(r.seq) - h.seq
 if known > 0 and (known > total or string.sub(ARGV[1 + known], 1, 64) ~= r.head) then known = -1 end
-if known == total and total > 0 then return reply('OK') end
+if known == total and total > 0 then return reply(h.announce == 0 and r.abort and 'ABORTED' or 'OK') end
 
 if is_terminal(r.status) then return reply('TERMINAL') end
 if r.owner ~= h.lease or tonumber(r.epoch) ~= h.epoch or not lease_is_live(h.lease, now) then
