@@ -1,0 +1,121 @@
+import type { Db } from './pool.ts';
+import { reaching } from './store-errors.ts';
+
+export interface NewAgentVersion {
+  readonly tenantId: string;
+  readonly name: string;
+  /** Names the content: the same digest is the same version. */
+  readonly digest: string;
+  readonly sealedSpec: string;
+}
+
+export interface StoredAgent extends NewAgentVersion {
+  readonly version: number;
+  readonly createdAt: Date;
+}
+
+export interface Published extends StoredAgent {
+  /** False when this content was a version already. */
+  readonly created: boolean;
+}
+
+const select = (db: Db) =>
+  db
+    .selectFrom('agent_versions')
+    .select([
+      'tenant_id as tenantId',
+      'name',
+      'version',
+      'digest',
+      'sealed_spec as sealedSpec',
+      'created_at as createdAt',
+    ]);
+
+const publish = async (tx: Db, agent: NewAgentVersion): Promise<Published> => {
+  const { tenantId, name, digest, sealedSpec } = agent;
+  await tx
+    .insertInto('agents')
+    .values({ tenant_id: tenantId, name })
+    .onConflict((conflict) => conflict.columns(['tenant_id', 'name']).doNothing())
+    .execute();
+  // The lock gives publishers of one agent their turn.
+  const { latest_version } = await tx
+    .selectFrom('agents')
+    .select('latest_version')
+    .where('tenant_id', '=', tenantId)
+    .where('name', '=', name)
+    .forUpdate()
+    .executeTakeFirstOrThrow();
+  const ofAgent = select(tx).where('tenant_id', '=', tenantId).where('name', '=', name);
+  const same = await ofAgent.where('digest', '=', digest).executeTakeFirst();
+  if (same !== undefined) return { ...same, created: false };
+  const version = latest_version + 1;
+  await tx
+    .insertInto('agent_versions')
+    .values({ tenant_id: tenantId, name, version, digest, sealed_spec: sealedSpec })
+    .execute();
+  await tx
+    .updateTable('agents')
+    .set({ latest_version: version })
+    .where('tenant_id', '=', tenantId)
+    .where('name', '=', name)
+    .execute();
+  return { ...(await ofAgent.where('version', '=', version).executeTakeFirstOrThrow()), created: true };
+};
+
+/** Adds a version, or answers the one that has this digest. The tenant must exist. Throws `audit_store_unavailable`. */
+export const publishAgentVersion = (db: Db, agent: NewAgentVersion): Promise<Published> =>
+  reaching(() => db.transaction().execute((tx) => publish(tx, agent)));
+
+export interface AgentQuery {
+  readonly tenantId: string;
+  readonly name: string;
+  /** Unset: the latest. */
+  readonly version?: number | undefined;
+}
+
+/** Null: no such agent, or no such version. Throws `audit_store_unavailable`. */
+export const getAgent = (db: Db, { tenantId, name, version }: AgentQuery): Promise<StoredAgent | null> =>
+  reaching(async () => {
+    const found = await select(db)
+      .where('tenant_id', '=', tenantId)
+      .where('name', '=', name)
+      .$if(version !== undefined, (query) => query.where('version', '=', version ?? 0))
+      .orderBy('version', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return found ?? null;
+  });
+
+export interface AgentListQuery {
+  readonly tenantId: string;
+  readonly limit: number;
+  /** Continue behind this name. */
+  readonly after?: string | undefined;
+}
+
+/** The latest version of each agent, by name. Throws `audit_store_unavailable`. */
+export const listAgents = (db: Db, { tenantId, limit, after }: AgentListQuery): Promise<StoredAgent[]> =>
+  reaching(() =>
+    db
+      .selectFrom('agents')
+      .innerJoin('agent_versions', (join) =>
+        join
+          .onRef('agent_versions.tenant_id', '=', 'agents.tenant_id')
+          .onRef('agent_versions.name', '=', 'agents.name')
+          .onRef('agent_versions.version', '=', 'agents.latest_version'),
+      )
+      .select([
+        'agents.tenant_id as tenantId',
+        'agents.name',
+        'agent_versions.version',
+        'agent_versions.digest',
+        'agent_versions.sealed_spec as sealedSpec',
+        'agent_versions.created_at as createdAt',
+      ])
+      .where('agents.tenant_id', '=', tenantId)
+      .$if(after !== undefined, (query) => query.where('agents.name', '>', after ?? ''))
+      .orderBy('agents.name')
+      .limit(limit)
+      .execute(),
+  );

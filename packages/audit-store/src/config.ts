@@ -1,0 +1,8 @@
+import { loadConfigOrExit, url } from '@signalbox/runtime';
+import { z } from 'zod';
+
+/** Of the migrate command. Ends the process with code 78 when the environment does not fit. */
+export const migrateConfig = (): { databaseUrl: string } => {
+  const env = loadConfigOrExit(z.object({ DATABASE_URL: url(['postgres', 'postgresql']) }), process.env);
+  return { databaseUrl: env.DATABASE_URL };
+};

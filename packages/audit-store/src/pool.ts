@@ -1,0 +1,79 @@
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import pg from 'pg';
+import { storeError } from './store-errors.ts';
+import type { Tables } from './types.ts';
+
+/** A pool of connections, or a transaction of one. `destroy()` closes a pool. */
+export type Db = Kysely<Tables>;
+
+const SECOND = 1000;
+
+/** pg's own defaults are all "no limit". The client's timeout stands above the server's, which cancels. */
+const LIMITS = {
+  api: {
+    max: 10,
+    statement_timeout: 5 * SECOND,
+    query_timeout: 6 * SECOND,
+    lock_timeout: 2 * SECOND,
+    idle_in_transaction_session_timeout: 10 * SECOND,
+  },
+  writer: {
+    max: 2,
+    statement_timeout: 30 * SECOND,
+    query_timeout: 35 * SECOND,
+    lock_timeout: 15 * SECOND,
+    idle_in_transaction_session_timeout: 60 * SECOND,
+  },
+  scheduler: {
+    max: 4,
+    statement_timeout: 30 * SECOND,
+    query_timeout: 35 * SECOND,
+    lock_timeout: 10 * SECOND,
+    idle_in_transaction_session_timeout: 60 * SECOND,
+  },
+} as const;
+
+export interface PoolOptions {
+  readonly databaseUrl: string;
+  readonly role: keyof typeof LIMITS;
+  /** An idle connection broke; the pool replaces it by itself. */
+  readonly onError?: (error: Error) => void;
+}
+
+const OID = { int8: 20, date: 1082 } as const;
+
+/** int8 as number: all of ours stay below 2^53 (`MAX_NANO`). date as `YYYY-MM-DD`, which is no instant. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') => {
+    if (oid === OID.int8) return Number;
+    if (oid === OID.date) return (text: string) => text;
+    return pg.types.getTypeParser(oid, format);
+  }) as typeof pg.types.getTypeParser,
+};
+
+export const createPool = (options: PoolOptions): Db => {
+  const pool = new pg.Pool({
+    connectionString: options.databaseUrl,
+    application_name: `signalbox-${options.role}`,
+    connectionTimeoutMillis: 2 * SECOND,
+    idleTimeoutMillis: 30 * SECOND,
+    maxLifetimeSeconds: 1800,
+    keepAlive: true,
+    types,
+    ...LIMITS[options.role],
+  });
+  // Without listeners a broken connection would end the process: the pool's is for idle ones; of those
+  // in use the running or next query tells.
+  pool.on('error', (error) => options.onError?.(error));
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+};
+
+/** Resolves when Postgres answers; else throws `audit_store_unavailable`. */
+export const ping = async (db: Db): Promise<void> => {
+  try {
+    await sql`select 1`.execute(db);
+  } catch (error) {
+    throw storeError(error);
+  }
+};

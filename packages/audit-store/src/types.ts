@@ -1,0 +1,185 @@
+import type { ApiScope, Category, Priority, RunStatus, WaitReason } from '@signalbox/contracts';
+import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
+
+/** Timestamps are read as Date and may be written as RFC 3339 text. */
+type Timestamp = ColumnType<Date, Date | string, Date | string>;
+type NullableTimestamp = ColumnType<
+  Date | null,
+  Date | string | null | undefined,
+  Date | string | null | undefined
+>;
+/** jsonb, written by the writer's own statements only. */
+type JsonColumn = ColumnType<unknown, never, never>;
+
+interface TenantsTable {
+  id: string;
+  partition: Generated<number>;
+  time_zone: Generated<string>;
+  created_at: ColumnType<Date, Date | string | undefined, never>;
+}
+
+interface ApiKeysTable {
+  id: string;
+  tenant_id: string;
+  name: Generated<string>;
+  hash: string;
+  scopes: ApiScope[];
+  created_at: ColumnType<Date, Date | string | undefined, never>;
+  expires_at: NullableTimestamp;
+  revoked_at: NullableTimestamp;
+}
+
+interface AgentsTable {
+  tenant_id: string;
+  name: string;
+  latest_version: Generated<number>;
+  created_at: ColumnType<Date, Date | string | undefined, never>;
+}
+
+interface AgentVersionsTable {
+  tenant_id: string;
+  name: string;
+  version: number;
+  digest: string;
+  sealed_spec: string;
+  created_at: ColumnType<Date, Date | string | undefined, never>;
+}
+
+interface RunsTable {
+  id: string;
+  tenant_id: string;
+  status: Generated<RunStatus>;
+  waiting_for: WaitReason | null;
+  error_code: string | null;
+  agent: string | null;
+  agent_version: number | null;
+  user_id: string | null;
+  session_id: string | null;
+  parent_run_id: string | null;
+  forked_from: string | null;
+  root_run_id: string;
+  model: string | null;
+  priority: Priority | null;
+  cap_nano: number | null;
+  cost_observed_nano: Generated<number>;
+  /** numeric: text, exact. */
+  cost_observed_usd: GeneratedAlways<string>;
+  estimated: Generated<boolean>;
+  input_tokens: Generated<number>;
+  output_tokens: Generated<number>;
+  cache_read_tokens: Generated<number>;
+  cache_write_tokens: Generated<number>;
+  steps: Generated<number>;
+  epoch: Generated<number>;
+  last_seq: Generated<number>;
+  status_seq: Generated<number>;
+  started_seq: number | null;
+  created_at: Timestamp;
+  started_at: NullableTimestamp;
+  finished_at: NullableTimestamp;
+}
+
+interface AuditEventsTable {
+  run_id: string;
+  seq: number;
+  event_id: string;
+  tenant_id: string;
+  epoch: number | null;
+  type: string;
+  category: Category;
+  ts: Timestamp;
+  actor: JsonColumn;
+  data: JsonColumn;
+  refs: JsonColumn;
+  prev: string | null;
+  hash: string;
+  body: string | null;
+}
+
+interface RunKeysTable {
+  run_id: string;
+  wrapped_key: string;
+}
+
+interface ContentsTable {
+  run_id: string;
+  ref: string;
+  sealed: Buffer;
+}
+
+interface AuditQuarantineTable {
+  id: string;
+  stream_id: string;
+  run_id: string;
+  seq: number | null;
+  reason: string;
+  detail: Generated<string>;
+  raw: Buffer;
+  created_at: ColumnType<Date, Date | string | undefined, never>;
+}
+
+interface CostLedgerTable {
+  hold_id: string;
+  tenant_id: string;
+  user_id: string | null;
+  agent: string | null;
+  run_id: string;
+  root_run_id: string;
+  step: number;
+  attempt: number;
+  provider: string;
+  model: string;
+  price_version: string | null;
+  /** `YYYY-MM-DD`. */
+  day: string | null;
+  held_nano: number | null;
+  observed_nano: number | null;
+  state: 'held' | 'settled' | 'expired';
+  estimated: boolean;
+  completed: boolean;
+  settled_seq: number | null;
+}
+
+interface DailyCostsTable {
+  tenant_id: string;
+  day: string;
+  user_id: string;
+  agent: string;
+  model: string;
+  observed_nano: Generated<number>;
+  calls: Generated<number>;
+}
+
+interface ReplayRecordsView {
+  run_id: string;
+  step_index: number;
+  attempt: number;
+  kind: 'llm' | 'tool';
+  input_ref: string | null;
+  output_ref: string | null;
+  model: string | null;
+  cost_estimate_usd: string | null;
+  cost_observed_usd: string | null;
+  price_version: string | null;
+  started_at: Date;
+  finished_at: Date | null;
+  tenant_id: string;
+  tool: string | null;
+  outcome: 'completed' | 'failed' | null;
+}
+
+/** The tables as kysely sees them; `schema.sql` says what they are. */
+export interface Tables {
+  tenants: TenantsTable;
+  api_keys: ApiKeysTable;
+  agents: AgentsTable;
+  agent_versions: AgentVersionsTable;
+  runs: RunsTable;
+  audit_events: AuditEventsTable;
+  run_keys: RunKeysTable;
+  contents: ContentsTable;
+  audit_quarantine: AuditQuarantineTable;
+  cost_ledger: CostLedgerTable;
+  daily_costs: DailyCostsTable;
+  replay_records: ReplayRecordsView;
+}

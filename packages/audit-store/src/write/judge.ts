@@ -1,0 +1,83 @@
+import type { AuditRecord, Entry, Event } from '@signalbox/contracts';
+import { bodyOf, hashOf, isAuthentic, readEntry } from '@signalbox/engine';
+
+/** An entry that is what it claims to be. */
+export interface GoodEntry {
+  readonly record: AuditRecord;
+  readonly entry: Entry;
+  readonly event: Event;
+}
+
+export type BadReason = 'unreadable' | 'not_authentic' | 'wrong_run' | 'fork';
+
+/** An entry for the quarantine. `seq`: its place in the run, where that can be known. */
+export interface BadEntry {
+  readonly record: AuditRecord;
+  readonly entry: Entry;
+  readonly reason: BadReason;
+  readonly detail: string;
+  readonly seq: number | null;
+}
+
+export interface Judgement {
+  readonly good: readonly GoodEntry[];
+  readonly bad: readonly BadEntry[];
+}
+
+type Verdict = { event: Event } | { reason: BadReason; detail: string };
+
+const judgeEntry = (record: AuditRecord, entry: Entry): Verdict => {
+  if (!isAuthentic(entry)) return { reason: 'not_authentic', detail: 'the hash does not match the body' };
+  try {
+    const event = readEntry(entry);
+    if (event.run_id === record.runId) return { event };
+    return { reason: 'wrong_run', detail: `the event names run ${event.run_id}` };
+  } catch (error) {
+    return { reason: 'unreadable', detail: error instanceof Error ? error.message : String(error) };
+  }
+};
+
+/** `seq` as a broken entry states it. */
+const claimedSeq = (record: AuditRecord, entry: Entry): number | null => {
+  try {
+    const body: unknown = JSON.parse(bodyOf(entry));
+    if (typeof body !== 'object' || body === null || !('seq' in body) || !('run_id' in body)) return null;
+    const { seq, run_id } = body;
+    return run_id === record.runId && Number.isSafeInteger(seq) ? Number(seq) : null;
+  } catch {
+    return null;
+  }
+};
+
+const judgeRecord = (record: AuditRecord): Judgement => {
+  const verdicts = record.entries.map((entry) => ({ entry, verdict: judgeEntry(record, entry) }));
+  // The entries of one commit follow each other, so one good entry gives all of them their place.
+  let first: number | null = null;
+  for (const [index, { verdict }] of verdicts.entries()) {
+    if ('event' in verdict) first ??= verdict.event.seq - index;
+  }
+  const good: GoodEntry[] = [];
+  const bad: BadEntry[] = [];
+  for (const [index, { entry, verdict }] of verdicts.entries()) {
+    if ('event' in verdict) {
+      good.push({ record, entry, event: verdict.event });
+      continue;
+    }
+    const seq = first === null ? claimedSeq(record, entry) : first + index;
+    bad.push({ record, entry, ...verdict, seq: seq !== null && seq > 0 ? seq : null });
+  }
+  return { good, bad };
+};
+
+export const judge = (records: readonly AuditRecord[]): Judgement => {
+  const judged = records.map(judgeRecord);
+  return { good: judged.flatMap((j) => j.good), bad: judged.flatMap((j) => j.bad) };
+};
+
+const HEX_HASH = /^[0-9a-f]{64}$/;
+
+/** The hash an entry claims, which the next event's `prev` repeats; null when there is none. */
+export const claimedHash = (entry: Entry): string | null => {
+  const hash = hashOf(entry);
+  return HEX_HASH.test(hash) ? hash : null;
+};
