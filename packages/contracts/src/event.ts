@@ -90,7 +90,7 @@ export const EVENT_DATA = {
   'run.claimed': z.object({ worker: z.string(), wake_seq: z.int(), resumed: z.boolean() }),
   'run.parked': z.object({ reason: WaitReason, until: z.string().nullable() }),
   'run.woken': z.object({ reason: WaitReason }),
-  'run.handed_over': z.object({ reason: z.enum(['drain', 'time_slice']) }),
+  'run.handed_over': z.object({ reason: z.enum(['drain', 'time_slice', 'error']) }),
   'run.abort_requested': z.object({
     requested_at: z.string(),
     by: z.string(),

@@ -35,7 +35,7 @@ export const runView = (state: RunState, contents: ViewContents): Run => {
     steps: state.steps.length,
     usage: state.usage,
     cost: {
-      cap_usd: toUsd(submitted.cap_nano),
+      cap_usd: submitted.cap_nano === null ? null : toUsd(submitted.cap_nano),
       observed_usd: toUsd(state.observedNano),
       held_usd: toUsd(state.heldNano),
       estimated: state.estimated,

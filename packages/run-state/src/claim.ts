@@ -23,6 +23,8 @@ export interface Claimed {
   readonly wakeSeq: number;
   /** Claims since the last step that got a result, this one included. */
   readonly claims: number;
+  /** When it last became runnable, epoch ms. */
+  readonly queuedMs: number;
   readonly tenantId: string;
   readonly wrappedKey: string;
   readonly entries: readonly Entry[];
@@ -43,6 +45,7 @@ const Record = z.object({
   epoch: z.coerce.number().int(),
   wake_seq: z.coerce.number().int(),
   claims: z.coerce.number().int(),
+  queued_ms: z.coerce.number().default(0),
   tenant: z.string(),
   key: z.string(),
 });
@@ -80,6 +83,7 @@ export const claimRun = async (partition: Partition, request: ClaimRequest): Pro
       epoch: record.data.epoch,
       wakeSeq: record.data.wake_seq,
       claims: record.data.claims,
+      queuedMs: record.data.queued_ms,
       tenantId: record.data.tenant,
       wrappedKey: record.data.key,
       entries,

@@ -34,7 +34,8 @@ export interface Results {
 /** What the run does once the announcement is written. */
 export type After =
   | { readonly type: 'go' }
-  | { readonly type: 'hand_over' }
+  /** `failed`: the activation broke, so the claim counts towards the poison limit. */
+  | { readonly type: 'hand_over'; readonly failed: boolean }
   | { readonly type: 'finish'; readonly status: TerminalStatus }
   | {
       readonly type: 'park';
@@ -80,7 +81,8 @@ export interface CommitReply {
 
 const afterHeader = (after: After): object => {
   if (after.type === 'finish') return { after: 'finish', status: after.status };
-  if (after.type !== 'park') return { after: after.type };
+  if (after.type === 'hand_over') return { after: 'hand_over', failed: after.failed };
+  if (after.type === 'go') return { after: 'go' };
   return {
     after: 'park',
     park: {
@@ -125,7 +127,15 @@ const argsOf = ({ runId, leaseId, epoch, head, results, announcement }: Commit):
   ];
 };
 
-const Reply = z.tuple([CommitCode, z.coerce.number().int(), z.string(), Activations, Texts, Texts, z.coerce.number().int()]);
+const Reply = z.tuple([
+  CommitCode,
+  z.coerce.number().int(),
+  z.string(),
+  Activations,
+  Texts,
+  Texts,
+  z.coerce.number().int(),
+]);
 
 const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
   const scopes: ScopeRoom[] = [];

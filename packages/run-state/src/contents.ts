@@ -1,16 +1,16 @@
 import type { SealedContent } from '@signalbox/contracts';
-import { open, seal, sha256Hex } from '@signalbox/runtime';
+import { open, seal, type SealingKey, sha256Hex } from '@signalbox/runtime';
 
 /**
  * How a run's contents are sealed (design §5, Contents; R13). The run's id is bound in, so a sealed
  * content cannot be moved to another run; its ref is the hash of the ciphertext, so the chain can be
  * checked without the key.
  */
-export const sealContent = (dataKey: Buffer, runId: string, value: unknown): SealedContent => {
+export const sealContent = (dataKey: SealingKey, runId: string, value: unknown): SealedContent => {
   const sealed = seal(dataKey, JSON.stringify(value), runId);
   return [`sha256:${sha256Hex(sealed)}`, sealed.toString('base64')];
 };
 
 /** Throws SealError for another run's content, damaged bytes, or another key. */
-export const openContent = (dataKey: Buffer, runId: string, sealedBase64: string): unknown =>
+export const openContent = (dataKey: SealingKey, runId: string, sealedBase64: string): unknown =>
   JSON.parse(open(dataKey, Buffer.from(sealedBase64, 'base64'), runId).toString('utf8'));

@@ -1,0 +1,181 @@
+import type { EventData, EventDraft, Hold, Price } from '@signalbox/contracts';
+import { answerDenial } from '@signalbox/engine';
+import { affordableOutputTokens, worstCaseNano } from '@signalbox/providers';
+import type { CommitReply } from '@signalbox/run-state';
+import type { CallModel, Prepared } from './conversation.ts';
+import { failRun } from './endings.ts';
+import type { RunContext } from './run-context.ts';
+
+/**
+ * Before a model is called: the worst case is held in every scope and the call is announced, in one write
+ * (R1, R3). What does not fit is made smaller, waits for others' holds, or fails, as design §6 says.
+ */
+export interface Offer {
+  readonly maxOutputTokens: number;
+  readonly hold: Hold | null;
+}
+
+const offerFor = (
+  context: RunContext,
+  action: CallModel,
+  terms: { price: Price; prepared: Prepared; maxOutputTokens: number; day: string },
+): Offer => {
+  const { price, prepared, maxOutputTokens, day } = terms;
+  const amount = worstCaseNano({ inputBound: prepared.inputBound, maxOutputTokens }, price);
+  const id = `${context.session.runId}:${action.step}:${action.attempt}`;
+  return {
+    maxOutputTokens,
+    hold: amount === 0 ? null : { id, amount_nano: amount, day, price_version: price.version },
+  };
+};
+
+const requested = (context: RunContext, action: CallModel, prepared: Prepared, offer: Offer): EventDraft => ({
+  type: 'llm.requested',
+  data: {
+    step: action.step,
+    attempt: action.attempt,
+    model: action.model,
+    max_output_tokens: offer.maxOutputTokens,
+    input_bound: prepared.inputBound,
+    temperature: context.spec.temperature,
+    tools: context.toolNames,
+    nudge: action.nudge,
+    request_digest: prepared.digest,
+    hold: offer.hold,
+  },
+});
+
+type Denied = EventData<'cost.denied'>;
+
+const denied = (
+  action: CallModel,
+  offer: Offer,
+  rest: Pick<Denied, 'code'> & Partial<Denied>,
+): EventDraft => ({
+  type: 'cost.denied',
+  data: {
+    step: action.step,
+    scope: null,
+    cap_nano: null,
+    spent_nano: 0,
+    held_nano: 0,
+    need_nano: offer.hold?.amount_nano ?? 0,
+    resets_at: null,
+    ...rest,
+  },
+});
+
+/** Waits for others' holds at most this long before it looks again by itself. */
+const CAPACITY_RETRY_MS = 30_000;
+
+/** The hold did not fit. Returns a smaller limit to try with, or null when the run has parked or failed. */
+const onDenied = async (
+  context: RunContext,
+  action: CallModel,
+  offer: Offer,
+  terms: { price: Price; prepared: Prepared; reply: CommitReply; day: string },
+): Promise<number | null> => {
+  const { price, prepared, reply, day } = terms;
+  const { session, clock, metrics } = context;
+  const needNano = offer.hold?.amount_nano ?? 0;
+  const answer = answerDenial({
+    needNano,
+    scopes: reply.scopes,
+    maxOutputTokens: offer.maxOutputTokens,
+    affordable: (room) => affordableOutputTokens(Math.max(0, room), prepared.inputBound, price),
+  });
+  if (answer.type === 'shrink') return answer.maxOutputTokens;
+  const { scope, capNano, spentNano, heldNano } = answer.scope;
+  metrics.costDenied.inc({ scope });
+  const resetsAt = scope === 'run' ? null : context.days.endOf(day);
+  const event = denied(action, offer, {
+    code: 'cost_cap_exceeded',
+    scope,
+    cap_nano: capNano,
+    spent_nano: spentNano,
+    held_nano: heldNano,
+    resets_at: resetsAt,
+  });
+  if (answer.type === 'park') {
+    const dueMs = clock.now() + CAPACITY_RETRY_MS;
+    await session.announce([event, { type: 'run.parked', data: { reason: 'capacity', until: null } }], {
+      after: {
+        type: 'park',
+        reason: 'capacity',
+        wakeSeq: session.parkSeq(),
+        dueMs,
+        capacity: { scope, needNano, day },
+      },
+    });
+    return null;
+  }
+  await failRun(
+    context,
+    'cost_cap_exceeded',
+    `The ${scope} cap of ${capNano} nano-USD has ${spentNano} spent and ${heldNano} held; step ${action.step} needs ${needNano}.${resetsAt === null ? ' Raise the cap.' : ` It resets at ${resetsAt}.`}`,
+    {
+      step: action.step,
+      before: [event],
+      details: {
+        scope,
+        cap_nano: capNano,
+        spent_nano: spentNano,
+        held_nano: heldNano,
+        need_nano: needNano,
+        resets_at: resetsAt,
+      },
+    },
+  );
+  return null;
+};
+
+export interface Announced {
+  readonly offer: Offer;
+  readonly price: Price;
+}
+
+/** Announces the call with the largest limit that fits. Null: it does not happen, and the journal says why. */
+export const announceCall = async (
+  context: RunContext,
+  action: CallModel,
+  prepared: Prepared,
+): Promise<Announced | null> => {
+  const price = context.prices.priceOf(action.model);
+  const free: Offer = { maxOutputTokens: 1, hold: null };
+  if (price === null) {
+    await failRun(
+      context,
+      'price_unknown',
+      `The price of ${action.model} is not known, so it cannot be called. Set a price or use another model.`,
+      {
+        step: action.step,
+        before: [denied(action, free, { code: 'price_unknown' })],
+      },
+    );
+    return null;
+  }
+  const day = await context.days.today();
+  let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
+  while (maxOutputTokens !== null) {
+    const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day });
+    const reply = await context.session.announce([requested(context, action, prepared, offer)], {
+      hold: offer.hold,
+    });
+    if (reply.code === 'OK') return { offer, price };
+    if (reply.code === 'CAP_MISSING') {
+      await failRun(
+        context,
+        'cap_missing',
+        `The scope ${reply.missing ?? ''} has no cap, so nothing may be spent. Set one (null for none).`,
+        {
+          step: action.step,
+          before: [denied(action, offer, { code: 'cap_missing', scope: reply.missing })],
+        },
+      );
+      return null;
+    }
+    if (reply.code !== 'DENIED') return null; // an abort or a wake: the loop looks again
+    maxOutputTokens = await onDenied(context, action, offer, { price, prepared, reply, day });
+  }
+  return null;
+};

@@ -1,0 +1,61 @@
+import { ModelError } from '@signalbox/contracts';
+import { announceCall } from './announce-call.ts';
+import type { CallModel } from './conversation.ts';
+import { createDeltaStream } from './deltas.ts';
+import { recordAnswer, recordFailure } from './record-call.ts';
+import type { RunContext } from './run-context.ts';
+import { RunLostError } from './session.ts';
+import { callSignal } from './stop.ts';
+
+/**
+ * One attempt at a model: announce with its hold (R1, R3), call, record the result with its settlement (R2).
+ * Nothing is sent to a provider before the store said OK.
+ */
+const asModelError = (error: unknown): ModelError =>
+  error instanceof ModelError
+    ? error
+    : new ModelError('provider_error', error instanceof Error ? error.message : String(error), {
+        retryable: false,
+        billed: 'unknown',
+        cause: error,
+      });
+
+/** Announces and makes the call; returns when its result is recorded, or when it is not to be made. */
+export const callModel = async (context: RunContext, action: CallModel): Promise<void> => {
+  const { session, clock } = context;
+  const prepared = context.conversation.prepare(action);
+  const announced = await announceCall(context, action, prepared);
+  if (announced === null) {
+    context.conversation.forget();
+    return;
+  }
+  const deltas = createDeltaStream(context, {
+    runId: session.runId,
+    dataKey: session.dataKey,
+    step: action.step,
+  });
+  const stop = callSignal(context, context.remainingMs());
+  const startedAt = clock.monotonic();
+  const elapsed = (): number => Math.round(clock.monotonic() - startedAt);
+  try {
+    context.checkLease();
+    const request = context.conversation.request(action, announced.offer.maxOutputTokens);
+    const answer = await context.spans.chat(action.model, () =>
+      context.models.call(request, { signal: stop.signal, onDelta: (text) => deltas.push(text) }),
+    );
+    recordAnswer(context, action, announced, { answer, ms: elapsed() });
+  } catch (error) {
+    if (error instanceof RunLostError || session.identity.lost.aborted)
+      throw new RunLostError(`run ${session.runId}: lost during a model call`);
+    recordFailure(context, action, announced, {
+      error: asModelError(error),
+      prepared,
+      ms: elapsed(),
+      stop: stop.reason(),
+    });
+  } finally {
+    stop.dispose();
+    context.spentOutside(elapsed());
+    await deltas.end();
+  }
+};

@@ -1,0 +1,89 @@
+import type { ErrorCode, EventData, EventDraft, Json, TerminalStatus } from '@signalbox/contracts';
+import { lastAttempt } from '@signalbox/engine';
+import type { RunContext } from './run-context.ts';
+
+/** How a run ends or lets go. Each is an announcement: refused, it has not happened and the loop looks again. */
+const finish = async (
+  context: RunContext,
+  drafts: readonly EventDraft[],
+  status: TerminalStatus,
+): Promise<boolean> => {
+  const { session, metrics, clock } = context;
+  const reply = await session.announce(drafts, { after: { type: 'finish', status } });
+  if (reply.code !== 'OK') return false;
+  const { submitted, createdAt, error } = session.state;
+  const seconds = (clock.now() - Date.parse(createdAt)) / 1000;
+  metrics.runFinished({ agent: submitted.agent.name, status, code: error?.code ?? '', seconds });
+  return true;
+};
+
+export const succeedRun = (context: RunContext): Promise<boolean> => {
+  const { turn, steps } = context.session.state;
+  const refs = turn === null || turn.outputRef === null ? {} : { output: turn.outputRef };
+  return finish(context, [{ type: 'run.succeeded', refs, data: { steps: steps.length } }], 'succeeded');
+};
+
+export interface FailOptions {
+  readonly step?: number | undefined;
+  /** Events that explain the failure. */
+  readonly before?: readonly EventDraft[];
+  readonly details?: Record<string, Json>;
+}
+
+export const failRun = (
+  context: RunContext,
+  code: ErrorCode,
+  message: string,
+  options: FailOptions = {},
+): Promise<boolean> => {
+  const { step, before = [], details } = options;
+  const data: EventData<'run.failed'> = {
+    code,
+    message,
+    ...(step === undefined ? {} : { step }),
+    ...(details === undefined ? {} : { details }),
+  };
+  return finish(context, [...before, { type: 'run.failed', data }], 'failed');
+};
+
+const whereCaught = ({ session }: RunContext): EventData<'run.aborted'>['caught'] => {
+  const { turn } = session.state;
+  if (turn === null) return 'before_start';
+  const last = turn.tools.at(-1) ?? turn;
+  return lastAttempt(last).code === 'aborted' ? 'in_flight' : 'between_steps';
+};
+
+export const abortRun = async (context: RunContext): Promise<boolean> => {
+  const { session, metrics, clock } = context;
+  const caught = whereCaught(context);
+  const requestedAt = session.state.abort?.requested_at;
+  const ended = await finish(context, [{ type: 'run.aborted', data: { caught } }], 'aborted');
+  if (!ended) return false;
+  metrics.aborts.inc({ state: caught });
+  if (requestedAt !== undefined) metrics.abortLatency(clock.now() - Date.parse(requestedAt));
+  return true;
+};
+
+export const parkRun = async (context: RunContext, until: string | null): Promise<boolean> => {
+  const { session } = context;
+  const reply = await session.announce([{ type: 'run.parked', data: { reason: 'timer', until } }], {
+    after: {
+      type: 'park',
+      reason: 'timer',
+      wakeSeq: session.parkSeq(),
+      dueMs: until === null ? null : Date.parse(until),
+      capacity: null,
+    },
+  });
+  return reply.code === 'OK';
+};
+
+export const handOver = async (
+  context: RunContext,
+  reason: EventData<'run.handed_over'>['reason'],
+): Promise<boolean> => {
+  const reply = await context.session.announce([{ type: 'run.handed_over', data: { reason } }], {
+    after: { type: 'hand_over', failed: reason === 'error' },
+  });
+  return reply.code === 'OK';
+};

@@ -1,0 +1,131 @@
+import { newId } from '@signalbox/contracts';
+import { type Activation, closeLease, openLease, type Partition, renewLease } from '@signalbox/run-state';
+import type { Clock, Logger } from '@signalbox/runtime';
+
+/**
+ * Owns this process's lease, which carries all its runs and holds (design §5, Leases).
+ * States: none -> live -> lost -> none. A lost identity is never used again: whoever works under it sees its
+ * signal abort, and a new identity is taken. The deadline is on the monotonic clock and earlier than the
+ * store's, so that a paused process notices before it sends anything (R4).
+ */
+export interface Identity {
+  readonly leaseId: string;
+  /** Aborts when the identity is lost. */
+  readonly lost: AbortSignal;
+  /** False from the deadline on, even before the signal fires. */
+  isLive(): boolean;
+}
+
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
+}
+
+export interface LeaseKeeperDeps {
+  readonly partition: Partition;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly leaseMs: number;
+  /** Renewals also admit; what they admit goes to the queue. */
+  readonly onActivations: (activations: readonly Activation[]) => void;
+}
+
+interface Held extends Identity {
+  readonly abort: AbortController;
+  deadline: number;
+}
+
+/** Part of the lease that is ours to use; the rest covers a late clock and a slow network. */
+const USABLE = 0.8;
+
+export class LeaseKeeper {
+  readonly #deps: LeaseKeeperDeps;
+  readonly #stop = new AbortController();
+  #slots: number;
+  #held: Held | null = null;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(deps: LeaseKeeperDeps, slots: number) {
+    this.#deps = deps;
+    this.#slots = slots;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  /** The live identity; null while there is none, for instance while Redis is away. */
+  current(): Identity | null {
+    return this.#held?.isLive() === true ? this.#held : null;
+  }
+
+  /** Offers no more slots, but keeps what it holds. */
+  async drain(): Promise<void> {
+    this.#slots = 0;
+    await this.#renew().catch((error: unknown) =>
+      this.#deps.logger.warn('slots could not be withdrawn', { error }),
+    );
+  }
+
+  /** Gives the lease back. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    const held = this.#held;
+    this.#held = null;
+    if (held !== null) await closeLease(this.#deps.partition, held.leaseId);
+  }
+
+  async #run(): Promise<void> {
+    const { clock, logger, leaseMs } = this.#deps;
+    while (!this.#stop.signal.aborted) {
+      try {
+        await this.#renew();
+      } catch (error) {
+        logger.warn('lease could not be renewed', { error });
+      }
+      if (this.#held?.isLive() === false) this.#lose('its deadline passed');
+      const pause =
+        this.#held === null
+          ? Math.min(500, leaseMs / 10)
+          : Math.min(leaseMs / 5, this.#held.deadline - clock.monotonic());
+      await clock.sleep(Math.max(10, pause), this.#stop.signal).catch(() => undefined);
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { partition, clock, leaseMs, onActivations } = this.#deps;
+    const held = this.#held ?? this.#newIdentity();
+    const sentAt = clock.monotonic();
+    const lease = { leaseId: held.leaseId, leaseMs, slots: this.#slots };
+    const outcome =
+      this.#held === null ? await openLease(partition, lease) : await renewLease(partition, lease);
+    if (outcome.type === 'expired') {
+      this.#lose('the store says it expired');
+      return;
+    }
+    held.deadline = sentAt + leaseMs * USABLE;
+    this.#held = held;
+    onActivations(outcome.activations);
+  }
+
+  #newIdentity(): Held {
+    const { clock } = this.#deps;
+    const abort = new AbortController();
+    const held: Held = {
+      leaseId: newId('lease'),
+      lost: abort.signal,
+      abort,
+      deadline: 0,
+      isLive: () => !abort.signal.aborted && clock.monotonic() < held.deadline,
+    };
+    return held;
+  }
+
+  #lose(why: string): void {
+    const held = this.#held;
+    if (held === null) return;
+    this.#held = null;
+    this.#deps.logger.warn('lease lost: its runs are dropped', { lease: held.leaseId, why });
+    held.abort.abort(new LeaseLostError(`lease ${held.leaseId} is lost: ${why}`));
+  }
+}

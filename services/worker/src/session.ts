@@ -1,0 +1,257 @@
+import {
+  type Actor,
+  type AnswerContent,
+  type Entry,
+  type EventDraft,
+  type Hold,
+  type SealedContent,
+  SignalboxError,
+  type ToolResultContent,
+} from '@signalbox/contracts';
+import {
+  appendDrafts,
+  apply,
+  type Contents,
+  fold,
+  type Head,
+  readEntry,
+  type RunState,
+} from '@signalbox/engine';
+import {
+  type Activation,
+  type After,
+  type Claimed,
+  commitRun,
+  type CommitReply,
+  type CommitSettlement,
+  type Note,
+  openContent,
+  type Partition,
+  sealContent,
+} from '@signalbox/run-state';
+import { backoffMs, type Clock, digest, type Keyring, type SealingKey, sealingKey } from '@signalbox/runtime';
+import type { Identity } from './lease-keeper.ts';
+
+/**
+ * One owner's hold on one run, from claim to release. Owns the folded state, the results that are not
+ * written yet, and the only way to write (R4): `record` adds results, `flush` writes them, `announce` writes
+ * them together with what happens next (R3). Writes go out one after the other; results recorded meanwhile
+ * go with the next one. A refused write ends the session with `RunLostError`.
+ */
+export class RunLostError extends Error {
+  override readonly name = 'RunLostError';
+}
+
+export interface SessionDeps {
+  readonly partition: Partition;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  readonly identity: Identity;
+  readonly actor: Actor;
+  readonly onActivations: (activations: readonly Activation[]) => void;
+}
+
+export interface RecordOptions {
+  readonly contents?: readonly SealedContent[];
+  readonly settlements?: readonly CommitSettlement[];
+  /** A step got its result. */
+  readonly progress?: boolean;
+}
+
+interface Pending {
+  entries: Entry[];
+  contents: SealedContent[];
+  settlements: CommitSettlement[];
+  notes: number;
+  progress: boolean;
+}
+
+const NOTHING = (): Pending => ({ entries: [], contents: [], settlements: [], notes: 0, progress: false });
+
+interface Terms {
+  readonly hold: Hold | null;
+  readonly contents: readonly SealedContent[];
+  readonly after: After;
+}
+
+const NO_ANNOUNCEMENT: Terms = { hold: null, contents: [], after: { type: 'go' } };
+
+const noteDraft = (note: Note): EventDraft =>
+  note.type === 'woken'
+    ? { type: 'run.woken', data: { reason: note.reason } }
+    : {
+        type: 'run.abort_requested',
+        data: { requested_at: note.requested_at, by: note.by, reason: note.reason ?? null },
+        actor: { type: 'user', id: note.by },
+      };
+
+export class Session {
+  readonly state: RunState;
+  readonly runId: string;
+  readonly #deps: SessionDeps;
+  readonly #claimed: Claimed;
+  readonly #dataKey: SealingKey;
+  readonly #sealed: Map<string, string>;
+  readonly #opened = new Map<string, unknown>();
+  #wakeSeq: number;
+  #written: Head;
+  #pending = NOTHING();
+  #notes: readonly Note[];
+  #writing: Promise<unknown> = Promise.resolve();
+  #released = false;
+
+  constructor(deps: SessionDeps, claimed: Claimed) {
+    this.#deps = deps;
+    this.#claimed = claimed;
+    this.runId = claimed.runId;
+    this.#wakeSeq = claimed.wakeSeq;
+    this.#dataKey = sealingKey(deps.keyring.unwrap(claimed.wrappedKey, claimed.runId));
+    this.#sealed = new Map(claimed.contents);
+    this.state = fold(claimed.entries.map(readEntry));
+    this.#written = { seq: this.state.seq, hash: this.state.hash };
+    this.#notes = claimed.notes;
+  }
+
+  /** True once the run has ended, parked or been handed over: nothing may be written any more. */
+  get released(): boolean {
+    return this.#released;
+  }
+
+  get dataKey(): SealingKey {
+    return this.#dataKey;
+  }
+
+  /** Who this session is to the store. */
+  get identity(): Identity {
+    return this.#deps.identity;
+  }
+
+  digest(text: string): string {
+    return digest(this.#dataKey, text);
+  }
+
+  seal(value: unknown): SealedContent {
+    const content = sealContent(this.#dataKey, this.runId, value);
+    this.#opened.set(content[0], value);
+    return content;
+  }
+
+  /** Opens a content of this run; the caller knows what it sealed under that ref. */
+  open(ref: string): unknown {
+    if (this.#opened.has(ref)) return this.#opened.get(ref);
+    const sealed = this.#sealed.get(ref);
+    if (sealed === undefined)
+      throw new SignalboxError('internal', `Run ${this.runId} has no content ${ref}.`);
+    const value = openContent(this.#dataKey, this.runId, sealed);
+    this.#opened.set(ref, value);
+    return value;
+  }
+
+  readonly contents: Contents = {
+    answer: (ref) => this.open(ref) as AnswerContent,
+    result: (ref) => this.open(ref) as ToolResultContent,
+  };
+
+  /** Adds results to the journal and the state; they are written by the next `flush` or `announce`. */
+  record(drafts: readonly EventDraft[], options: RecordOptions = {}): void {
+    const appended = this.#append({ seq: this.state.seq, hash: this.state.hash }, drafts);
+    for (const event of appended.events) apply(this.state, event);
+    this.#pending.entries.push(...appended.entries);
+    this.#pending.contents.push(...(options.contents ?? []));
+    this.#pending.settlements.push(...(options.settlements ?? []));
+    this.#pending.progress ||= options.progress ?? false;
+  }
+
+  /** Turns what others left in the inbox into events. Only between writes, so that each note is taken once. */
+  async absorbNotes(): Promise<void> {
+    await this.#writing;
+    if (this.#notes.length === 0) return;
+    this.record(this.#notes.map(noteDraft));
+    this.#pending.notes += this.#notes.length;
+    this.#notes = [];
+  }
+
+  /** Writes all recorded results. */
+  async flush(): Promise<void> {
+    await this.#inTurn(async () => {
+      if (this.#pending.entries.length > 0) await this.#write([], NO_ANNOUNCEMENT);
+    });
+  }
+
+  /** Asks the store for the notes that came meanwhile, writing what is recorded. */
+  async refresh(): Promise<void> {
+    await this.#inTurn(() => this.#write([], NO_ANNOUNCEMENT));
+  }
+
+  /** Writes all results and, if it may happen, what comes next. Anything but OK: it does not happen. */
+  async announce(drafts: readonly EventDraft[], terms: Partial<Terms> = {}): Promise<CommitReply> {
+    return this.#inTurn(() => this.#write(drafts, { ...NO_ANNOUNCEMENT, ...terms }));
+  }
+
+  /** The wakeSeq a park is judged by: wakes whose notes were absorbed are no reason not to park. */
+  parkSeq(): number {
+    return this.#wakeSeq;
+  }
+
+  #append(head: Head, drafts: readonly EventDraft[]): ReturnType<typeof appendDrafts> {
+    const { clock, actor } = this.#deps;
+    return appendDrafts(head, drafts, {
+      runId: this.runId,
+      epoch: this.#claimed.epoch,
+      ts: new Date(clock.now()).toISOString(),
+      actor,
+    });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#writing.then(work);
+    this.#writing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #write(drafts: readonly EventDraft[], announcement: Terms): Promise<CommitReply> {
+    const results = this.#pending;
+    this.#pending = NOTHING();
+    const behind: Head = { seq: this.state.seq, hash: this.state.hash };
+    const { entries, events } = this.#append(behind, drafts);
+    const reply = await this.#commit({
+      head: this.#written,
+      results: results.entries.length === 0 ? null : results,
+      announcement: drafts.length === 0 ? null : { entries, ...announcement },
+    });
+    this.#deps.onActivations(reply.activations);
+    this.#written = reply.head;
+    this.#notes = reply.notes;
+    this.#wakeSeq = reply.wakeSeq;
+    if (reply.code === 'OK') {
+      for (const event of events) apply(this.state, event);
+      this.#released = announcement.after.type !== 'go';
+    }
+    return reply;
+  }
+
+  /** Sends a commit until the store answers or the lease is over; a resend is recognised by the store. */
+  async #commit(
+    commit: Pick<Parameters<typeof commitRun>[1], 'head' | 'results' | 'announcement'>,
+  ): Promise<CommitReply> {
+    const { partition, clock, identity } = this.#deps;
+    const { leaseId, epoch } = this.#claimed;
+    for (let attempt = 1; ; attempt += 1) {
+      if (!identity.isLive()) throw new RunLostError(`run ${this.runId}: the lease is over`);
+      try {
+        const reply = await commitRun(partition, { runId: this.runId, leaseId, epoch, ...commit });
+        if (['FENCED', 'TERMINAL', 'CONFLICT', 'NOT_FOUND'].includes(reply.code)) {
+          throw new RunLostError(
+            `run ${this.runId}: the store refused a write of epoch ${epoch} (${reply.code})`,
+          );
+        }
+        return reply;
+      } catch (error) {
+        if (!(error instanceof SignalboxError && error.retryable)) throw error;
+        await clock
+          .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), identity.lost)
+          .catch(() => undefined);
+      }
+    }
+  }
+}

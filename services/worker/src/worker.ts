@@ -1,0 +1,139 @@
+import { newId, SignalboxError } from '@signalbox/contracts';
+import {
+  abortedAmong,
+  type Activation,
+  type Claimed,
+  claimRun,
+  type ClaimOutcome,
+} from '@signalbox/run-state';
+import { backoffMs, type Keyring } from '@signalbox/runtime';
+import { drive } from './drive.ts';
+import { failRun, handOver } from './endings.ts';
+import type { Identity, LeaseKeeper } from './lease-keeper.ts';
+import { createRunContext, type WorkerPorts } from './run-context.ts';
+import { RunLostError, Session } from './session.ts';
+
+/**
+ * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
+ * session's. An activation that finds nothing to do just ends: BullMQ is a doorbell (design §5).
+ */
+export interface WorkerDeps extends WorkerPorts {
+  readonly leases: LeaseKeeper;
+  readonly keyring: Keyring;
+  readonly onActivations: (activations: readonly Activation[]) => void;
+  /** Aborts when the process wants no new runs. */
+  readonly stopping: AbortSignal;
+}
+
+/** Claims without a step that got its result, after which a run counts as poison. */
+const MAX_CLAIMS = 3;
+
+export class RunWorker {
+  readonly #deps: WorkerDeps;
+  readonly #active = new Map<string, AbortController>();
+
+  constructor(deps: WorkerDeps) {
+    this.#deps = deps;
+  }
+
+  get active(): number {
+    return this.#active.size;
+  }
+
+  /** Claims and works on a run. Never throws: what breaks is logged and the run is handed over. */
+  async work(activation: Activation): Promise<void> {
+    const { logger } = this.#deps;
+    try {
+      const claimed = await this.#claim(activation);
+      if (claimed !== null) await this.#own(claimed.run, claimed.identity);
+    } catch (error) {
+      if (error instanceof RunLostError) logger.warn('run lost', { run_id: activation.runId, error });
+      else logger.error('activation failed', { run_id: activation.runId, error });
+    }
+  }
+
+  /** A hint, or a look, that a run is asked to stop. */
+  abort(runId: string): void {
+    this.#active.get(runId)?.abort(new Error('the run is asked to stop'));
+  }
+
+  /** Looks for aborts whose hint was lost. */
+  async pollAborts(): Promise<void> {
+    for (const runId of await abortedAmong(this.#deps.partition, [...this.#active.keys()])) this.abort(runId);
+  }
+
+  async #claim({ runId, wakeSeq }: Activation): Promise<{ run: Claimed; identity: Identity } | null> {
+    const { partition, leases, clock, stopping } = this.#deps;
+    const token = newId('evt');
+    for (let attempt = 1; !stopping.aborted; attempt += 1) {
+      const identity = leases.current();
+      const outcome =
+        identity === null
+          ? null
+          : await this.#tryClaim(() =>
+              claimRun(partition, { runId, wakeSeq, leaseId: identity.leaseId, token }),
+            );
+      if (outcome?.type === 'claimed' && identity !== null) return { run: outcome.run, identity };
+      if (outcome?.type === 'refused') return null;
+      await clock
+        .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), stopping)
+        .catch(() => undefined);
+    }
+    return null;
+  }
+
+  /** Null: run state is away; an unreachable Redis fails no run. */
+  async #tryClaim(claim: () => Promise<ClaimOutcome>): Promise<ClaimOutcome | null> {
+    try {
+      return await claim();
+    } catch (error) {
+      if (error instanceof SignalboxError && error.retryable) return null;
+      throw error;
+    }
+  }
+
+  async #own(claimed: Claimed, identity: Identity): Promise<void> {
+    const { metrics } = this.#deps;
+    const aborted = new AbortController();
+    this.#active.set(claimed.runId, aborted);
+    metrics.active(this.#active.size);
+    try {
+      await this.#workOn(claimed, identity, aborted.signal);
+    } catch (error) {
+      if (error instanceof RunLostError) metrics.fencedWrites.inc();
+      throw error;
+    } finally {
+      this.#active.delete(claimed.runId);
+      metrics.active(this.#active.size);
+    }
+  }
+
+  async #workOn(claimed: Claimed, identity: Identity, aborted: AbortSignal): Promise<void> {
+    const { partition, keyring, clock, onActivations, metrics, spans } = this.#deps;
+    const actor = { type: 'system', id: identity.leaseId } as const;
+    const session = new Session({ partition, keyring, clock, identity, actor, onActivations }, claimed);
+    const { state } = session;
+    const resumed = state.startedAt !== null;
+    if (resumed) metrics.resumes.inc({ reason: state.status === 'running' ? 'lease_expired' : 'wake' });
+    metrics.queueWait(Math.max(0, clock.now() - claimed.queuedMs) / 1000);
+    session.record([
+      { type: 'run.claimed', data: { worker: identity.leaseId, wake_seq: claimed.wakeSeq, resumed } },
+    ]);
+    const context = createRunContext(this.#deps, session, aborted);
+    const { agent, model, traceparent } = state.submitted;
+    try {
+      if (claimed.claims > MAX_CLAIMS) {
+        await failRun(
+          context,
+          'poison_step',
+          `${MAX_CLAIMS} workers in a row were lost or broke at step ${state.steps.length + 1}, so the run is not tried again.`,
+        );
+      }
+      await spans.agent({ name: agent.name, model, traceparent }, () => drive(context));
+    } catch (error) {
+      // A bug or a damaged content: let go, so that the claim limit can end it (R10).
+      if (!(error instanceof RunLostError)) await handOver(context, 'error');
+      throw error;
+    }
+  }
+}
