@@ -23,6 +23,7 @@ export {
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, sealContent } from './contents.ts';
+export { holdLeadership, releaseLeadership } from './leadership.ts';
 export { closeLease, type LeaseRequest, openLease, type RenewOutcome, renewLease } from './lease.ts';
 export {
   type AgentRecord,

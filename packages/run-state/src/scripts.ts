@@ -4,7 +4,17 @@ import { SignalboxError } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
 
 /** The Lua scripts by name. Each file says what its KEYS, ARGV and replies are. */
-const NAMES = ['submit', 'claim', 'commit', 'abort', 'lease', 'repair', 'stored', 'wake'] as const;
+const NAMES = [
+  'submit',
+  'claim',
+  'commit',
+  'abort',
+  'lease',
+  'leadership',
+  'repair',
+  'stored',
+  'wake',
+] as const;
 export type ScriptName = (typeof NAMES)[number];
 
 interface Script {
