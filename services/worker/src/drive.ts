@@ -1,8 +1,8 @@
-import type { EventDraft } from '@signalbox/contracts';
-import { type Action, lastAttempt, type LlmStep, next } from '@signalbox/engine';
+import { type Action, next } from '@signalbox/engine';
 import { callModel } from './call-model.ts';
 import { callTools, endWaits } from './call-tools.ts';
 import { abortRun, failRun, handOver, parkRun, succeedRun } from './endings.ts';
+import { expireCall } from './expire-call.ts';
 import type { RunContext } from './run-context.ts';
 
 /**
@@ -15,36 +15,6 @@ type CallModelAction = Extract<Action, { type: 'call_model' }>;
 const LONGEST_PAUSE_MS = 5000;
 
 const startsWork = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
-
-/** A call announced under an older epoch has no result: it stays charged, and is made again under a new hold. */
-const expireCall = ({ session, metrics }: RunContext, step: LlmStep): void => {
-  const { attempt, model, hold } = lastAttempt(step);
-  metrics.duplicateAttempts.inc();
-  if (hold !== null) {
-    const settlement = { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true };
-    session.record([{ type: 'cost.expired', data: { step: step.step, attempt, model, settlement } }], {
-      settlements: [{ holdId: hold.id, observedNano: hold.amount_nano, expired: true }],
-    });
-    return;
-  }
-  const lost: EventDraft = {
-    type: 'llm.failed',
-    data: {
-      step: step.step,
-      attempt,
-      model,
-      settlement: null,
-      usage: { input_tokens: 0, output_tokens: 0, cache_read_tokens: 0, cache_write_tokens: 0 },
-      duration_ms: 0,
-      code: 'worker_lost',
-      message: 'The worker was lost during the call.',
-      http_status: null,
-      decision: 'retry',
-      retry_at: null,
-    },
-  };
-  session.record([lost]);
-};
 
 /** False: the run was parked until the call is due, or something happened meanwhile. */
 const waitUntilDue = async (context: RunContext, action: CallModelAction): Promise<boolean> => {

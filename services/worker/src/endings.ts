@@ -2,9 +2,12 @@ import type { ErrorCode, EventData, EventDraft, Json, TerminalStatus } from '@si
 import { lastAttempt } from '@signalbox/engine';
 import type { RunContext } from './run-context.ts';
 
+/** What it takes to end a run: less than to work on it, so that a damaged one can be ended too. */
+export type Ending = Pick<RunContext, 'session' | 'metrics' | 'clock'>;
+
 /** How a run ends or lets go. Each is an announcement: refused, it has not happened and the loop looks again. */
 const finish = async (
-  context: RunContext,
+  context: Ending,
   drafts: readonly EventDraft[],
   status: TerminalStatus,
 ): Promise<boolean> => {
@@ -17,7 +20,7 @@ const finish = async (
   return true;
 };
 
-export const succeedRun = (context: RunContext): Promise<boolean> => {
+export const succeedRun = (context: Ending): Promise<boolean> => {
   const { turn, steps } = context.session.state;
   const refs = turn === null || turn.outputRef === null ? {} : { output: turn.outputRef };
   return finish(context, [{ type: 'run.succeeded', refs, data: { steps: steps.length } }], 'succeeded');
@@ -31,7 +34,7 @@ export interface FailOptions {
 }
 
 export const failRun = (
-  context: RunContext,
+  context: Ending,
   code: ErrorCode,
   message: string,
   options: FailOptions = {},
@@ -46,14 +49,14 @@ export const failRun = (
   return finish(context, [...before, { type: 'run.failed', data }], 'failed');
 };
 
-const whereCaught = ({ session }: RunContext): EventData<'run.aborted'>['caught'] => {
+const whereCaught = ({ session }: Ending): EventData<'run.aborted'>['caught'] => {
   const { turn } = session.state;
   if (turn === null) return 'before_start';
   const last = turn.tools.at(-1) ?? turn;
   return lastAttempt(last).code === 'aborted' ? 'in_flight' : 'between_steps';
 };
 
-export const abortRun = async (context: RunContext): Promise<boolean> => {
+export const abortRun = async (context: Ending): Promise<boolean> => {
   const { session, metrics, clock } = context;
   const caught = whereCaught(context);
   const requestedAt = session.state.abort?.requested_at;
@@ -64,7 +67,7 @@ export const abortRun = async (context: RunContext): Promise<boolean> => {
   return true;
 };
 
-export const parkRun = async (context: RunContext, until: string | null): Promise<boolean> => {
+export const parkRun = async (context: Ending, until: string | null): Promise<boolean> => {
   const { session } = context;
   const reply = await session.announce([{ type: 'run.parked', data: { reason: 'timer', until } }], {
     after: {
@@ -79,7 +82,7 @@ export const parkRun = async (context: RunContext, until: string | null): Promis
 };
 
 export const handOver = async (
-  context: RunContext,
+  context: Ending,
   reason: EventData<'run.handed_over'>['reason'],
 ): Promise<boolean> => {
   const reply = await context.session.announce([{ type: 'run.handed_over', data: { reason } }], {

@@ -8,7 +8,8 @@ import {
 } from '@signalbox/run-state';
 import { backoffMs, type Keyring } from '@signalbox/runtime';
 import { drive } from './drive.ts';
-import { failRun, handOver } from './endings.ts';
+import { abortRun, failRun, handOver } from './endings.ts';
+import { expireCall } from './expire-call.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
 import { RunLostError, Session } from './session.ts';
@@ -119,21 +120,31 @@ export class RunWorker {
     session.record([
       { type: 'run.claimed', data: { worker: identity.leaseId, wake_seq: claimed.wakeSeq, resumed } },
     ]);
-    const context = createRunContext(this.#deps, session, aborted);
     const { agent, model, traceparent } = state.submitted;
     try {
-      if (claimed.claims > MAX_CLAIMS) {
-        await failRun(
-          context,
-          'poison_step',
-          `${MAX_CLAIMS} workers in a row were lost or broke at step ${state.steps.length + 1}, so the run is not tried again.`,
-        );
+      if (claimed.claims > MAX_CLAIMS) await this.#endPoisoned(session);
+      else {
+        const context = createRunContext(this.#deps, session, aborted);
+        await spans.agent({ name: agent.name, model, traceparent }, () => drive(context));
       }
-      await spans.agent({ name: agent.name, model, traceparent }, () => drive(context));
     } catch (error) {
       // A bug or a damaged content: let go, so that the claim limit can end it (R10).
-      if (!(error instanceof RunLostError)) await handOver(context, 'error');
+      const ending = { session, metrics, clock };
+      if (!(error instanceof RunLostError) && !(await handOver(ending, 'error'))) await abortRun(ending);
       throw error;
     }
+  }
+
+  async #endPoisoned(session: Session): Promise<void> {
+    const ending = { session, metrics: this.#deps.metrics, clock: this.#deps.clock };
+    const { turn, steps } = session.state;
+    if (turn?.status === 'open') expireCall(ending, turn);
+    await failRun(
+      ending,
+      'poison_step',
+      `${MAX_CLAIMS} workers in a row were lost or broke at step ${steps.length + 1}, so the run is not tried again.`,
+    );
+    // Refused: somebody asked it to stop meanwhile, which ends it just as well.
+    if (!session.released) await abortRun(ending);
   }
 }

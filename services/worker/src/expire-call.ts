@@ -1,0 +1,36 @@
+import { type EventDraft, NO_USAGE } from '@signalbox/contracts';
+import { lastAttempt, type LlmStep } from '@signalbox/engine';
+import type { RunContext } from './run-context.ts';
+
+/** A call announced under an older epoch has no result: it stays charged, and is made again under a new hold. */
+export const expireCall = (
+  { session, metrics }: Pick<RunContext, 'session' | 'metrics'>,
+  step: LlmStep,
+): void => {
+  const { attempt, model, hold } = lastAttempt(step);
+  metrics.duplicateAttempts.inc();
+  if (hold !== null) {
+    const settlement = { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true };
+    session.record([{ type: 'cost.expired', data: { step: step.step, attempt, model, settlement } }], {
+      settlements: [{ holdId: hold.id, observedNano: hold.amount_nano, expired: true }],
+    });
+    return;
+  }
+  const lost: EventDraft = {
+    type: 'llm.failed',
+    data: {
+      step: step.step,
+      attempt,
+      model,
+      settlement: null,
+      usage: NO_USAGE,
+      duration_ms: 0,
+      code: 'worker_lost',
+      message: 'The worker was lost during the call.',
+      http_status: null,
+      decision: 'retry',
+      retry_at: null,
+    },
+  };
+  session.record([lost]);
+};
