@@ -46,10 +46,13 @@ local function admit(now)
     local tenant = redis.call('ZRANGE', key('turns'), 0, 0)[1]
     if not tenant then break end
     local run = redis.call('ZPOPMIN', key('ready', tenant))[1]
-    if not run then
-      redis.call('ZREM', key('turns'), tenant)
-    else
+    if redis.call('EXISTS', key('ready', tenant)) == 1 then
       redis.call('ZADD', key('turns'), int(redis.call('INCR', key('turn'))), tenant)
+    else
+      -- Comes back at the end of the line: a run handed over does not go before another tenant's.
+      redis.call('ZREM', key('turns'), tenant)
+    end
+    if run then
       local r = record(run, { 'status', 'wake_seq' })
       if r.status == 'queued' then
         redis.call('ZADD', key('admitted'), int(now), run)
