@@ -128,6 +128,15 @@ test('an entry rewritten together with its hash is found at the next entry', () 
   });
 });
 
+test('a last entry renumbered together with its hash is found (R5)', () => {
+  forAll(({ entries }) => {
+    const last = entries.length - 1;
+    const body = bodyOf(entryAt(entries, last)).replace(/"seq":\d+/, '"seq":777');
+    const found = chainBreak(entries.with(last, sha256(body) + body));
+    assert.deepEqual(found, { seq: last + 1, why: `expected seq ${last + 1}, found 777` });
+  });
+});
+
 test('entries of another run are found where they begin', () => {
   fc.assert(
     fc.property(worlds, worlds, fc.nat(), (world, otherWorld, nat) => {

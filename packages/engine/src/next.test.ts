@@ -143,7 +143,7 @@ const TOOLS: readonly Row[] = [
   },
   {
     name: 'a wait due at the very time of the last event ends',
-    drafts: [...callsTools, wait(2, 'a', 5000), toolRequested(3, 'b'), toolCompleted(3, 'b')],
+    drafts: [...callsTools, wait(2, 'a', 6000), toolRequested(3, 'b'), toolCompleted(3, 'b')],
     // submitted, claimed, llm x2, tools x2 and the result: the last event is at second 6.
     expected: { type: 'end_wait' },
   },
