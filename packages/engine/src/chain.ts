@@ -83,11 +83,14 @@ export interface ChainBreak {
 /** The first place where entries, starting behind `head`, are no unbroken chain; null when they are. */
 export const chainBreak = (entries: readonly Entry[], head: Head = EMPTY_HEAD): ChainBreak | null => {
   let { seq, hash } = head;
+  let runId: string | null = null;
   for (const entry of entries) {
     seq += 1;
     if (!isAuthentic(entry)) return { seq, why: 'the hash does not match the body' };
     const event = tryRead(entry);
     if (event === null) return { seq, why: 'the body is no event' };
+    runId ??= event.run_id;
+    if (event.run_id !== runId) return { seq, why: `an event of ${event.run_id} among those of ${runId}` };
     if (event.seq !== seq) return { seq, why: `expected seq ${seq}, found ${event.seq}` };
     if (event.prev !== hash) return { seq, why: 'prev is not the hash of the event before' };
     hash = event.hash;

@@ -163,7 +163,7 @@ const afterCall = (state: RunState, step: LlmStep): Action => {
   if (step.status === 'open') return { type: 'expire_call', step };
   if (step.status === 'again') return callAgain(state, step);
   if (step.status === 'given_up') return giveUp(step);
-  if (step.calls.length === 0) return afterAnswer(state, step);
+  if (step.calls.length === 0 || step.finishReason === 'refusal') return afterAnswer(state, step);
   if (step.tools.length < step.calls.length) return callTools(state, step);
   return state.openTools > 0 ? openTools(state, step) : callModel(state);
 };
