@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto';
+import { type EventDraft, newId } from '@signalbox/contracts';
+import { appendDrafts, fold, type LlmStep, readEntry, type RunState } from '@signalbox/engine';
+import {
+  type Claimed,
+  claimRun,
+  type CommitReply,
+  commitRun,
+  type CommitSettlement,
+  type Note,
+} from '@signalbox/run-state';
+import type { ApiDeps } from './deps.ts';
+
+/**
+ * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
+ * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
+ */
+type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger'>;
+
+/** Long enough for one commit, short enough that a crash of ours costs the run little. */
+const LEASE_MS = 10_000;
+
+const noteDraft = (note: Note): EventDraft =>
+  note.type === 'woken'
+    ? { type: 'run.woken', data: { reason: note.reason } }
+    : {
+        type: 'run.abort_requested',
+        data: { requested_at: note.requested_at, by: note.by, reason: note.reason ?? null },
+        actor: { type: 'user', id: note.by },
+      };
+
+/** Holds a lost worker left open: charged whole, since nobody knows what its call cost (R1). */
+const openHolds = (state: RunState): { drafts: EventDraft[]; settlements: CommitSettlement[] } => {
+  const calls = state.steps.filter((step): step is LlmStep => step.kind === 'llm');
+  const open = calls.flatMap(({ step, attempts }) =>
+    attempts.flatMap((attempt) =>
+      attempt.hold === null || attempt.settlement !== null ? [] : [{ step, attempt, hold: attempt.hold }],
+    ),
+  );
+  return {
+    drafts: open.map(({ step, attempt, hold }) => ({
+      type: 'cost.expired',
+      data: {
+        step,
+        attempt: attempt.attempt,
+        model: attempt.model,
+        settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
+      },
+    })),
+    settlements: open.map(({ hold }) => ({ holdId: hold.id, observedNano: hold.amount_nano, expired: true })),
+  };
+};
+
+const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
+  const state = fold(run.entries.map(readEntry));
+  const head = { seq: state.seq, hash: state.hash };
+  const context = {
+    runId: run.runId,
+    epoch: run.epoch,
+    ts: new Date(deps.clock.now()).toISOString(),
+    actor: { type: 'system', id: 'api' } as const,
+  };
+  const { drafts, settlements } = openHolds(state);
+  const resumed = state.status === 'running';
+  const claimed: EventDraft = {
+    type: 'run.claimed',
+    data: { worker: 'api', wake_seq: run.wakeSeq, resumed },
+  };
+  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
+  const caught = state.startedAt === null ? 'before_start' : 'between_steps';
+  const end = appendDrafts(results.head, [{ type: 'run.aborted', data: { caught } }], context);
+  return commitRun(deps.partition, {
+    runId: run.runId,
+    leaseId: run.leaseId,
+    epoch: run.epoch,
+    head,
+    results: {
+      entries: results.entries,
+      contents: [],
+      settlements,
+      notes: run.notes.length,
+      progress: false,
+    },
+    announcement: {
+      entries: end.entries,
+      contents: [],
+      hold: null,
+      after: { type: 'finish', status: 'aborted' },
+    },
+  });
+};
+
+/** Resolves when the end is written or somebody else will write it. Throws `state_unavailable`. */
+export const abortOwnerless = async (deps: AbortDeps, runId: string): Promise<void> => {
+  const outcome = await claimRun(deps.partition, {
+    runId,
+    wakeSeq: null,
+    leaseId: newId('lease'),
+    token: randomUUID(),
+    leaseMs: LEASE_MS,
+  });
+  if (outcome.type !== 'claimed') return;
+  const reply = await commitEnd(deps, outcome.run);
+  if (reply.code !== 'OK')
+    deps.logger.warn('abort left to the next owner', { run_id: runId, code: reply.code });
+  deps.queue
+    .add(reply.activations)
+    .catch((error: unknown) => deps.logger.warn('activation not queued', { run_id: runId, error }));
+};

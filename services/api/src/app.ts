@@ -1,0 +1,97 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { SignalboxError } from '@signalbox/contracts';
+import { bodyLimit } from 'hono/body-limit';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { requestId } from 'hono/request-id';
+import { auth } from './auth.ts';
+import type { Api, ApiDeps, ApiEnv, Route } from './deps.ts';
+import { type ApiDocument, docsPage } from './docs-page.ts';
+import { observe } from './observe.ts';
+import { openApiDocument } from './openapi.ts';
+import { answerProblem } from './problem.ts';
+import { abortRun } from './routes/abort-run.ts';
+import { autoscale } from './routes/autoscale.ts';
+import { getAgent } from './routes/get-agent.ts';
+import { getRun } from './routes/get-run.ts';
+import { health } from './routes/health.ts';
+import { listAgents } from './routes/list-agents.ts';
+import { listProviders } from './routes/list-providers.ts';
+import { listRuns } from './routes/list-runs.ts';
+import { putAgent } from './routes/put-agent.ts';
+import { runEvents } from './routes/run-events.ts';
+import { runSteps } from './routes/run-steps.ts';
+import { submitRun } from './routes/submit-run.ts';
+import { onParameters } from './validation.ts';
+
+const MAX_BODY_BYTES = 1024 * 1024;
+
+const ROUTES: readonly Route[] = [
+  submitRun,
+  listRuns,
+  getRun,
+  runEvents,
+  runSteps,
+  abortRun,
+  putAgent,
+  listAgents,
+  getAgent,
+  listProviders,
+  autoscale,
+  health,
+];
+
+const addErrors = (app: Api, { logger }: ApiDeps): void => {
+  app.onError((error, c) => answerProblem(c, error, logger));
+  app.notFound((c) =>
+    answerProblem(c, new SignalboxError('not_found', `There is no ${c.req.method} ${c.req.path}.`), logger),
+  );
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const allow = methods.join(', ');
+        c.header('allow', allow);
+        const error = new SignalboxError(
+          'method_not_allowed',
+          `${c.req.path} takes ${allow}, not ${c.req.method}.`,
+        );
+        return answerProblem(c, error, logger);
+      },
+    }),
+  );
+};
+
+const addMiddleware = (app: Api, deps: ApiDeps): void => {
+  app.use(requestId());
+  app.use(observe(deps));
+  addErrors(app, deps);
+  app.use('/v1/*', auth(deps));
+  app.use(
+    '/v1/*',
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => {
+        throw new SignalboxError('payload_too_large', `A body may have ${MAX_BODY_BYTES} bytes at most.`);
+      },
+    }),
+  );
+};
+
+const addDocs = (app: Api): void => {
+  const document = openApiDocument(app);
+  const json = JSON.stringify(document);
+  const page = docsPage(document as ApiDocument);
+  app.get('/openapi.json', (c) => c.body(json, 200, { 'content-type': 'application/json' }));
+  app.get('/docs', (c) =>
+    c.html(page, 200, { 'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'" }),
+  );
+};
+
+/** The whole HTTP interface; `request` answers without a server. */
+export const createApp = (deps: ApiDeps): Api => {
+  const app = new OpenAPIHono<ApiEnv>({ defaultHook: onParameters });
+  addMiddleware(app, deps);
+  for (const route of ROUTES) route(app, deps);
+  addDocs(app);
+  return app;
+};

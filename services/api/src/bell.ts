@@ -1,0 +1,23 @@
+import type { Clock } from '@signalbox/runtime';
+
+/** Wakes its one waiter. A ring while nobody waits is kept for the next wait, so none is lost. */
+export class Bell {
+  #rung = false;
+  #sleep: AbortController | null = null;
+
+  readonly ring = (): void => {
+    this.#rung = true;
+    this.#sleep?.abort();
+  };
+
+  /** Resolves at the next ring, or after `ms`. */
+  async wait(clock: Clock, ms: number): Promise<void> {
+    if (!this.#rung) {
+      const sleep = new AbortController();
+      this.#sleep = sleep;
+      await clock.sleep(ms, sleep.signal).catch(() => undefined);
+      this.#sleep = null;
+    }
+    this.#rung = false;
+  }
+}

@@ -1,0 +1,86 @@
+import type { Nano } from '@signalbox/contracts';
+import { providers } from '@signalbox/providers';
+import {
+  type Environment,
+  keyring,
+  loadConfigOrExit,
+  type LogLevel,
+  logLevel,
+  parseEnv,
+  port,
+  positiveInt,
+  url,
+  usd,
+  type WrappingKey,
+} from '@signalbox/runtime';
+import { z } from 'zod';
+
+/** Everything the api takes from its environment; nothing optional that has a default. */
+export interface ApiConfig {
+  readonly redisUrl: string;
+  readonly queueRedisUrl: string;
+  readonly databaseUrl: string;
+  readonly encryptionKeys: readonly WrappingKey[];
+  readonly bootstrapApiKey: string | undefined;
+  readonly port: number;
+  readonly host: string;
+  readonly defaultCaps: {
+    readonly runNano: Nano;
+    readonly userDailyNano: Nano;
+    readonly tenantDailyNano: Nano;
+  };
+  /** New runs are refused while this many commits wait to be stored in Postgres (R9). */
+  readonly auditBacklogLimit: number;
+  /** Names of the variables that hold a provider's key; the keys themselves are the worker's. */
+  readonly providerKeys: ReadonlySet<string>;
+  readonly otlpEndpoint: string | undefined;
+  readonly logLevel: LogLevel;
+}
+
+const REDIS = ['redis', 'rediss'];
+
+const Schema = z.object({
+  REDIS_URL: url(REDIS),
+  QUEUE_REDIS_URL: url(REDIS).optional(),
+  DATABASE_URL: url(['postgres', 'postgresql']),
+  ENCRYPTION_KEYS: keyring,
+  BOOTSTRAP_API_KEY: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 visible ASCII characters')
+    .optional(),
+  PORT: port(8080),
+  HOST: z.string().default('127.0.0.1'),
+  DEFAULT_RUN_CAP_USD: usd('1'),
+  DEFAULT_USER_DAILY_CAP_USD: usd('20'),
+  DEFAULT_TENANT_DAILY_CAP_USD: usd('200'),
+  AUDIT_BACKLOG_LIMIT: positiveInt(100_000),
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  LOG_LEVEL: logLevel,
+});
+
+const toConfig = (env: z.infer<typeof Schema>, all: Environment): ApiConfig => ({
+  redisUrl: env.REDIS_URL,
+  queueRedisUrl: env.QUEUE_REDIS_URL ?? env.REDIS_URL,
+  databaseUrl: env.DATABASE_URL,
+  encryptionKeys: env.ENCRYPTION_KEYS,
+  bootstrapApiKey: env.BOOTSTRAP_API_KEY,
+  port: env.PORT,
+  host: env.HOST,
+  defaultCaps: {
+    runNano: env.DEFAULT_RUN_CAP_USD,
+    userDailyNano: env.DEFAULT_USER_DAILY_CAP_USD,
+    tenantDailyNano: env.DEFAULT_TENANT_DAILY_CAP_USD,
+  },
+  auditBacklogLimit: env.AUDIT_BACKLOG_LIMIT,
+  providerKeys: new Set(
+    providers.flatMap(({ key_env: name }) => (name !== null && (all[name] ?? '') !== '' ? [name] : [])),
+  ),
+  otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+  logLevel: env.LOG_LEVEL,
+});
+
+/** Throws ConfigError, one line per problem. */
+export const readConfig = (env: Environment): ApiConfig => toConfig(parseEnv(Schema, env), env);
+
+/** For main.ts: ends the process with code 78 when the environment does not fit. */
+export const loadConfig = (): ApiConfig => toConfig(loadConfigOrExit(Schema, process.env), process.env);

@@ -1,0 +1,39 @@
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { Db } from '@signalbox/audit-store';
+import type { PricePort, Principal } from '@signalbox/contracts';
+import type { ActivationQueue, Partition, Tail } from '@signalbox/run-state';
+import type { Clock, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
+import type { Context } from 'hono';
+import type { ApiMetrics } from './api-metrics.ts';
+import type { RunReader } from './run-reader.ts';
+
+/** Everything a route needs; main.ts and the tests build it. */
+export interface ApiDeps {
+  readonly partition: Partition;
+  readonly queue: ActivationQueue;
+  readonly tail: Tail;
+  readonly db: Db;
+  readonly runs: RunReader;
+  readonly keyring: Keyring;
+  readonly prices: PricePort;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly counters: ApiMetrics;
+  readonly ready: () => Promise<ReadyReport>;
+  readonly auditBacklogLimit: number;
+  /** Variables that hold a provider's key in this environment. */
+  readonly providerKeys: ReadonlySet<string>;
+  /** Aborted when the process begins to stop: open streams and waits end. */
+  readonly stopping: AbortSignal;
+}
+
+export interface ApiEnv {
+  Variables: { principal: Principal; requestId: string };
+}
+
+export type Api = OpenAPIHono<ApiEnv>;
+export type ApiContext = Context<ApiEnv>;
+
+/** A route: adds itself to the app. */
+export type Route = (app: Api, deps: ApiDeps) => void;

@@ -1,0 +1,28 @@
+import type { Entry, EventType } from '@signalbox/contracts';
+import { bodyOf, hashOf } from '@signalbox/engine';
+
+/** Looks at entries we wrote ourselves, without the cost of checking each again. */
+interface Peek {
+  readonly seq: number;
+  readonly type: EventType;
+  readonly data: { readonly step?: number };
+  readonly refs: { readonly [name: string]: string };
+}
+
+export const peek = (entry: Entry): Peek => JSON.parse(bodyOf(entry)) as Peek;
+
+/** An event as JSON text: the very text that was hashed, and its hash behind it. */
+export const eventJson = (entry: Entry): string => `${bodyOf(entry).slice(0, -1)},"hash":"${hashOf(entry)}"}`;
+
+export const lastTypeOf = (entries: readonly Entry[]): EventType | undefined => {
+  const last = entries.at(-1);
+  return last === undefined ? undefined : peek(last).type;
+};
+
+export const refsOf = (entry: Entry | undefined): Peek['refs'] =>
+  entry === undefined ? {} : peek(entry).refs;
+
+const ENDS: ReadonlySet<EventType | undefined> = new Set(['run.succeeded', 'run.failed', 'run.aborted']);
+
+/** True for the terminal events: nothing follows them (R7). */
+export const isEnd = (type: EventType | undefined): boolean => ENDS.has(type);

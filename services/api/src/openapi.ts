@@ -1,0 +1,159 @@
+import { z } from '@hono/zod-openapi';
+import { AgentSpec, API_SCOPES, ERRORS, Event, JsonValue, Run, RunSubmission } from '@signalbox/contracts';
+import type { Api } from './deps.ts';
+import { SCOPES } from './scopes.ts';
+
+/**
+ * The OpenAPI 3.1 document: its schemas are made by zod itself from the very schemas that parse, as JSON
+ * Schema 2020-12; routes name them by `$ref`.
+ */
+const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.enum(Object.keys(ERRORS) as [string, ...string[]]),
+  detail: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  error: z.object({ message: z.string(), type: z.string(), code: z.string(), param: z.string().nullable() }),
+});
+
+const Step = z.object({
+  index: z.int(),
+  kind: z.enum(['llm', 'tool']),
+  name: z.string(),
+  status: z.enum(['open', 'completed', 'again', 'given_up', 'failed']),
+  attempts: z.int(),
+  input: JsonValue,
+  output: JsonValue,
+  usage: Run.shape.usage.nullable(),
+  cost_estimate_usd: z.number(),
+  cost_observed_usd: z.number(),
+  price_version: z.string().nullable(),
+  started_at: z.string(),
+  finished_at: z.string().nullable(),
+});
+
+const Agent = z.object({ name: z.string(), version: z.int(), created_at: z.string(), spec: AgentSpec });
+
+const Provider = z.object({
+  provider: z.string(),
+  auth_mode: z.string(),
+  default_model: z.string(),
+  key: z.enum(['none', 'env', 'vault']),
+  last_ping: z.string().nullable(),
+});
+
+const count = z.int().min(0);
+const Autoscale = z.object({
+  runnable: count,
+  waiting: count,
+  prioritized: count,
+  active: count,
+  parked: count,
+  delayed: count,
+  oldest_waiting_seconds: z.number(),
+  workers: count,
+  slots: count,
+});
+
+export const AbortRequest = z.strictObject({ reason: z.string().max(1000).nullish() });
+
+const listOf = <T extends z.ZodType>(item: T) =>
+  z.object({ data: z.array(item), next_cursor: z.string().nullable() });
+
+const COMPONENTS = {
+  Json: JsonValue,
+  Run,
+  RunSubmission,
+  RunList: listOf(Run),
+  Event,
+  EventList: z.object({ data: z.array(Event), next_after: z.int() }),
+  Step,
+  StepList: listOf(Step),
+  AbortRequest,
+  AgentSpec,
+  Agent,
+  AgentList: listOf(Agent),
+  ProviderList: listOf(Provider),
+  Autoscale,
+  Problem,
+} as const;
+
+export type ComponentName = keyof typeof COMPONENTS;
+
+const refTo = (name: string): string => `#/components/schemas/${name}`;
+
+/** Content of a body: a component by its name. */
+export const jsonOf = (name: ComponentName, type = 'application/json') => ({
+  [type]: { schema: { $ref: refTo(name) } },
+});
+
+interface Answer {
+  readonly description: string;
+}
+
+/** An answer of a route. Typed without its content: what a handler sends is typed by who makes it. */
+export const answers = (name: ComponentName, description: string): Answer =>
+  ({ description, content: jsonOf(name) }) as Answer;
+
+/** Every route may answer with a problem. */
+export const PROBLEMS: { default: Answer } = {
+  default: { description: 'A problem', content: jsonOf('Problem', 'application/problem+json') } as Answer,
+};
+
+/** A whole number in a query. */
+export const queryInt = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, `expected a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `expected a whole number from ${min} to ${max}`)
+    .openapi({ type: 'integer', minimum: min, maximum: max });
+
+const registerComponents = (app: Api): void => {
+  const registry = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(COMPONENTS)) registry.add(schema, { id });
+  const { schemas } = z.toJSONSchema(registry, { io: 'input', uri: refTo });
+  for (const [name, { $schema: _schema, $id: _id, ...schema }] of Object.entries(schemas)) {
+    app.openAPIRegistry.registerComponent('schemas', name, schema as unknown as Record<string, never>);
+  }
+};
+
+const INFO = {
+  title: 'Signalbox',
+  version: '0.1.0',
+  description:
+    'Queue-driven workers for governed AI agent runs. Text may hold any character; NUL and lone surrogates are stored as U+FFFD.',
+};
+
+/** `METHOD /v1/path/{id}` as the scopes table spells it. */
+const routeKey = (method: string, path: string): string =>
+  `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`;
+
+interface Operation {
+  description?: string;
+  security?: object[];
+}
+
+const addScopes = (paths: Record<string, Record<string, Operation>>): void => {
+  for (const [path, operations] of Object.entries(paths)) {
+    for (const [method, operation] of Object.entries(operations)) {
+      const scope = SCOPES[routeKey(method, path)];
+      if (scope === undefined) continue;
+      operation.security = [{ bearer: [scope] }];
+    }
+  }
+};
+
+/** The document of all routes added so far. */
+export const openApiDocument = (app: Api): object => {
+  registerComponents(app);
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', {
+    type: 'http',
+    scheme: 'bearer',
+    description: `An API key; its scopes are among ${API_SCOPES.join(', ')}.`,
+  });
+  const document = app.getOpenAPI31Document({ openapi: '3.1.0', info: INFO });
+  addScopes(document.paths as Record<string, Record<string, Operation>>);
+  return document;
+};

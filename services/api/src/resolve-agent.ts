@@ -1,0 +1,73 @@
+import { getAgent } from '@signalbox/audit-store';
+import { type AgentSpec, type RunSubmission, SignalboxError } from '@signalbox/contracts';
+import { type AgentRecord, findAgent, mirrorAgent } from '@signalbox/run-state';
+import { openSpec } from './agent-specs.ts';
+import type { ApiDeps } from './deps.ts';
+import { reachingState } from './state-errors.ts';
+
+/** A submission's agent as the immutable spec it will run with. Name and version are null for an inline spec. */
+export interface ResolvedAgent {
+  readonly name: string | null;
+  readonly version: number | null;
+  readonly spec: AgentSpec;
+}
+
+type ResolveDeps = Pick<ApiDeps, 'partition' | 'db' | 'keyring'>;
+
+interface Wanted {
+  readonly tenantId: string;
+  readonly name: string;
+  /** Null: the latest. */
+  readonly version: number | null;
+}
+
+const splitRef = (ref: string): { name: string; version: number | null } => {
+  const [name = '', version] = ref.split('@');
+  return { name, version: version === undefined ? null : Number(version) };
+};
+
+/** Copies a version from Postgres to the mirror; null when Postgres does not have it either. */
+const fetchVersion = async (
+  { db, partition }: ResolveDeps,
+  { tenantId, name, version }: Wanted,
+): Promise<AgentRecord | null> => {
+  const stored = await getAgent(db, { tenantId, name, version: version ?? undefined });
+  if (stored === null) return null;
+  const record = { version: stored.version, sealedSpec: stored.sealedSpec };
+  await reachingState(() => mirrorAgent(partition, { tenantId, name, ...record }));
+  return record;
+};
+
+const findRecord = async (deps: ResolveDeps, wanted: Wanted): Promise<AgentRecord | null> => {
+  const mirrored = await reachingState(() => findAgent(deps.partition, wanted));
+  if (mirrored !== null) return mirrored;
+  // The latest goes first: a mirror that holds only an old version would pass it off as the latest.
+  const latest = await fetchVersion(deps, { ...wanted, version: null });
+  if (latest === null || wanted.version === null || wanted.version === latest.version) return latest;
+  return wanted.version > latest.version ? null : fetchVersion(deps, wanted);
+};
+
+/** Throws `agent_not_found`, or that a store cannot be reached. */
+export const resolveAgent = async (
+  deps: ResolveDeps,
+  tenantId: string,
+  agent: RunSubmission['agent'],
+): Promise<ResolvedAgent> => {
+  if (typeof agent !== 'string') return { name: null, version: null, spec: agent };
+  const { name, version } = splitRef(agent);
+  const record = await findRecord(deps, { tenantId, name, version });
+  if (record === null) {
+    throw new SignalboxError(
+      'agent_not_found',
+      `There is no agent ${agent}. Make it with PUT /v1/agents/${name}.`,
+      {
+        errors: [{ path: 'agent', message: 'no such agent or version' }],
+      },
+    );
+  }
+  return {
+    name,
+    version: record.version,
+    spec: openSpec(deps.keyring, { tenantId, name }, record.sealedSpec),
+  };
+};

@@ -1,0 +1,35 @@
+import { createRoute } from '@hono/zod-openapi';
+import { readDemand } from '@signalbox/run-state';
+import type { Route } from '../deps.ts';
+import { answers, PROBLEMS } from '../openapi.ts';
+import { reachingState } from '../state-errors.ts';
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/autoscale',
+  tags: ['operation'],
+  summary: 'What a scaler needs: runnable is waiting, prioritized and active together.',
+  request: {},
+  responses: { 200: answers('Autoscale', 'Demand and capacity now.'), ...PROBLEMS },
+});
+
+export const autoscale: Route = (app, { partition, clock }) => {
+  app.openapi(route, async (c) => {
+    const demand = await reachingState(() => readDemand(partition, clock.now()));
+    const { waiting, prioritized, active, parked, delayed, workers, slots } = demand;
+    return c.json(
+      {
+        runnable: waiting + prioritized + active,
+        waiting,
+        prioritized,
+        active,
+        parked,
+        delayed,
+        oldest_waiting_seconds: demand.oldestWaitingSeconds,
+        workers,
+        slots,
+      },
+      200,
+    );
+  });
+};

@@ -1,0 +1,39 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { listAgents as listStored } from '@signalbox/audit-store';
+import { AgentName } from '@signalbox/contracts';
+import { agentView } from '../agent-view.ts';
+import { fromCursor, toPage } from '../cursor.ts';
+import type { Route } from '../deps.ts';
+import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 100;
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/agents',
+  tags: ['agents'],
+  summary: 'The latest version of each agent, by name.',
+  request: {
+    query: z.strictObject({
+      limit: queryInt(1, MAX_LIMIT).optional(),
+      cursor: z.string().max(200).optional(),
+    }),
+  },
+  responses: { 200: answers('AgentList', 'A page of agents.'), ...PROBLEMS },
+});
+
+const isName = (name: string): boolean => AgentName.safeParse(name).success;
+
+export const listAgents: Route = (app, deps) => {
+  app.openapi(route, async (c) => {
+    const { limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
+    const agents = await listStored(deps.db, {
+      tenantId: c.get('principal').tenantId,
+      limit: limit + 1,
+      after: cursor === undefined ? undefined : fromCursor(cursor, isName),
+    });
+    const { page, next_cursor } = toPage(agents, limit, (agent) => agent.name);
+    return c.json({ data: page.map((agent) => agentView(deps.keyring, agent)), next_cursor }, 200);
+  });
+};

@@ -1,0 +1,64 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { AgentName, type Run, RunId, RunStatus, type StoredRun } from '@signalbox/contracts';
+import { fromCursor, toPage } from '../cursor.ts';
+import type { ApiDeps, Route } from '../deps.ts';
+import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { viewOf } from '../run-view.ts';
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 100;
+
+const label = z.string().min(1).max(256).optional();
+const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' }).optional();
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/runs',
+  tags: ['runs'],
+  summary: 'Runs, newest first.',
+  description: 'Read from the audit store: a run appears here moments after it was submitted.',
+  request: {
+    query: z.strictObject({
+      status: RunStatus.optional(),
+      agent: AgentName.optional(),
+      user_id: label,
+      session_id: label,
+      created_after: time,
+      created_before: time,
+      limit: queryInt(1, MAX_LIMIT).optional(),
+      cursor: z.string().max(200).optional(),
+    }),
+  },
+  responses: { 200: answers('RunList', 'A page of runs.'), ...PROBLEMS },
+});
+
+/** A damaged journal must not hide all others of the page. */
+const viewOrNothing = (deps: ApiDeps, run: StoredRun): Run[] => {
+  try {
+    return [viewOf(deps, run)];
+  } catch (error) {
+    deps.logger.error('run left out of a list', { run_id: run.runId, error });
+    return [];
+  }
+};
+
+const isRunId = (id: string): boolean => RunId.safeParse(id).success;
+
+export const listRuns: Route = (app, deps) => {
+  app.openapi(route, async (c) => {
+    const { limit = DEFAULT_LIMIT, cursor, ...query } = c.req.valid('query');
+    const runs = await deps.runs.list({
+      tenantId: c.get('principal').tenantId,
+      status: query.status,
+      agent: query.agent,
+      userId: query.user_id,
+      sessionId: query.session_id,
+      createdAfter: query.created_after,
+      createdBefore: query.created_before,
+      limit: limit + 1,
+      before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
+    });
+    const { page, next_cursor } = toPage(runs, limit, (run) => run.runId);
+    return c.json({ data: page.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
+  });
+};

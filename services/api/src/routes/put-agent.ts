@@ -1,0 +1,57 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { ensureTenant, publishAgentVersion } from '@signalbox/audit-store';
+import { AgentName, AgentSpec } from '@signalbox/contracts';
+import { mirrorAgent } from '@signalbox/run-state';
+import { wellFormedDeep } from '@signalbox/runtime';
+import { sealSpec, specDigest } from '../agent-specs.ts';
+import { agentView } from '../agent-view.ts';
+import { checkModels } from '../check-models.ts';
+import type { Route } from '../deps.ts';
+import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
+import { reachingState } from '../state-errors.ts';
+import { invalidFromZod, readBody } from '../validation.ts';
+
+const route = createRoute({
+  method: 'put',
+  path: '/v1/agents/{name}',
+  tags: ['agents'],
+  summary: 'A new immutable version of an agent.',
+  description: 'The same content gives the same version, answered with 200.',
+  request: {
+    params: z.strictObject({ name: AgentName }),
+    body: { required: true, content: jsonOf('AgentSpec') },
+  },
+  responses: {
+    200: answers('Agent', 'The version that has this content already.'),
+    201: answers('Agent', 'The new version.'),
+    ...PROBLEMS,
+  },
+});
+
+export const putAgent: Route = (app, deps) => {
+  app.openapi(
+    route,
+    async (c) => {
+      const { body } = await readBody(c, AgentSpec);
+      const spec = wellFormedDeep(body as Parameters<typeof wellFormedDeep>[0]) as AgentSpec;
+      checkModels(deps.prices, spec, '');
+      const { tenantId } = c.get('principal');
+      const agent = { tenantId, name: c.req.valid('param').name };
+      // A tenant that Postgres has not met yet: its first key may be in Redis alone.
+      await ensureTenant(deps.db, { id: tenantId, partition: deps.partition.index, timeZone: 'UTC' });
+      const published = await publishAgentVersion(deps.db, {
+        ...agent,
+        digest: specDigest(agent, spec),
+        sealedSpec: sealSpec(deps.keyring, agent, spec),
+      });
+      // Without its mirror the version would not be what `name` means; who repeats the request makes it.
+      const { version, sealedSpec } = published;
+      await reachingState(() => mirrorAgent(deps.partition, { ...agent, version, sealedSpec }));
+      return c.json(agentView(deps.keyring, published), published.created ? 201 : 200);
+    },
+    (result) => {
+      if (!result.success) throw invalidFromZod(result.error);
+      return undefined;
+    },
+  );
+};

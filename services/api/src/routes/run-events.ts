@@ -1,0 +1,72 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { eventJson, peek } from '../entries.ts';
+import type { ApiContext, ApiDeps, Route } from '../deps.ts';
+import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { invalidRequest } from '../validation.ts';
+import { streamRunEvents } from './run-events-stream.ts';
+import { RunParams } from './run-params.ts';
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+const MAX_SEQ = 1_000_000_000;
+
+const page = answers(
+  'EventList',
+  'A page of events, or with Accept: text/event-stream all of them as they come.',
+);
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/runs/{id}/events',
+  tags: ['runs'],
+  summary: 'The journal of a run.',
+  description:
+    'As a stream: id is the seq, event the type, data the event; resumes behind Last-Event-ID (else behind after). event: delta, without id, is text as it is generated, for keys with content:read. event: end comes after the last event.',
+  request: {
+    params: RunParams,
+    query: z.strictObject({
+      after: queryInt(0, MAX_SEQ).optional(),
+      limit: queryInt(1, MAX_LIMIT).optional(),
+    }),
+  },
+  responses: {
+    200: {
+      ...page,
+      content: { ...('content' in page ? (page.content as object) : {}), 'text/event-stream': {} },
+    },
+    ...PROBLEMS,
+  },
+});
+
+const lastEventId = (c: ApiContext): number | null => {
+  const id = c.req.header('last-event-id');
+  if (id === undefined) return null;
+  if (/^\d{1,9}$/.test(id)) return Number(id);
+  throw invalidRequest([{ path: 'Last-Event-ID', message: 'expected the id of an event of this run' }]);
+};
+
+const wantsStream = (c: ApiContext): boolean => (c.req.header('accept') ?? '').includes('text/event-stream');
+
+interface PageQuery {
+  readonly runId: string;
+  readonly after: number;
+  readonly limit: number;
+}
+
+/** The events as the very text that was hashed. */
+const eventsPage = async (c: ApiContext, deps: ApiDeps, query: PageQuery): Promise<Response> => {
+  const entries = await deps.runs.entries(c.get('principal').tenantId, query);
+  const last = entries.at(-1);
+  const nextAfter = last === undefined ? query.after : peek(last).seq;
+  const body = `{"data":[${entries.map(eventJson).join(',')}],"next_after":${nextAfter}}`;
+  return c.body(body, 200, { 'content-type': 'application/json' });
+};
+
+export const runEvents: Route = (app, deps) => {
+  app.openapi(route, async (c) => {
+    const { after = 0, limit = DEFAULT_LIMIT } = c.req.valid('query');
+    const runId = c.req.valid('param').id;
+    if (!wantsStream(c)) return eventsPage(c, deps, { runId, after, limit });
+    return streamRunEvents(c, deps, { runId, after: lastEventId(c) ?? after });
+  });
+};

@@ -1,0 +1,25 @@
+import { createRoute } from '@hono/zod-openapi';
+import { hasScope } from '@signalbox/contracts';
+import type { Route } from '../deps.ts';
+import { answers, PROBLEMS } from '../openapi.ts';
+import { stepsOf } from '../run-view.ts';
+import { RunParams } from './run-params.ts';
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/runs/{id}/steps',
+  tags: ['runs'],
+  summary: 'The steps of a run: what went in, what came out, what it cost.',
+  description: 'input and output are null for keys without content:read.',
+  request: { params: RunParams },
+  responses: { 200: answers('StepList', 'All steps.'), ...PROBLEMS },
+});
+
+export const runSteps: Route = (app, deps) => {
+  app.openapi(route, async (c) => {
+    const principal = c.get('principal');
+    const run = await deps.runs.find(principal.tenantId, c.req.valid('param').id);
+    const data = stepsOf(deps, run, hasScope(principal, 'content:read'));
+    return c.json({ data, next_cursor: null }, 200);
+  });
+};

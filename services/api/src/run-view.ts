@@ -1,0 +1,61 @@
+import type { Run, StoredRun } from '@signalbox/contracts';
+import {
+  fold,
+  readEntry,
+  type RunState,
+  runView,
+  stepsView,
+  type StepView,
+  type ViewContents,
+} from '@signalbox/engine';
+import type { Keyring, Logger } from '@signalbox/runtime';
+import { openRun } from './run-contents.ts';
+import type { ReadableRun } from './run-reader.ts';
+
+export interface ViewDeps {
+  readonly keyring: Keyring;
+  readonly logger: Logger;
+}
+
+const GONE: ViewContents = { submission: null, output: null };
+
+/** A run whose contents cannot be opened is still shown: its state and its money matter more. */
+const opening = <T>({ logger }: ViewDeps, run: StoredRun, work: () => T, otherwise: T): T => {
+  try {
+    return work();
+  } catch (error) {
+    logger.error('contents cannot be opened', { run_id: run.runId, error });
+    return otherwise;
+  }
+};
+
+const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewContents => {
+  const opened = openRun(deps.keyring, run);
+  if (opened === null) return GONE;
+  return {
+    submission: opened.submission(state.submissionRef),
+    output: state.outputRef === null ? null : opened.steps.answer(state.outputRef).text,
+  };
+};
+
+/** The run as `GET /v1/runs/{id}` answers it. */
+export const viewOf = (deps: ViewDeps, run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>): Run => {
+  const state = fold(run.entries.map(readEntry));
+  const contents = opening(deps, run, () => contentsOf(deps, run, state), GONE);
+  return runView(state, { ...contents, abort: run.abort ?? null });
+};
+
+/** The steps of a run; `withContents` false leaves out everything that was said. */
+export const stepsOf = (deps: ViewDeps, run: StoredRun, withContents: boolean): StepView[] => {
+  const state = fold(run.entries.map(readEntry));
+  if (!withContents) return stepsView(state, null);
+  const opened = (): StepView[] | null => {
+    const contents = openRun(deps.keyring, run);
+    if (contents === null) return null;
+    return stepsView(state, {
+      submission: contents.submission(state.submissionRef),
+      contents: contents.steps,
+    });
+  };
+  return opening(deps, run, opened, null) ?? stepsView(state, null);
+};

@@ -1,0 +1,96 @@
+import { type FieldProblem, type Json, SignalboxError } from '@signalbox/contracts';
+import type { z } from 'zod';
+import type { ApiContext } from './deps.ts';
+
+/** Turns what zod says into the errors of a problem, and reads bodies. */
+const MAX_PROBLEMS = 20;
+/** Far above any honest request, far below what exhausts the call stack. */
+const MAX_DEPTH = 100;
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly PropertyKey[];
+
+const textOf = (message: string): string => message.replace(/^Invalid (input|option|string): /, '');
+
+/** Of a union, the one branch that the value was meant for: the others refuse its very type. */
+const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined => {
+  const meant = branches.filter(
+    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  );
+  return meant.length === 1 ? meant[0] : undefined;
+};
+
+const expand = (issue: Issue, at: Path): FieldProblem[] => {
+  const path = [...at, ...issue.path];
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: 'unknown field' }));
+  }
+  if (issue.code === 'invalid_union') {
+    const branch = meantBranch(issue.errors);
+    if (branch !== undefined) return branch.flatMap((inner) => expand(inner, path));
+  }
+  const message = issue.code === 'invalid_union' ? 'fits none of the accepted forms' : textOf(issue.message);
+  return [{ path: path.join('.'), message }];
+};
+
+export const invalidRequest = (errors: readonly FieldProblem[]): SignalboxError => {
+  const first = errors[0];
+  const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
+  return new SignalboxError('invalid_request', `${where}${first?.message ?? 'the request does not fit'}`, {
+    errors,
+  });
+};
+
+export const invalidFromZod = (error: { readonly issues: readonly Issue[] }): SignalboxError =>
+  invalidRequest(error.issues.flatMap((issue) => expand(issue, [])).slice(0, MAX_PROBLEMS));
+
+/** Throws `invalid_request` naming every field that does not fit. */
+export const parseAs = <S extends z.ZodType>(schema: S, value: unknown): z.output<S> => {
+  const result = schema.safeParse(value);
+  if (!result.success) throw invalidFromZod(result.error);
+  return result.data;
+};
+
+const isDeeper = (value: unknown, levels: number): boolean => {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((item) => isDeeper(item, levels - 1));
+};
+
+const parseJson = (text: string): Json => {
+  let value: Json;
+  try {
+    value = JSON.parse(text) as Json;
+  } catch (cause) {
+    throw new SignalboxError('invalid_json', 'The body is not JSON.', { cause });
+  }
+  if (!isDeeper(value, MAX_DEPTH)) return value;
+  throw invalidRequest([{ path: '', message: `nested deeper than ${MAX_DEPTH} levels` }]);
+};
+
+/** The body as it came and as the schema reads it. Throws `invalid_json`, `invalid_request`. */
+export const readBody = async <S extends z.ZodType>(
+  c: ApiContext,
+  schema: S,
+): Promise<{ raw: Json; body: z.output<S> }> => {
+  const raw = parseJson(await c.req.text());
+  return { raw, body: parseAs(schema, raw) };
+};
+
+/** The same where no body at all means an empty object. */
+export const readOptionalBody = async <S extends z.ZodType>(
+  c: ApiContext,
+  schema: S,
+): Promise<z.output<S>> => {
+  const text = await c.req.text();
+  return parseAs(schema, text.trim() === '' ? {} : parseJson(text));
+};
+
+/** What zod-openapi calls with the outcome of checking a path or a query. */
+export const onParameters = (
+  result: { target: string } & ({ success: true } | { success: false; error: z.ZodError }),
+): void => {
+  if (result.success) return;
+  // A malformed id names nothing, like an unknown one.
+  if (result.target === 'param') throw new SignalboxError('not_found', 'There is nothing at this address.');
+  throw invalidFromZod(result.error);
+};

@@ -1,0 +1,135 @@
+/**
+ * The api against real Redis and Postgres, without a port: each harness has keys and a database of its own.
+ */
+import { randomUUID } from 'node:crypto';
+import { createPool, type Db, migrate } from '@signalbox/audit-store';
+import type { ApiScope, Run } from '@signalbox/contracts';
+import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
+import { createPrices } from '@signalbox/providers';
+import { connect, createTail, disconnect, openActivationQueue, openPartition } from '@signalbox/run-state';
+import { createKeyring, createLogger, createMetrics, newDataKey, systemClock } from '@signalbox/runtime';
+import { createApiMetrics } from '../src/api-metrics.ts';
+import { createApiKey } from '../src/api-keys.ts';
+import { createApp } from '../src/app.ts';
+import type { Api, ApiDeps } from '../src/deps.ts';
+import { createRunReader } from '../src/run-reader.ts';
+
+const ADMIN = 'test-admin-key';
+const USD = 1_000_000_000;
+
+export interface CallOptions {
+  readonly key?: string | null;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+  /** Sent as it is. */
+  readonly body?: string | ReadableStream<Uint8Array>;
+  readonly signal?: AbortSignal;
+}
+
+export interface Harness {
+  readonly app: Api;
+  readonly deps: ApiDeps;
+  readonly db: Db;
+  readonly logs: string[];
+  /** Begins the stop of the process. */
+  readonly stop: () => void;
+  call(method: string, path: string, options?: CallOptions): Promise<Response>;
+  /** A key of a tenant, made if it is new. */
+  key(tenantId: string, scopes: readonly ApiScope[]): Promise<string>;
+  submit(body?: object, options?: CallOptions): Promise<Run>;
+  close(): Promise<void>;
+}
+
+const request = (method: string, path: string, options: CallOptions): Request => {
+  const { key = ADMIN, headers = {}, json, body, signal } = options;
+  const sent = json === undefined ? body : JSON.stringify(json);
+  return new Request(`http://api${path}`, {
+    method,
+    headers: {
+      ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+      ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(sent === undefined ? {} : { body: sent, duplex: 'half' }),
+    ...(signal === undefined ? {} : { signal }),
+  });
+};
+
+const openStores = async () => {
+  const name = `api_${randomUUID().replaceAll('-', '')}`;
+  const [redisUrl, serverUrl] = await Promise.all([testRedisUrl(), testDatabaseUrl()]);
+  const databaseUrl = await createDatabase(serverUrl, name);
+  await migrate(databaseUrl);
+  const onError = (): void => undefined;
+  const connections = (['state', 'subscriber', 'queue'] as const).map((role) =>
+    connect(redisUrl, role, { onError }),
+  );
+  const [state, subscriber, queueRedis] = connections;
+  if (state === undefined || subscriber === undefined || queueRedis === undefined)
+    throw new Error('no Redis');
+  const partition = openPartition(state, { namespace: name });
+  return {
+    db: createPool({ databaseUrl, role: 'api' }),
+    partition,
+    tail: createTail(subscriber),
+    queue: openActivationQueue(partition, queueRedis),
+    disconnect: () => Promise.all(connections.map(disconnect)),
+  };
+};
+
+export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Harness> => {
+  const { disconnect: disconnectAll, ...stores } = await openStores();
+  const { partition, db } = stores;
+  const logs: string[] = [];
+  const stopping = new AbortController();
+  const clock = systemClock;
+  const metrics = createMetrics({ prefix: 'signalbox_' });
+  const deps: ApiDeps = {
+    ...stores,
+    runs: createRunReader({ partition, db }),
+    keyring: createKeyring([{ id: 'test', key: newDataKey() }]),
+    prices: createPrices({ clock }),
+    clock,
+    logger: createLogger({
+      service: 'api',
+      level: 'debug',
+      destination: { write: (line) => logs.push(line) },
+    }),
+    metrics,
+    counters: createApiMetrics({ metrics, partition, clock }),
+    ready: async () => ({ status: 'ok', checks: {} }),
+    auditBacklogLimit: 100_000,
+    providerKeys: new Set(['ANTHROPIC_API_KEY']),
+    stopping: stopping.signal,
+    ...overrides,
+  };
+  const app = createApp(deps);
+  const caps = { runNano: USD, userDailyNano: 20 * USD, tenantDailyNano: 200 * USD };
+  const keyDeps = { partition, db, defaultCaps: caps };
+  await createApiKey(keyDeps, { tenantId: 'default', scopes: ['admin'], secret: ADMIN });
+  const call = async (method: string, path: string, options: CallOptions = {}): Promise<Response> =>
+    app.fetch(request(method, path, options));
+  return {
+    app,
+    deps,
+    db,
+    logs,
+    stop: () => stopping.abort(),
+    call,
+    key: async (tenantId, scopes) => (await createApiKey(keyDeps, { tenantId, scopes })).secret,
+    submit: async (body = {}, options = {}) => {
+      const json = { agent: { model: 'mock/echo' }, input: 'hello', ...body };
+      const response = await call('POST', '/v1/runs', { ...options, json });
+      const text = await response.text();
+      if (response.status !== 202) throw new Error(`submit answered ${response.status}: ${text}`);
+      return JSON.parse(text) as Run;
+    },
+    close: async () => {
+      stopping.abort();
+      await deps.queue.close();
+      await disconnectAll();
+      await db.destroy();
+    },
+  };
+};
