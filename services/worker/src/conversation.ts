@@ -37,6 +37,8 @@ export class Conversation {
   readonly #toolbox: Toolbox;
   #messages: Message[] | null = null;
   #last: LastCall | null = null;
+  /** What was added since `#last`: a retry adds nothing itself, but its input holds all of it (R1). */
+  #since: Message[] = [];
 
   constructor(session: Session, deps: { submission: SubmissionContent; spec: AgentSpec; toolbox: Toolbox }) {
     this.#session = session;
@@ -49,10 +51,11 @@ export class Conversation {
   prepare(action: CallModel): Prepared {
     const added = this.#addedBy(action);
     this.#messages = this.#messages === null ? this.#rebuild(action) : [...this.#messages, ...added];
+    this.#since.push(...added);
     const { state } = this.#session;
     return {
       messages: this.#messages,
-      inputBound: this.#bound(action.model, added),
+      inputBound: this.#bound(action.model),
       digest:
         added.length === 0
           ? state.requestDigest
@@ -76,11 +79,14 @@ export class Conversation {
   /** Exact usage makes the next bound tight; null when the provider told none. */
   completed(model: string, usage: Usage | null): void {
     this.#last = usage === null ? null : { model, usage };
+    this.#since = [];
   }
 
   /** The prepared call was not made: the next one starts from the journal. */
   forget(): void {
     this.#messages = null;
+    this.#last = null;
+    this.#since = [];
   }
 
   #isNew(action: CallModel): boolean {
@@ -101,9 +107,9 @@ export class Conversation {
     return this.#isNew(action) ? [...said, ...nudgeMessages(action.nudge)] : said;
   }
 
-  #bound(model: string, added: readonly Message[]): number {
+  #bound(model: string): number {
     if (this.#last?.model !== model) return boundFresh({ ...this.request({ model } as CallModel, 1), model });
     const { input_tokens, output_tokens } = this.#last.usage;
-    return boundAfter({ inputTokens: input_tokens, outputTokens: output_tokens }, added);
+    return boundAfter({ inputTokens: input_tokens, outputTokens: output_tokens }, this.#since);
   }
 }
