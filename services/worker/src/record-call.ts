@@ -9,7 +9,7 @@ import {
 } from '@signalbox/contracts';
 import { decideRetry, redactText } from '@signalbox/engine';
 import { costNano } from '@signalbox/providers';
-import { backoffMs } from '@signalbox/runtime';
+import { backoffMs, wellFormed } from '@signalbox/runtime';
 import type { Announced, Offer } from './announce-call.ts';
 import type { CallModel, Prepared } from './conversation.ts';
 import type { RunContext } from './run-context.ts';
@@ -24,17 +24,30 @@ const settlement = (offer: Offer, observedNano: Nano, estimated: boolean): Settl
 const settlementsOf = (settled: Settlement | null) =>
   settled === null ? [] : [{ holdId: settled.hold_id, observedNano: settled.observed_nano, expired: false }];
 
-/** Providers must give each call its own id; where one does not, ours keeps results apart. */
+const MAX_ID = 128;
+
+/**
+ * Providers must give each call its own id; where one does not, ours keeps results apart. Ids go into events
+ * and into the Idempotency-Key header, so they are short and plain.
+ */
 const distinctCalls = (answer: ModelAnswer): AnswerContent['tool_calls'] => {
   const seen = new Set<string>();
   return answer.toolCalls.map((call, index) => {
-    const id = call.id === '' || seen.has(call.id) ? `${call.id}_${index}` : call.id;
+    const plain = call.id.replaceAll(/[^\w.:-]/g, '_').slice(0, MAX_ID);
+    let id = plain;
+    for (let n = index; id === '' || seen.has(id); n += 1) id = `${plain}_${n}`;
     seen.add(id);
     return { ...call, id };
   });
 };
 
+/** What a provider says of itself, fit for an event: the audit store holds no NUL and no half characters. */
+const told = (text: string, maxChars: number): string => wellFormed(text.slice(0, maxChars));
+
 const MAX_NAME = 64;
+const MAX_MODEL = 200;
+const MAX_REQUEST_ID = 200;
+const MAX_MESSAGE = 500;
 
 export const recordAnswer = (
   context: RunContext,
@@ -60,19 +73,20 @@ export const recordAnswer = (
           step: action.step,
           attempt: action.attempt,
           model: action.model,
-          model_served: answer.modelServed,
+          model_served: told(answer.modelServed, MAX_MODEL),
           settlement: settled,
           usage: answer.usage ?? NO_USAGE,
           duration_ms: ms,
           finish_reason: answer.finishReason,
           tool_calls: content.tool_calls.map((call) => ({
             call_id: call.id,
-            name: call.name.slice(0, MAX_NAME),
+            name: told(call.name, MAX_NAME),
             args_digest: session.digest(`${call.name}\n${call.arguments}`),
           })),
           output_valid: content.tool_calls.length > 0 || context.outputValid(answer.text),
           has_text: answer.text.trim() !== '',
-          provider_request_id: answer.providerRequestId,
+          provider_request_id:
+            answer.providerRequestId === null ? null : told(answer.providerRequestId, MAX_REQUEST_ID),
         },
       },
     ],
@@ -107,8 +121,16 @@ const chargeOf = (
   return { nano: Math.min(holdNano, costNano(usage, price)), estimated: true, usage: seen };
 };
 
+/** However long a provider asks us to stay away. */
+const LONGEST_RETRY_MS = 3_600_000;
+
 const retryDelayMs = (context: RunContext, error: ModelError): number =>
-  error.retryAfterMs ?? backoffMs(context.session.state.failures + 1, RETRY_BACKOFF);
+  Math.min(
+    error.retryAfterMs ?? backoffMs(context.session.state.failures + 1, RETRY_BACKOFF),
+    LONGEST_RETRY_MS,
+  );
+
+const OUT_OF_TIME = "the run's time limit came before the end of the answer; raise limits.timeout_seconds";
 
 export const recordFailure = (
   context: RunContext,
@@ -136,7 +158,7 @@ export const recordFailure = (
           usage: charge.usage,
           duration_ms: ms,
           code,
-          message: redactText(error.message).slice(0, 500),
+          message: stop === 'timeout' ? OUT_OF_TIME : told(redactText(error.message), MAX_MESSAGE),
           http_status: error.httpStatus,
           decision,
           retry_at: retryAt,
