@@ -66,7 +66,8 @@ const recordResult = (
   outcome: Outcome,
 ): void => {
   const { session, metrics } = context;
-  const text = wellFormed(outcome.text).slice(0, MAX_RESULT_CHARS);
+  // Cut first: a cut can split a character in half.
+  const text = wellFormed(outcome.text.slice(0, MAX_RESULT_CHARS));
   const content: ToolResultContent = { text, is_error: outcome.code !== null };
   const sealed = session.seal(content);
   const data = {
