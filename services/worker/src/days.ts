@@ -1,5 +1,6 @@
+import { SignalboxError } from '@signalbox/contracts';
 import { getTenantCaps, type Partition } from '@signalbox/run-state';
-import type { Clock } from '@signalbox/runtime';
+import { backoffMs, type Clock } from '@signalbox/runtime';
 
 /** A tenant's day, in its own time zone: a hold counts for the day on which it is taken. */
 export interface TenantDays {
@@ -34,17 +35,28 @@ const endOfDay = (zone: string, day: string): string => {
   return new Date(outside).toISOString();
 };
 
+const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
+
+/** Waits while Redis is away: a guessed zone would count a hold for another day. */
+const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): Promise<string> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return (await getTenantCaps(partition, tenantId)).timeZone;
+    } catch (error) {
+      // Without caps the hold is refused anyway, whatever its day.
+      if (error instanceof SignalboxError) return 'UTC';
+      await clock.sleep(backoffMs(attempt, RETRY));
+    }
+  }
+};
+
 /** One per worker: zones are cached for a minute, since they hardly change. */
 export const createDays = (partition: Partition, clock: Clock): ((tenantId: string) => TenantDays) => {
   const zones = new Map<string, { zone: string; until: number }>();
   const zoneOf = async (tenantId: string): Promise<string> => {
     const known = zones.get(tenantId);
     if (known !== undefined && clock.monotonic() < known.until) return known.zone;
-    // Without caps the hold is refused anyway, whatever its day.
-    const zone = await getTenantCaps(partition, tenantId).then(
-      (caps) => caps.timeZone,
-      () => 'UTC',
-    );
+    const zone = await zoneFrom(partition, tenantId, clock);
     zones.set(tenantId, { zone, until: clock.monotonic() + ZONE_TTL_MS });
     return zone;
   };
