@@ -73,9 +73,9 @@ const onDenied = async (
   context: RunContext,
   action: CallModel,
   offer: Offer,
-  terms: { price: Price; prepared: Prepared; reply: CommitReply; day: string },
+  terms: { price: Price; prepared: Prepared; reply: CommitReply; day: string; wakeSeq: number },
 ): Promise<number | null> => {
-  const { price, prepared, reply, day } = terms;
+  const { price, prepared, reply, day, wakeSeq } = terms;
   const { session, clock, metrics } = context;
   const needNano = offer.hold?.amount_nano ?? 0;
   const answer = answerDenial({
@@ -102,7 +102,7 @@ const onDenied = async (
       after: {
         type: 'park',
         reason: 'capacity',
-        wakeSeq: session.parkSeq(),
+        wakeSeq,
         dueMs,
         capacity: { scope, needNano, day },
       },
@@ -155,6 +155,8 @@ export const announceCall = async (
     return null;
   }
   const day = await context.days.today();
+  // Of before the hold was asked for: a wake that came since has its note still in the inbox.
+  const wakeSeq = context.session.parkSeq();
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
   while (maxOutputTokens !== null) {
     const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day });
@@ -175,7 +177,7 @@ export const announceCall = async (
       return null;
     }
     if (reply.code !== 'DENIED') return null; // an abort or a wake: the loop looks again
-    maxOutputTokens = await onDenied(context, action, offer, { price, prepared, reply, day });
+    maxOutputTokens = await onDenied(context, action, offer, { price, prepared, reply, day, wakeSeq });
   }
   return null;
 };
