@@ -17,7 +17,8 @@ export const callSignal = (
 ): CallStop => {
   const { lost } = session.identity;
   const timeout = new AbortController();
-  const timer = setTimeout(() => timeout.abort(new Error('time limit')), Math.max(1, limitMs));
+  // A timer may fire up to 1 ms early, and what ended too early for its limit would be tried once more.
+  const timer = setTimeout(() => timeout.abort(new Error('time limit')), Math.max(0, limitMs) + 1);
   return {
     signal: AbortSignal.any([aborted, lost, timeout.signal]),
     reason: () => {
