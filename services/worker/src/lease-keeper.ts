@@ -76,13 +76,9 @@ export class LeaseKeeper {
   }
 
   async #run(): Promise<void> {
-    const { clock, logger, leaseMs } = this.#deps;
+    const { clock, leaseMs } = this.#deps;
     while (!this.#stop.signal.aborted) {
-      try {
-        await this.#renew();
-      } catch (error) {
-        logger.warn('lease could not be renewed', { error });
-      }
+      await this.#renewInTime();
       if (this.#held?.isLive() === false) this.#lose('its deadline passed');
       const pause =
         this.#held === null
@@ -92,20 +88,34 @@ export class LeaseKeeper {
     }
   }
 
+  /** Waits for the store no longer than the lease lasts: open calls must end at the deadline, not after it. */
+  async #renewInTime(): Promise<void> {
+    const { clock, logger } = this.#deps;
+    const done = new AbortController();
+    const renewed = this.#renew()
+      .catch((error: unknown) => logger.warn('lease could not be renewed', { error }))
+      .finally(() => done.abort());
+    if (this.#held === null) return renewed;
+    const deadline = clock.sleep(this.#held.deadline - clock.monotonic(), done.signal).catch(() => renewed);
+    await Promise.race([renewed, deadline]);
+  }
+
   async #renew(): Promise<void> {
     const { partition, clock, leaseMs, onActivations } = this.#deps;
-    const held = this.#held ?? this.#newIdentity();
+    const known = this.#held;
+    const held = known ?? this.#newIdentity();
     const sentAt = clock.monotonic();
     const lease = { leaseId: held.leaseId, leaseMs, slots: this.#slots };
-    const outcome =
-      this.#held === null ? await openLease(partition, lease) : await renewLease(partition, lease);
-    if (outcome.type === 'expired') {
-      this.#lose('the store says it expired');
-      return;
+    const outcome = known === null ? await openLease(partition, lease) : await renewLease(partition, lease);
+    if (outcome.type === 'live') onActivations(outcome.activations);
+    if (this.#held !== known) return; // lost meanwhile, or another one was opened
+    // A reply after the deadline comes too late: who saw it pass has dropped its run, and nobody would have it.
+    if (outcome.type === 'expired') this.#lose('the store says it expired');
+    else if (known?.isLive() === false) this.#lose('its deadline passed');
+    else {
+      held.deadline = sentAt + leaseMs * USABLE;
+      this.#held = held;
     }
-    held.deadline = sentAt + leaseMs * USABLE;
-    this.#held = held;
-    onActivations(outcome.activations);
   }
 
   #newIdentity(): Held {
@@ -125,7 +135,10 @@ export class LeaseKeeper {
     const held = this.#held;
     if (held === null) return;
     this.#held = null;
-    this.#deps.logger.warn('lease lost: its runs are dropped', { lease: held.leaseId, why });
+    const { partition, logger } = this.#deps;
+    logger.warn('lease lost: its runs are dropped', { lease: held.leaseId, why });
     held.abort.abort(new LeaseLostError(`lease ${held.leaseId} is lost: ${why}`));
+    // The store may count it as live for longer; its runs need not wait for that.
+    closeLease(partition, held.leaseId).catch(() => undefined);
   }
 }
