@@ -70,35 +70,29 @@ export const ensureGroup = async (partition: Partition): Promise<void> => {
 export const createAuditReader = (partition: Partition, blocking: Redis, consumer: string): AuditReader => {
   const stream = streamKey(partition);
   const readFrom = async (id: string, count: number, blockMs: number | null): Promise<AuditRecord[]> => {
-    const block = blockMs === null ? [] : ['BLOCK', String(blockMs)];
-    const reply = await blocking.call(
-      'XREADGROUP',
-      'GROUP',
-      GROUP,
-      consumer,
-      'COUNT',
-      String(count),
-      ...block,
-      'STREAMS',
-      stream,
-      id,
-    );
+    // Not call(): ioredis knows a read that blocks, and the shape of its RESP3 reply, by the method.
+    const reply =
+      blockMs === null
+        ? await blocking.xreadgroup('GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', stream, id)
+        : await blocking.xreadgroup(
+            'GROUP',
+            GROUP,
+            consumer,
+            'COUNT',
+            count,
+            'BLOCK',
+            blockMs,
+            'STREAMS',
+            stream,
+            id,
+          );
     return toRecords((ReadReply.parse(reply) ?? []).flatMap(([, entries]) => entries));
   };
   return {
     pending: (count) => readFrom('0', count, null),
     read: (count, blockMs) => readFrom('>', count, blockMs),
     reclaim: async (count, minIdleMs) => {
-      const reply = await blocking.call(
-        'XAUTOCLAIM',
-        stream,
-        GROUP,
-        consumer,
-        String(minIdleMs),
-        '0',
-        'COUNT',
-        String(count),
-      );
+      const reply = await blocking.xautoclaim(stream, GROUP, consumer, minIdleMs, '0', 'COUNT', count);
       return toRecords(ClaimReply.parse(reply)[1]);
     },
   };
