@@ -1,0 +1,128 @@
+/** What the tests of the audit-writer need: a partition and a database of their own, and runs to move. */
+import { randomBytes } from 'node:crypto';
+import { after } from 'node:test';
+import { createPool, type Db, migrate, writeBatch } from '@signalbox/audit-store';
+import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
+import { createAuditReader, type Partition } from '@signalbox/run-state';
+import { createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
+import { completed, requested, succeeded } from '../../../packages/run-state/test/drafts.ts';
+import { claim, freshPartition, openRedis, submit } from '../../../packages/run-state/test/support.ts';
+import { Drain, type DrainDeps, type DrainOptions } from '../src/drain.ts';
+import { createDrainMetrics } from '../src/metrics.ts';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+after(async () => {
+  for (const cleanup of cleanups.toReversed()) await cleanup();
+});
+
+/** URL of a new database with the newest schema. */
+export const freshDatabase = async (): Promise<string> => {
+  const name = `audit_writer_${randomBytes(6).toString('hex')}`;
+  const url = await createDatabase(await testDatabaseUrl(), name);
+  await migrate(url);
+  return url;
+};
+
+/** A pool that is closed after the tests of this file. */
+export const openPool = (databaseUrl: string): Db => {
+  const db = createPool({ databaseUrl, role: 'writer' });
+  cleanups.push(() => db.destroy());
+  return db;
+};
+
+/** Submits a run and brings it to its end: four commits, five events. */
+export const endedRun = async (partition: Partition): Promise<string> => {
+  const { runId } = await submit(partition);
+  const owner = await claim(partition, runId);
+  await owner.write({ announce: [requested(1)] });
+  await owner.write({ results: [completed(1)] });
+  await owner.write({ announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } });
+  return runId;
+};
+
+export const EVENTS_PER_RUN = 4;
+
+export const endedRuns = (partition: Partition, count: number): Promise<string[]> =>
+  Promise.all(Array.from({ length: count }, () => endedRun(partition)));
+
+export interface Bench {
+  readonly partition: Partition;
+  readonly databaseUrl: string;
+  readonly db: Db;
+}
+
+export const openBench = async (): Promise<Bench> => {
+  const databaseUrl = await freshDatabase();
+  return { partition: await freshPartition(), databaseUrl, db: openPool(databaseUrl) };
+};
+
+export interface RunningDrain {
+  readonly drain: Drain;
+  readonly metrics: Metrics;
+  readonly log: Record<string, unknown>[];
+  /** Resolves when the drain has ended. */
+  stop(): Promise<void>;
+}
+
+export interface StartOptions extends Partial<DrainOptions> {
+  readonly deps?: Partial<DrainDeps>;
+  readonly consumer?: string;
+}
+
+/** A drain of its own consumer; stopped after the tests of this file at the latest. */
+export const startDrain = async (
+  { partition, db }: Bench,
+  { deps = {}, consumer = `c-${randomBytes(4).toString('hex')}`, ...options }: StartOptions = {},
+): Promise<RunningDrain> => {
+  const log: Record<string, unknown>[] = [];
+  const metrics = createMetrics({ prefix: 'signalbox_' });
+  const drain = new Drain(
+    {
+      partition,
+      reader: createAuditReader(partition, await openRedis('stream'), consumer),
+      store: (records) => writeBatch(db, records),
+      clock: systemClock,
+      logger: createLogger({
+        service: 'test',
+        level: 'debug',
+        destination: { write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>) },
+      }),
+      metrics: createDrainMetrics(metrics),
+      random: Math.random,
+      ...deps,
+    },
+    { keepSeconds: 3600, blockMs: 50, gatherMs: 10, ...options },
+  );
+  const stopping = new AbortController();
+  const running = drain.run(stopping.signal);
+  const stop = (): Promise<void> => {
+    stopping.abort();
+    return running;
+  };
+  cleanups.push(stop);
+  return { drain, metrics, log, stop };
+};
+
+export const streamLength = ({ redis, root }: Partition): Promise<number> => redis.xlen(`${root}:audit`);
+
+export const drained = (partition: Partition): Promise<true> =>
+  waitFor(async () => ((await streamLength(partition)) === 0 ? true : undefined), {
+    what: 'the audit stream to be empty',
+    timeoutMs: 20_000,
+  });
+
+/** Everything the batch writes, in one comparable value. */
+export const stored = async (db: Db): Promise<{ events: number; runs: unknown[]; quarantined: number }> => {
+  const [events, runs, quarantined] = await Promise.all([
+    db.selectFrom('audit_events').select(['run_id', 'seq', 'hash']).execute(),
+    db.selectFrom('runs').select(['id', 'status', 'last_seq', 'steps']).orderBy('id').execute(),
+    db.selectFrom('audit_quarantine').select('id').execute(),
+  ]);
+  return { events: events.length, runs, quarantined: quarantined.length };
+};
+
+/** Value of a metric without labels. */
+export const metricOf = async (metrics: Metrics, name: string): Promise<number> => {
+  const line = (await metrics.render()).split('\n').find((text) => text.startsWith(`signalbox_${name} `));
+  return Number(line?.split(' ')[1]);
+};
