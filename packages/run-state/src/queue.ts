@@ -44,7 +44,7 @@ export interface ConsumerOptions {
 }
 
 export interface ActivationConsumer {
-  /** Stops fetching; what was fetched goes on. */
+  /** Stops fetching; what was fetched goes on. A fetch that is waiting may still bring one job. */
   pause(): Promise<void>;
   close(): Promise<void>;
 }
