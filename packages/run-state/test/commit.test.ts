@@ -112,6 +112,16 @@ test('another lease with the right epoch is fenced (R4)', async () => {
   await assertRefused(partition, () => owner.send(commit), 'FENCED');
 });
 
+test('an older epoch under the same live lease is fenced (R4)', async () => {
+  const partition = await freshPartition();
+  const leaseId = await lease(partition);
+  const first = await running(partition, {}, leaseId);
+  const late = first.build({ results: [completed(1)] });
+  await first.write({ announce: [handedOver()], after: { type: 'hand_over', failed: false } });
+  await claim(partition, first.run.runId, { leaseId });
+  await assertRefused(partition, () => first.send(late), 'FENCED');
+});
+
 test('an owner whose lease ran out is fenced, even while nobody else has the run (R4)', async () => {
   const partition = await freshPartition();
   const { runId } = await submit(partition);

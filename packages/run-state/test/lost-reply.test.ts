@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, test } from 'node:test';
+import { SignalboxError } from '@signalbox/contracts';
+import { testRedisUrl } from '@signalbox/local';
+import {
+  claimRun,
+  disconnect,
+  openPartition,
+  type Partition,
+  requestAbort,
+  submitRun,
+  wakeRun,
+} from '../src/index.ts';
+import { claimed, completed, DAY, requested, succeeded } from './drafts.ts';
+import { assertNoTraces, auditedEntries, eventTypes, journal, money, record } from './inspect.ts';
+import {
+  claim,
+  freshPartition,
+  lease,
+  makeSubmission,
+  openRedis,
+  ownerOf,
+  running,
+  settle,
+  submit,
+  TENANT,
+} from './support.ts';
+import { startProxy, type TcpProxy } from './tcp-proxy.ts';
+
+/** Every reply of a write gets lost once; ioredis sends the command again, and there is one copy of it. */
+const closing: (() => Promise<void>)[] = [];
+after(async () => {
+  for (const close of closing) await close();
+});
+
+/** So that the reply that gets lost is never that of a script the server does not know. */
+const loadScripts = async (partition: Partition): Promise<void> => {
+  const owner = await running(partition);
+  const { runId } = owner.run;
+  await owner.write({ results: [claimed()] });
+  await wakeRun(partition, runId, 'input');
+  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
+  await requestAbort(partition, { runId, tenantId: TENANT, flag });
+};
+
+/** The same partition twice: past the proxy, to look, and through it, to write. */
+const throughProxy = async () => {
+  const straight = await freshPartition();
+  await loadScripts(straight);
+  const url = new URL(await testRedisUrl());
+  const proxy = await startProxy({ host: url.hostname, port: Number(url.port) });
+  const redis = await openRedis('state', proxy.url);
+  closing.push(async () => {
+    await disconnect(redis);
+    await proxy.close();
+  });
+  await redis.ping();
+  const partition = { ...openPartition(redis), root: straight.root };
+  return { straight, partition, proxy };
+};
+
+const losing = async <T>(proxy: TcpProxy, work: () => Promise<T>, times = 1): Promise<T> => {
+  const before = proxy.lost();
+  proxy.loseReplies(times);
+  const result = await work();
+  assert.equal(proxy.lost() - before, times, 'a reply was lost');
+  return result;
+};
+
+test('a commit whose reply is lost is written once, and its writer learns that it was', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId } = await submit(straight);
+  const { run, head } = await claim(straight, runId);
+  const owner = ownerOf(partition, run, head);
+  const opening = {
+    results: [claimed()],
+    announce: [requested(1)],
+    hold: { id: 'h1', amount: 50, day: DAY },
+  };
+  assert.equal((await losing(proxy, () => owner.write(opening))).code, 'OK');
+  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 0, held: 50 });
+  const next = {
+    results: [completed(1)],
+    settlements: [settle('h1', 20)],
+    announce: [requested(2)],
+    hold: { id: 'h2', amount: 30, day: DAY },
+  };
+  assert.equal((await losing(proxy, () => owner.write(next), 2)).code, 'OK', 'lost twice');
+  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 20, held: 30 });
+  const last = { results: [completed(2)], settlements: [settle('h2', 30)], announce: [succeeded()] };
+  const end = { ...last, after: { type: 'finish', status: 'succeeded' } } as const;
+  assert.equal((await losing(proxy, () => owner.write(end))).code, 'OK');
+  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  assert.deepEqual(await eventTypes(straight, runId), [
+    'run.submitted',
+    'run.claimed',
+    'llm.requested',
+    'llm.completed',
+    'llm.requested',
+    'llm.completed',
+    'run.succeeded',
+  ]);
+  assert.deepEqual(await auditedEntries(straight, runId), await journal(straight, runId));
+  await assertNoTraces(straight, runId);
+});
+
+test('a submit whose reply is lost makes one run', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const made = makeSubmission({ idempotency: { keyDigest: 'k', fingerprint: 'f' } });
+  const outcome = await losing(proxy, () => submitRun(partition, made.submission, { backlogLimit: 10 }));
+  assert.deepEqual(outcome, { type: 'exists', runId: made.runId });
+  assert.deepEqual(await eventTypes(straight, made.runId), ['run.submitted']);
+  assert.equal((await auditedEntries(straight, made.runId)).length, 1);
+});
+
+test('a claim whose reply is lost raises the epoch once', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId } = await submit(straight);
+  const request = { runId, wakeSeq: 1, leaseId: await lease(straight), token: randomUUID() };
+  const outcome = await losing(proxy, () => claimRun(partition, request));
+  assert.ok(outcome.type === 'claimed');
+  assert.deepEqual([outcome.run.epoch, outcome.run.claims], [1, 1]);
+});
+
+test('an abort whose reply is lost leaves one note', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId } = await submit(straight);
+  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
+  assert.deepEqual(
+    (await losing(proxy, () => requestAbort(partition, { runId, tenantId: TENANT, flag }))).flag,
+    flag,
+  );
+  assert.equal((await claim(straight, runId)).run.notes.length, 1);
+});
+
+test('a wake whose reply is lost wakes all the same; a second note tells the owner nothing new', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId } = await submit(straight, { dueMs: Date.now() + 60_000 });
+  assert.equal((await losing(proxy, () => wakeRun(partition, runId, 'input'))).woken, true);
+  const { status, wake_seq } = await record(straight, runId);
+  assert.deepEqual([status, wake_seq], ['queued', '2']);
+});
+
+test('when no reply ever comes the caller is told to try again, and may', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId } = await submit(straight);
+  const { run, head } = await claim(straight, runId);
+  const owner = ownerOf(partition, run, head);
+  const commit = owner.build({ results: [claimed()], announce: [requested(1)] });
+  proxy.loseReplies(1000);
+  await assert.rejects(
+    owner.send(commit),
+    (error) => error instanceof SignalboxError && error.code === 'state_unavailable' && error.retryable,
+  );
+  proxy.loseReplies(0);
+  assert.equal((await owner.send(commit)).code, 'OK');
+  assert.deepEqual(await eventTypes(straight, runId), ['run.submitted', 'run.claimed', 'llm.requested']);
+});
