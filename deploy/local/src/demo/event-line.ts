@@ -24,6 +24,7 @@ interface Data {
   readonly resumed: boolean;
   readonly message: string;
   readonly duration_ms: number;
+  readonly need_nano: number;
   readonly hold: { readonly amount_nano: number } | null;
   readonly settlement: Settlement | null;
   readonly usage: { readonly input_tokens: number; readonly output_tokens: number };
@@ -38,12 +39,13 @@ const SENTENCES: Readonly<Record<string, (data: Data, event: RunEvent) => string
     `step ${step}, attempt ${attempt}: ${hold === null ? 'free' : `${usdOfNano(hold.amount_nano)} held before the call`}`,
   'llm.completed': ({ step, usage, settlement, tool_calls }) =>
     `step ${step}: ${usage.input_tokens} tokens in, ${usage.output_tokens} out${charged(settlement)}${asked(tool_calls)}`,
-  'llm.failed': ({ step, message }) => `step ${step}: ${message}`,
+  'llm.failed': ({ step, message, settlement }) => `step ${step}: ${message}${charged(settlement)}`,
   'tool.requested': ({ step, attempt, name }) => `step ${step}, attempt ${attempt}: ${name}`,
   'tool.completed': ({ step, name, duration_ms: ms }) => `step ${step}: ${name}, ${ms} ms`,
   'tool.failed': ({ step, name }) => `step ${step}: ${name}`,
   'cost.expired': ({ step, attempt, settlement }) =>
     `step ${step}, attempt ${attempt}: what it cost is unknown, so all of its hold counts${charged(settlement)}`,
+  'cost.denied': ({ step, need_nano }) => `step ${step}: no room to hold ${usdOfNano(need_nano)}`,
   'run.failed': ({ message }) => message,
 };
 
