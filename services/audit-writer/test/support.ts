@@ -61,7 +61,7 @@ export interface RunningDrain {
   readonly metrics: Metrics;
   readonly log: Record<string, unknown>[];
   /** Resolves when the drain has ended. */
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 export interface StartOptions extends Partial<DrainOptions> {

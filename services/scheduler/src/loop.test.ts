@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { freshPartition, submit } from '../../../packages/run-state/test/support.ts';
+import { expireLeadership, type RunningLoop, startLoop, until } from '../test/support.ts';
+
+const timersFired = ({ log }: RunningLoop): number =>
+  log.filter(({ msg }) => msg === 'repaired').reduce((sum, { timers }) => sum + Number(timers), 0);
+
+test('of two schedulers one works, and the other takes over when the first is gone', async () => {
+  const partition = await freshPartition();
+  const both = [await startLoop(partition), await startLoop(partition)];
+  await submit(partition, { dueMs: 1 });
+  await until('the timer to fire', () => both.some((one) => timersFired(one) > 0));
+  const [leader] = both.filter(({ leadership }) => leadership.isLeader());
+  const [follower] = both.filter(({ leadership }) => !leadership.isLeader());
+  assert.ok(leader !== undefined && follower !== undefined);
+  assert.deepEqual([timersFired(leader), timersFired(follower)], [1, 0]);
+
+  await leader.stop();
+  await submit(partition, { dueMs: 1 });
+  await expireLeadership(partition);
+  await until('the follower to work', () => timersFired(follower) > 0);
+  assert.equal(follower.leadership.isLeader(), true);
+});
+
+test('more due runs than one tick takes are all woken', async () => {
+  const partition = await freshPartition();
+  await Promise.all(Array.from({ length: 450 }, () => submit(partition, { dueMs: 1 })));
+  await startLoop(partition);
+  await until(
+    'all timers to fire',
+    async () => (await partition.redis.zcard(`${partition.root}:timers`)) === 0,
+  );
+  assert.equal(await partition.redis.zcard(`${partition.root}:queued:1`), 450);
+});
+
+test('a tick that fails is followed by another', async () => {
+  const partition = await freshPartition();
+  await partition.redis.set(`${partition.root}:timers`, 'not a sorted set');
+  const { log, added } = await startLoop(partition);
+  await until('two failures', () => log.filter(({ msg }) => msg === 'tick failed').length >= 2);
+  await partition.redis.del(`${partition.root}:timers`);
+  await submit(partition, { dueMs: 1 });
+  await until('the timer to fire', () => added.length > 0);
+  assert.ok(log.some(({ msg }) => msg === 'working again'));
+});

@@ -1,0 +1,74 @@
+import { type Demand, type Partition, readDemand } from '@signalbox/run-state';
+import type { Clock, Counter, Gauge, Metrics } from '@signalbox/runtime';
+
+/** What the leader counts (contract §4). */
+export interface RepairMetrics {
+  readonly timers: Counter;
+  readonly requeued: Counter;
+  readonly resumes: Counter<'reason'>;
+}
+
+export const createRepairMetrics = (registry: Metrics): RepairMetrics => {
+  const resumes = registry.counter({
+    name: 'resumes_total',
+    help: 'Runs taken from a worker that was lost, to be resumed by another.',
+    labels: ['reason'],
+  });
+  resumes.inc({ reason: 'lease_expired' }, 0);
+  return {
+    resumes,
+    timers: registry.counter({
+      name: 'timers_fired_total',
+      help: 'Parked runs woken because they were due.',
+    }),
+    requeued: registry.counter({
+      name: 'activations_requeued_total',
+      help: 'Activations that reached no worker in time and were queued again.',
+    }),
+  };
+};
+
+const STATES = ['waiting', 'prioritized', 'active', 'parked', 'delayed'] as const;
+
+/**
+ * Gauges of run state, read at each scrape. All replicas report the same values: aggregate with max.
+ * What the fleet offers has names of its own: `worker_slots` and `runs_active` come from the workers, each
+ * its own part, and are added up.
+ */
+export const exposeDemand = (
+  registry: Metrics,
+  { partition, clock }: { partition: Partition; clock: Clock },
+): void => {
+  // The gauges of one scrape share one read.
+  let reading: Promise<Demand> | undefined;
+  const read = (): Promise<Demand> => {
+    reading ??= readDemand(partition, clock.now()).finally(() => (reading = undefined));
+    return reading;
+  };
+  const single = (name: string, help: string, value: (demand: Demand) => number): Gauge =>
+    registry.gauge({ name, help, collect: async (gauge) => gauge.set(value(await read())) });
+  registry.gauge({
+    name: 'queue_depth',
+    help: 'Runs by what they wait for; delayed ones are also parked.',
+    labels: ['state'],
+    collect: async (gauge) => {
+      const demand = await read();
+      for (const state of STATES) gauge.set({ state }, demand[state]);
+    },
+  });
+  single(
+    'queue_oldest_waiting_seconds',
+    'How long the oldest runnable run waits.',
+    (d) => d.oldestWaitingSeconds,
+  );
+  single('fleet_slots', 'Runs all workers with a live lease can work on at once.', (d) => d.slots);
+  single('fleet_runs_active', 'Runs that have an owner.', (d) => d.active);
+};
+
+export const exposeLeadership = (registry: Metrics, isLeader: () => boolean): void => {
+  registry.gauge({
+    name: 'scheduler_leader',
+    help: 'Whether this scheduler leads (1) or waits (0).',
+    collect: (gauge) => gauge.set(isLeader() ? 1 : 0),
+  });
+};

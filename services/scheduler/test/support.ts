@@ -1,0 +1,105 @@
+/** What the tests of the scheduler need: loops and leaders on a partition of their own. */
+import { randomUUID } from 'node:crypto';
+import { after } from 'node:test';
+import { type Activation, openActivationQueue, type Partition } from '@signalbox/run-state';
+import {
+  type Clock,
+  createLogger,
+  createMetrics,
+  type Logger,
+  type Metrics,
+  systemClock,
+} from '@signalbox/runtime';
+import { waitFor } from '@signalbox/local';
+import { openRedis } from '../../../packages/run-state/test/support.ts';
+import { Leadership } from '../src/leadership.ts';
+import { runLoop } from '../src/loop.ts';
+import { createRepairMetrics } from '../src/metrics.ts';
+import type { TickDeps } from '../src/tick.ts';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+export const atEnd = (cleanup: () => Promise<unknown>): void => void cleanups.push(cleanup);
+after(async () => {
+  for (const cleanup of cleanups.toReversed()) await cleanup();
+});
+
+export interface Recorded {
+  readonly logger: Logger;
+  readonly log: Record<string, unknown>[];
+}
+
+export const recordingLogger = (): Recorded => {
+  const log: Record<string, unknown>[] = [];
+  const write = (line: string): void => void log.push(JSON.parse(line) as Record<string, unknown>);
+  return { logger: createLogger({ service: 'test', level: 'debug', destination: { write } }), log };
+};
+
+export interface TickBench extends TickDeps, Recorded {
+  readonly registry: Metrics;
+  /** What went into BullMQ, in order. */
+  readonly added: Activation[];
+}
+
+export const tickBench = async (partition: Partition): Promise<TickBench> => {
+  const queue = openActivationQueue(partition, await openRedis('queue'));
+  atEnd(() => queue.close());
+  const added: Activation[] = [];
+  const registry = createMetrics({ prefix: 'signalbox_' });
+  return {
+    ...recordingLogger(),
+    partition,
+    clock: systemClock,
+    registry,
+    metrics: createRepairMetrics(registry),
+    added,
+    queue: {
+      ...queue,
+      add: async (activations) => {
+        await queue.add(activations);
+        added.push(...activations);
+      },
+    },
+  };
+};
+
+export const leadershipOf = (
+  partition: Partition,
+  clock: Clock = systemClock,
+): Leadership & { token: string } => {
+  const token = randomUUID();
+  const { logger } = recordingLogger();
+  return Object.assign(new Leadership({ partition, clock, logger, token, leaseMs: 10_000 }), { token });
+};
+
+export interface RunningLoop extends TickBench {
+  readonly leadership: Leadership;
+  /** Ends the loop, as a crash would: the lead is not given back. */
+  readonly stop: () => Promise<void>;
+}
+
+export const startLoop = async (partition: Partition): Promise<RunningLoop> => {
+  const bench = await tickBench(partition);
+  const leadership = leadershipOf(partition);
+  const stopping = new AbortController();
+  const running = runLoop({ ...bench, leadership, random: Math.random }, stopping.signal);
+  const stop = (): Promise<void> => {
+    stopping.abort();
+    return running;
+  };
+  atEnd(stop);
+  return { ...bench, leadership, stop };
+};
+
+export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>
+  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 20_000 });
+
+/** As if the leader had been silent for its whole lease. */
+export const expireLeadership = async ({ redis, root }: Partition): Promise<void> => {
+  await redis.pexpire(`${root}:leader`, 0);
+};
+
+/** The sample of a metric, labels included in the name. */
+export const sampleOf = async (metrics: Metrics, name: string): Promise<number> => {
+  const line = (await metrics.render()).split('\n').find((text) => text.startsWith(`signalbox_${name} `));
+  return Number(line?.split(' ')[1]);
+};
