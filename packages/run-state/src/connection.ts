@@ -16,7 +16,7 @@ const OPTIONS: Record<ConnectionRole, RedisOptions> = {
   state: { ...BASE, maxRetriesPerRequest: 2, commandTimeout: 5000, enableAutoPipelining: true },
   subscriber: { ...BASE, maxRetriesPerRequest: null },
   // Blocking reads have no command timeout; the watchdog is a little longer than BLOCK.
-  stream: { ...BASE, maxRetriesPerRequest: null, blockingTimeout: 10_000 },
+  stream: { ...BASE, maxRetriesPerRequest: null, blockingTimeout: 10_000, blockingTimeoutGrace: 2000 },
   queue: { ...BASE, maxRetriesPerRequest: 1, commandTimeout: 3000 },
   'queue-worker': { ...BASE, maxRetriesPerRequest: null },
 };

@@ -34,20 +34,31 @@ const SCRIPTS = new Map(NAMES.map((name) => [name, load(name)]));
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** The server answered that it cannot run scripts now: nothing was changed, so waiting helps. */
-const unavailable = (error: unknown, name: string): SignalboxError =>
-  new SignalboxError(
+/** Redis names the script in a bug of ours, which no retry mends; a refusal (OOM, READONLY, ...) has its own prefix. */
+const isScriptBug = (message: string): boolean => message.startsWith('ERR ') && message.includes(' script: ');
+
+/** Redis cannot be reached or refuses: nothing was changed, or a repeat finds it, so waiting helps. */
+const failure = (error: unknown, name: string): SignalboxError => {
+  const message = messageOf(error);
+  if (isScriptBug(message)) {
+    return new SignalboxError('internal', `The script "${name}" broke (${message}). Report this.`, {
+      cause: error,
+    });
+  }
+  return new SignalboxError(
     'state_unavailable',
-    `Run state did not take "${name}" (${messageOf(error)}). Try again in a moment.`,
+    `Run state did not take "${name}" (${message}). Try again in a moment.`,
     {
       cause: error,
       retryAfter: 1,
     },
   );
+};
 
 /**
  * Runs a script by its SHA, loading it where the server does not know it. Throws `state_unavailable`
- * (retryable) when Redis cannot be reached or refuses; a lost reply is safe to repeat.
+ * (retryable) when Redis cannot be reached or refuses (a lost reply is safe to repeat), `internal` when the
+ * script broke.
  */
 export const runScript = async (
   partition: Partition,
@@ -59,11 +70,11 @@ export const runScript = async (
   try {
     return await partition.redis.evalsha(script.sha, 1, partition.root, ...args);
   } catch (error) {
-    if (!messageOf(error).startsWith('NOSCRIPT')) throw unavailable(error, name);
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw failure(error, name);
   }
   try {
     return await partition.redis.eval(script.text, 1, partition.root, ...args);
   } catch (error) {
-    throw unavailable(error, name);
+    throw failure(error, name);
   }
 };

@@ -1,4 +1,4 @@
-import { newId, SignalboxError } from '@signalbox/contracts';
+import { newId, type RunStatus, SignalboxError } from '@signalbox/contracts';
 import {
   abortedAmong,
   type Activation,
@@ -25,6 +25,9 @@ export interface WorkerDeps extends WorkerPorts {
   /** Aborts when the process wants no new runs. */
   readonly stopping: AbortSignal;
 }
+
+/** What a resumed run's journal says it was doing; a lease that expired is counted by the scheduler. */
+const RESUMED_AFTER: Partial<Record<RunStatus, string>> = { running: 'worker_lost', waiting: 'wake' };
 
 /** Claims without a step that got its result, after which a run counts as poison. */
 const MAX_CLAIMS = 3;
@@ -115,7 +118,7 @@ export class RunWorker {
     const session = new Session({ partition, keyring, clock, identity, actor, onActivations }, claimed);
     const { state } = session;
     const resumed = state.startedAt !== null;
-    if (resumed) metrics.resumes.inc({ reason: state.status === 'running' ? 'lease_expired' : 'wake' });
+    if (resumed) metrics.resumes.inc({ reason: RESUMED_AFTER[state.status] ?? 'hand_over' });
     metrics.queueWait(Math.max(0, clock.now() - claimed.queuedMs) / 1000);
     session.record([
       { type: 'run.claimed', data: { worker: identity.leaseId, wake_seq: claimed.wakeSeq, resumed } },
