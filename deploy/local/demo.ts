@@ -82,9 +82,10 @@ try {
   await demo(stops);
 } catch (error) {
   process.exitCode = 1;
-  const plain = error instanceof ExpectationError;
-  console.error(`\nThe demo failed. ${plain ? error.message : ''}`);
-  if (!plain) console.error(error);
+  // What we throw ourselves says what to do; of anything else the place matters.
+  const ours = error instanceof ExpectationError || (error instanceof Error && error.constructor === Error);
+  console.error('\nThe demo failed.');
+  console.error(ours ? error.message : error);
   console.error(`Logs: ${join(DIR, 'logs')}`);
 }
 await stopAll(stops);
