@@ -3,7 +3,6 @@
  * open streams end, then the queue, Redis, Postgres.
  */
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { createPool, type Db, ping } from '@signalbox/audit-store';
 import { redactText } from '@signalbox/engine';
@@ -25,21 +24,21 @@ import { createApp } from './app.ts';
 import { startBootstrap } from './bootstrap.ts';
 import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
+import { startServer } from './http-server.ts';
 import { createRunReader } from './run-reader.ts';
 
 const VERSION = '0.1.0';
-/** Longer than a load balancer keeps an idle connection, so that it is never we who cut it. */
-const KEEP_ALIVE_MS = 75_000;
 /** What requests in flight get at the stop before they are cut. */
 const FINISH_MS = 8000;
 
-interface Process {
+/** What stands before the clients do. */
+interface Frame {
   readonly config: ApiConfig;
   readonly logger: Logger;
   readonly shutdown: Shutdown;
 }
 
-const openStores = ({ config, logger, shutdown }: Process) => {
+const openStores = ({ config, logger, shutdown }: Frame) => {
   const db = createPool({
     databaseUrl: config.databaseUrl,
     role: 'api',
@@ -61,9 +60,9 @@ const openStores = ({ config, logger, shutdown }: Process) => {
   return { db, state, partition, tail, queue };
 };
 
-const buildDeps = (process: Process): ApiDeps => {
-  const { config, logger, shutdown } = process;
-  const { db, state, partition, tail, queue } = openStores(process);
+const buildDeps = (frame: Frame): ApiDeps => {
+  const { config, logger, shutdown } = frame;
+  const { db, state, partition, tail, queue } = openStores(frame);
   const clock = systemClock;
   const metrics = createMetrics({ prefix: 'signalbox_' });
   const { stopping } = shutdown;
@@ -99,24 +98,6 @@ const readiness = (checks: { db: Db; redis: () => Promise<unknown>; bootstrap: (
     postgres: { run: () => ping(checks.db), required: false },
   });
 
-const stopServer = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    const cut = setTimeout(() => server.closeAllConnections(), FINISH_MS);
-    server.close(() => {
-      clearTimeout(cut);
-      resolve();
-    });
-  });
-
-const listen = ({ config, logger, shutdown }: Process, server: Server): void => {
-  server.keepAliveTimeout = KEEP_ALIVE_MS;
-  server.listen(config.port, config.host, () => {
-    const { port } = server.address() as AddressInfo;
-    logger.info('listening', { port, host: config.host });
-  });
-  shutdown.onStop('http', () => stopServer(server));
-};
-
 const main = async (): Promise<void> => {
   const config = loadConfig();
   const logger = createLogger({ service: 'api', level: config.logLevel, redact: redactText });
@@ -129,7 +110,10 @@ const main = async (): Promise<void> => {
   });
   shutdown.onStop('telemetry', () => telemetry.shutdown());
   const app = createApp(buildDeps({ config, logger, shutdown }));
-  listen({ config, logger, shutdown }, createAdaptorServer({ fetch: app.fetch }) as Server);
+  const { port, host } = config;
+  const server = await startServer(createAdaptorServer({ fetch: app.fetch }) as Server, { port, host });
+  shutdown.onStop('http', () => server.stop(FINISH_MS));
+  logger.info('listening', { port: server.port, host });
 };
 
 await main();

@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { Run } from '@signalbox/contracts';
+import { type Harness, openHarness } from './harness.ts';
+
+interface Agent {
+  name: string;
+  version: number;
+  created_at: string;
+  spec: { instructions: string; model: string };
+}
+
+let h: Harness;
+before(async () => {
+  h = await openHarness();
+});
+after(() => h.close());
+
+const put = async (
+  name: string,
+  instructions: string,
+  key?: string,
+): Promise<{ status: number; agent: Agent }> => {
+  const json = { model: 'mock/echo', instructions };
+  const response = await h.call('PUT', `/v1/agents/${name}`, key === undefined ? { json } : { json, key });
+  return { status: response.status, agent: (await response.json()) as Agent };
+};
+
+const get = async <T>(path: string, key?: string): Promise<T> =>
+  (await (await h.call('GET', path, key === undefined ? {} : { key })).json()) as T;
+
+test('each new content is a new version, the same content the same version', async () => {
+  const first = await put('support', 'one');
+  assert.deepEqual([first.status, first.agent.version], [201, 1]);
+  const second = await put('support', 'two');
+  assert.deepEqual([second.status, second.agent.version], [201, 2]);
+  const again = await put('support', 'one');
+  assert.deepEqual(
+    [again.status, again.agent.version, again.agent.created_at],
+    [200, 1, first.agent.created_at],
+  );
+  assert.equal((await get<Agent>('/v1/agents/support')).version, 2);
+  assert.equal((await get<Agent>('/v1/agents/support?version=1')).spec.instructions, 'one');
+  assert.equal((await h.call('GET', '/v1/agents/support?version=3')).status, 404);
+});
+
+test('publishing at once gives each content its own version', async () => {
+  const published = await Promise.all(['a', 'b', 'c', 'a', 'b', 'c'].map((text) => put('busy', text)));
+  assert.deepEqual(new Set(published.map(({ agent }) => agent.version)), new Set([1, 2, 3]));
+  assert.equal(published.filter(({ status }) => status === 201).length, 3);
+});
+
+test('a run takes the version it names, else the latest', async () => {
+  await put('pinned', 'one');
+  await put('pinned', 'two');
+  const latest = await h.submit({ agent: 'pinned' });
+  assert.deepEqual(latest.agent, { name: 'pinned', version: 2 });
+  const named = await h.submit({ agent: 'pinned@1' });
+  assert.deepEqual(named.agent, { name: 'pinned', version: 1 });
+  assert.equal((await h.call('POST', '/v1/runs', { json: { agent: 'pinned@3', input: 'x' } })).status, 422);
+});
+
+test('a mirror that lost its agents is filled from Postgres, the latest first', async () => {
+  await put('lost', 'one');
+  await put('lost', 'two');
+  const { redis, root } = h.deps.partition;
+  await redis.del(`${root}:agent:default:lost`);
+  assert.equal((await h.submit({ agent: 'lost@1' })).agent.version, 1);
+  assert.equal(
+    (await h.submit({ agent: 'lost' })).agent.version,
+    2,
+    'version 1 does not pass for the latest',
+  );
+});
+
+test('a mirrored agent is enough to submit while Postgres is away', async () => {
+  await put('hot', 'one');
+  const { createPool } = await import('@signalbox/audit-store');
+  const away = createPool({ databaseUrl: 'postgres://nobody@127.0.0.1:1/none', role: 'api' });
+  const { createApp } = await import('../src/app.ts');
+  const app = createApp({ ...h.deps, db: away });
+  const call = (method: string, path: string, json?: object): Promise<Response> =>
+    Promise.resolve(
+      app.request(path, {
+        method,
+        headers: { authorization: 'Bearer test-admin-key' },
+        ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+      }),
+    );
+  const submitted = await call('POST', '/v1/runs', { agent: 'hot', input: 'x' });
+  assert.equal(submitted.status, 202);
+  const { id } = (await submitted.json()) as Run;
+  assert.equal((await call('GET', `/v1/runs/${id}`)).status, 200);
+  for (const [method, path, json] of [
+    ['PUT', '/v1/agents/hot', { model: 'mock/echo' }],
+    ['GET', '/v1/agents/hot', undefined],
+    ['GET', '/v1/agents', undefined],
+    ['POST', '/v1/runs', { agent: 'cold', input: 'x' }],
+  ] as const) {
+    const response = await call(method, path, json);
+    const problem = (await response.json()) as { code: string; detail: string };
+    assert.deepEqual([response.status, problem.code], [503, 'audit_store_unavailable'], path);
+    assert.ok(!problem.detail.includes('127.0.0.1'));
+    assert.ok(Number(response.headers.get('retry-after')) >= 1);
+  }
+  await away.destroy();
+});
+
+test('tenants do not see each other, and lists go on with their cursor', async () => {
+  const key = await h.key('lister', ['admin']);
+  for (const name of ['c', 'a', 'b']) await put(name, name, key);
+  const first = await get<{ data: Agent[]; next_cursor: string }>('/v1/agents?limit=2', key);
+  assert.deepEqual(
+    first.data.map(({ name }) => name),
+    ['a', 'b'],
+  );
+  const rest = await get<{ data: Agent[]; next_cursor: null }>(
+    `/v1/agents?limit=2&cursor=${first.next_cursor}`,
+    key,
+  );
+  assert.deepEqual([rest.data.map(({ name }) => name), rest.next_cursor], [['c'], null]);
+  assert.equal((await h.call('GET', '/v1/agents/a')).status, 404);
+  assert.equal((await h.call('POST', '/v1/runs', { json: { agent: 'a', input: 'x' } })).status, 422);
+});
+
+test('a spec lies sealed in Redis and Postgres', async () => {
+  await put('sealed', 'the-secret-instructions');
+  const { redis, root } = h.deps.partition;
+  const stored = await h.db.selectFrom('agent_versions').selectAll().where('name', '=', 'sealed').execute();
+  const mirrored = await redis.hgetall(`${root}:agent:default:sealed`);
+  assert.equal(stored.length, 1);
+  assert.ok(!JSON.stringify([stored, mirrored]).includes('the-secret-instructions'));
+});
+
+test('a name that is none is refused before anything is written', async () => {
+  const response = await h.call('PUT', '/v1/agents/Not%20A%20Name', { json: { model: 'mock/echo' } });
+  assert.equal(response.status, 422);
+});

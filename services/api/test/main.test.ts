@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer } from 'node:net';
+import { after, test } from 'node:test';
+import { migrate } from '@signalbox/audit-store';
+import type { Run } from '@signalbox/contracts';
+import {
+  createDatabase,
+  REPOSITORY,
+  type Service,
+  startChild,
+  startRedis,
+  startService,
+  temporaryDir,
+  testDatabaseUrl,
+  waitFor,
+} from '@signalbox/local';
+import { readConfig } from '../src/config.ts';
+import { allFrames } from './sse.ts';
+
+const ENTRY = 'services/api/src/main.ts';
+const KEY = 'bootstrap-key-for-tests';
+const stops: (() => Promise<unknown>)[] = [];
+after(async () => {
+  for (const stop of stops.toReversed()) await stop();
+});
+
+const closedPort = async (): Promise<number> => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+};
+
+const environment = (redisUrl: string, databaseUrl: string): NodeJS.ProcessEnv => ({
+  PATH: process.env['PATH'],
+  REDIS_URL: redisUrl,
+  DATABASE_URL: databaseUrl,
+  ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+  BOOTSTRAP_API_KEY: KEY,
+  PORT: '0',
+});
+
+const start = async (env: NodeJS.ProcessEnv): Promise<Service & { dir: string }> => {
+  const dir = await temporaryDir();
+  const service = await startService({ name: 'api', entry: ENTRY, env, logDir: dir });
+  stops.push(() => service.kill());
+  return { ...service, dir };
+};
+
+const stores = async (): Promise<{ redisUrl: string; databaseUrl: string }> => {
+  const redis = await startRedis({ dir: await temporaryDir() });
+  stops.push(() => redis.stop());
+  const databaseUrl = await createDatabase(
+    await testDatabaseUrl(),
+    `api_${randomUUID().replaceAll('-', '')}`,
+  );
+  await migrate(databaseUrl);
+  return { redisUrl: redis.url, databaseUrl };
+};
+
+const authorization = { authorization: `Bearer ${KEY}` };
+
+test('the process takes runs with its bootstrap key, streams them, and stops in order with code 0', async () => {
+  const { redisUrl, databaseUrl } = await stores();
+  const api = await start(environment(redisUrl, databaseUrl));
+  const submitted = await fetch(`${api.url}/v1/runs`, {
+    method: 'POST',
+    headers: authorization,
+    body: JSON.stringify({ agent: { model: 'mock/echo' }, input: 'the-secret-input' }),
+  });
+  assert.equal(submitted.status, 202);
+  const run = (await submitted.json()) as Run;
+  const published = await waitFor(
+    async () => {
+      const response = await fetch(`${api.url}/v1/agents/a`, {
+        method: 'PUT',
+        headers: authorization,
+        body: JSON.stringify({ model: 'mock/echo' }),
+      });
+      return response.status === 201 ? true : undefined;
+    },
+    { what: 'the tenant in Postgres', timeoutMs: 5000 },
+  );
+  assert.ok(published);
+  const stream = await fetch(`${api.url}/v1/runs/${run.id}/events`, {
+    headers: { ...authorization, accept: 'text/event-stream' },
+  });
+  const cut = new AbortController();
+  const other = await fetch(`${api.url}/v1/runs/${run.id}/events`, {
+    headers: { ...authorization, accept: 'text/event-stream' },
+    signal: cut.signal,
+  });
+  assert.equal(other.status, 200);
+  cut.abort();
+  const reading = allFrames(stream);
+  const exit = await api.stop();
+  assert.deepEqual([exit.code, exit.signal], [0, null]);
+  const frames = await reading;
+  assert.deepEqual(
+    frames.flatMap(({ event }) => event ?? []),
+    ['run.submitted'],
+  );
+  assert.ok(Number(frames.at(-1)?.retry) >= 500);
+  const { readFileSync } = await import('node:fs');
+  const log = readFileSync(api.logFile, 'utf8');
+  for (const line of log.trim().split('\n')) JSON.parse(line);
+  assert.ok(!log.includes(KEY) && !log.includes('the-secret-input'));
+});
+
+test('the api is ready with Redis alone and reports Postgres as degraded', async () => {
+  const { redisUrl } = await stores();
+  const api = await start(environment(redisUrl, `postgres://nobody@127.0.0.1:${await closedPort()}/none`));
+  const ready = await fetch(`${api.url}/readyz`);
+  const report = (await ready.json()) as { status: string; checks: Record<string, { ok: boolean }> };
+  assert.deepEqual([ready.status, report.status, report.checks['postgres']?.ok], [200, 'degraded', false]);
+  const submitted = await fetch(`${api.url}/v1/runs`, {
+    method: 'POST',
+    headers: authorization,
+    body: JSON.stringify({ agent: { model: 'mock/echo' }, input: 'x' }),
+  });
+  assert.equal(submitted.status, 202);
+  assert.equal((await fetch(`${api.url}/v1/runs`, { headers: authorization })).status, 503);
+  assert.equal((await api.stop()).code, 0);
+});
+
+test('without Redis the api lives, is not ready, and becomes ready when Redis comes', async () => {
+  const port = await closedPort();
+  const env = environment(`redis://127.0.0.1:${port}`, `postgres://nobody@127.0.0.1:1/none`);
+  const dir = await temporaryDir();
+  const apiPort = await closedPort();
+  const child = await startChild({
+    name: 'api',
+    command: [process.execPath, `${REPOSITORY}/${ENTRY}`],
+    cwd: REPOSITORY,
+    env: { ...env, PORT: String(apiPort) },
+    logFile: `${dir}/api.log`,
+  });
+  stops.push(() => child.kill());
+  const status = async (path: string): Promise<number | undefined> =>
+    fetch(`http://127.0.0.1:${apiPort}${path}`).then(
+      (response) => response.status,
+      () => undefined,
+    );
+  const becomes = (path: string, wanted: number): Promise<true> =>
+    waitFor(async () => ((await status(path)) === wanted ? true : undefined), {
+      what: `${path} to answer ${wanted}`,
+      timeoutMs: 20_000,
+    });
+  await becomes('/healthz', 200);
+  await becomes('/readyz', 503);
+  const redis = await startRedis({ dir: await temporaryDir(), port });
+  stops.push(() => redis.stop());
+  await becomes('/readyz', 200);
+  assert.equal((await child.stop()).code, 0);
+});
+
+test('a bad configuration is one message that lists every problem', async () => {
+  const dir = await temporaryDir();
+  const child = await startChild({
+    name: 'api',
+    command: [process.execPath, `${REPOSITORY}/${ENTRY}`],
+    cwd: REPOSITORY,
+    env: {
+      PATH: process.env['PATH'],
+      REDIS_URL: 'http://x',
+      ENCRYPTION_KEYS: 'short',
+      PORT: 'no',
+      DEFAULT_RUN_CAP_USD: '-1',
+    },
+    logFile: `${dir}/api.log`,
+  });
+  const exit = await waitFor(() => child.exit(), { what: 'the end', timeoutMs: 20_000 });
+  assert.notEqual(exit.code, 0);
+  for (const name of ['REDIS_URL', 'DATABASE_URL', 'ENCRYPTION_KEYS', 'PORT', 'DEFAULT_RUN_CAP_USD']) {
+    assert.ok(child.output().includes(name), name);
+  }
+  assert.ok(!child.output().includes('short'));
+});
+
+test('defaults are those of the contract', () => {
+  const config = readConfig({
+    REDIS_URL: 'redis://127.0.0.1:6379',
+    DATABASE_URL: 'postgres://127.0.0.1/x',
+    ENCRYPTION_KEYS: `k:${Buffer.alloc(32).toString('base64')}`,
+    OPENAI_API_KEY: 'x',
+    GROQ_API_KEY: '',
+  });
+  assert.deepEqual([config.port, config.host, config.logLevel], [8080, '127.0.0.1', 'info']);
+  assert.equal(config.queueRedisUrl, 'redis://127.0.0.1:6379');
+  assert.deepEqual(config.defaultCaps, { runNano: 1e9, userDailyNano: 20e9, tenantDailyNano: 200e9 });
+  assert.deepEqual([...config.providerKeys], ['OPENAI_API_KEY']);
+});

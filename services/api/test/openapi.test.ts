@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { ApiScope } from '@signalbox/contracts';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import { SCOPES } from '../src/scopes.ts';
+import { type Harness, openHarness } from './harness.ts';
+import { finish } from './run-writer.ts';
+
+interface Document {
+  openapi: string;
+  info: { title: string; version: string };
+  paths: Record<
+    string,
+    Record<string, { responses: object; parameters?: { name: string; in: string }[]; security?: object[] }>
+  >;
+  components: { schemas: Record<string, object>; securitySchemes: object };
+}
+
+let h: Harness;
+let document: Document;
+before(async () => {
+  h = await openHarness();
+  const response = await h.call('GET', '/openapi.json', { key: null });
+  assert.equal(response.status, 200);
+  document = (await response.json()) as Document;
+});
+after(() => h.close());
+
+const operations = (): string[] =>
+  Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`),
+  );
+
+const OPEN = ['GET /healthz', 'GET /readyz', 'GET /metrics'];
+
+test('the document lists every route there is, and each has its scope', () => {
+  const registered = h.app.routes
+    .filter(({ method, path }) => method !== 'ALL' && !['/openapi.json', '/docs'].includes(path))
+    .map(({ method, path }) => `${method} ${path}`);
+  assert.deepEqual(new Set(operations()), new Set(registered));
+  assert.deepEqual(new Set([...Object.keys(SCOPES), ...OPEN]), new Set(registered));
+  for (const scope of Object.values(SCOPES)) ApiScope.parse(scope);
+});
+
+test('every route refuses a key that holds all scopes but its own', async () => {
+  for (const [route, scope] of Object.entries(SCOPES)) {
+    const others = ApiScope.options.filter((other) => other !== scope && other !== 'admin');
+    const key = await h.key('scoped', others);
+    const [method = '', path = ''] = route.split(' ');
+    const response = await h.call(
+      method,
+      path.replace(':id', `run_${'0'.repeat(32)}`).replace(':name', 'a'),
+      { key },
+    );
+    assert.equal(response.status, 403, route);
+  }
+});
+
+test('the document is OpenAPI 3.1: every reference leads somewhere, every path parameter is declared', () => {
+  assert.match(document.openapi, /^3\.1\./);
+  assert.ok(document.info.title !== '' && document.info.version !== '');
+  const names = new Set(Object.keys(document.components.schemas));
+  for (const [, name = ''] of JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)) {
+    assert.ok(names.has(name), name);
+  }
+  assert.ok(!/"\$ref":"(?!#\/components\/schemas\/)/.test(JSON.stringify(document)));
+  for (const [path, methods] of Object.entries(document.paths)) {
+    for (const operation of Object.values(methods)) {
+      const declared = (operation.parameters ?? []).filter((p) => p.in === 'path').map(({ name }) => name);
+      assert.deepEqual(
+        declared,
+        [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name),
+        path,
+      );
+      assert.ok(Object.keys(operation.responses).length > 0);
+    }
+  }
+});
+
+test('the schemas are JSON Schema, and answers fit them', async () => {
+  const ajv = new Ajv2020({ strict: false, validateFormats: false });
+  ajv.addSchema({ $id: 'doc', ...document });
+  const fits = (name: string, value: unknown): void => {
+    const validate = ajv.getSchema(`doc#/components/schemas/${name}`);
+    assert.ok(validate !== undefined, name);
+    assert.ok(validate(value) === true, `${name}: ${JSON.stringify(validate.errors)}`);
+  };
+  for (const name of Object.keys(document.components.schemas)) {
+    assert.ok(ajv.getSchema(`doc#/components/schemas/${name}`) !== undefined, name);
+  }
+  const run = await h.submit({ metadata: { a: 'b' } });
+  await finish(h, run.id);
+  const json = async (path: string): Promise<unknown> => (await h.call('GET', path)).json();
+  fits('Run', run);
+  fits('Run', await json(`/v1/runs/${run.id}`));
+  fits('EventList', await json(`/v1/runs/${run.id}/events`));
+  fits('StepList', await json(`/v1/runs/${run.id}/steps`));
+  fits('ProviderList', await json('/v1/providers'));
+  fits('Autoscale', await json('/v1/autoscale'));
+  fits('Agent', await (await h.call('PUT', '/v1/agents/a', { json: { model: 'mock/echo' } })).json());
+  fits('AgentList', await json('/v1/agents'));
+  fits('Problem', await json('/v1/runs?limit=0'));
+  fits('RunSubmission', { agent: { model: 'mock/echo' }, input: 'x' });
+});
+
+test('the docs page names every route and loads nothing from elsewhere', async () => {
+  const response = await h.call('GET', '/docs', { key: null });
+  const page = await response.text();
+  assert.match(response.headers.get('content-type') ?? '', /^text\/html/);
+  for (const path of Object.keys(document.paths)) assert.ok(page.includes(path), path);
+  assert.ok(!/<script|<link|https?:\/\//.test(page));
+});

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { openLease } from '@signalbox/run-state';
+import { type Harness, openHarness } from './harness.ts';
+import { own } from './run-writer.ts';
+
+let h: Harness;
+before(async () => {
+  h = await openHarness();
+});
+after(() => h.close());
+
+test('autoscale counts demand and capacity, with exactly these fields', async () => {
+  await openLease(h.deps.partition, { leaseId: 'lease_1', leaseMs: 60_000, slots: 7 });
+  await h.submit();
+  await h.submit({ priority: 'high' });
+  await h.submit({ run_at: new Date(Date.now() + 3_600_000).toISOString() });
+  await own(h, (await h.submit()).id);
+  const answer = (await (await h.call('GET', '/v1/autoscale')).json()) as Record<string, number>;
+  const { oldest_waiting_seconds: oldest, ...counts } = answer;
+  assert.deepEqual(counts, {
+    runnable: 3,
+    waiting: 1,
+    prioritized: 1,
+    active: 1,
+    parked: 1,
+    delayed: 1,
+    workers: 1,
+    slots: 7,
+  });
+  assert.ok(typeof oldest === 'number' && oldest >= 0 && oldest < 60);
+});
+
+test('metrics tell what happened, without ids', async () => {
+  await h.call('PUT', '/v1/agents/counted', { json: { model: 'mock/echo' } });
+  const run = await h.submit({ agent: 'counted', user_id: 'user-77' });
+  await h.call('GET', `/v1/runs/${run.id}`);
+  const response = await h.call('GET', '/metrics', { key: null });
+  const text = await response.text();
+  const value = (name: string): number => {
+    const line = text.split('\n').find((each) => each.startsWith(`signalbox_${name} `));
+    assert.ok(line !== undefined, name);
+    return Number(line.split(' ').at(-1));
+  };
+  assert.equal(value('runs_submitted_total{agent="counted"}'), 1);
+  assert.ok(value('runs_submitted_total{agent="inline"}') >= 4);
+  assert.equal(value('queue_depth{state="prioritized"}'), 1);
+  assert.equal(value('queue_depth{state="parked"}'), 1);
+  assert.equal(value('worker_slots'), 7);
+  assert.equal(value('runs_active'), 1);
+  assert.ok(value('audit_backlog_events') >= 5);
+  assert.ok(value('queue_oldest_waiting_seconds') >= 0);
+  assert.equal(value('cap_remaining_ratio{scope="tenant_day"}'), 1);
+  assert.ok(text.includes('route="/v1/runs/:id"'));
+  assert.ok(!text.includes(run.id) && !text.includes('user-77'));
+});
+
+test('providers are listed with where their key comes from, never the key', async () => {
+  const response = await h.call('GET', '/v1/providers');
+  const { data, next_cursor } = (await response.json()) as {
+    data: { provider: string; key: string; last_ping: null }[];
+    next_cursor: null;
+  };
+  assert.equal(next_cursor, null);
+  assert.deepEqual(
+    data.filter(({ key }) => key === 'env').map(({ provider }) => provider),
+    ['anthropic'],
+  );
+  assert.ok(data.some(({ provider }) => provider === 'mock'));
+});
+
+test('a request id is echoed when it is one, else made', async () => {
+  const echoed = await h.call('GET', '/v1/providers', { headers: { 'x-request-id': 'abc-1' } });
+  assert.equal(echoed.headers.get('x-request-id'), 'abc-1');
+  const made = await h.call('GET', '/v1/providers', { headers: { 'x-request-id': 'no good!' } });
+  assert.match(made.headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
+});
