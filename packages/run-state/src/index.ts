@@ -34,7 +34,7 @@ export {
   mirrorAgent,
   mirrorApiKey,
 } from './mirror.ts';
-export { Note } from './note.ts';
+export { Note, noteDraft } from './note.ts';
 export { openPartition, type Partition, runKey } from './partition.ts';
 export {
   type ActivationConsumer,

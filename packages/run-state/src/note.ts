@@ -1,4 +1,4 @@
-import { WaitReason } from '@signalbox/contracts';
+import { type EventDraft, WaitReason } from '@signalbox/contracts';
 import { z } from 'zod';
 
 /** What somebody else left in a run's inbox; the owner's next commit makes it an event (R4). */
@@ -15,3 +15,13 @@ export type Note = z.infer<typeof Note>;
 
 export const parseNotes = (notes: readonly string[]): Note[] =>
   notes.map((note) => Note.parse(JSON.parse(note)));
+
+/** The event a note becomes. */
+export const noteDraft = (note: Note): EventDraft =>
+  note.type === 'woken'
+    ? { type: 'run.woken', data: { reason: note.reason } }
+    : {
+        type: 'run.abort_requested',
+        data: { requested_at: note.requested_at, by: note.by, reason: note.reason ?? null },
+        actor: { type: 'user', id: note.by },
+      };

@@ -7,7 +7,7 @@ import {
   type CommitReply,
   commitRun,
   type CommitSettlement,
-  type Note,
+  noteDraft,
 } from '@signalbox/run-state';
 import type { ApiDeps } from './deps.ts';
 
@@ -19,15 +19,6 @@ type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger'>;
 
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
-
-const noteDraft = (note: Note): EventDraft =>
-  note.type === 'woken'
-    ? { type: 'run.woken', data: { reason: note.reason } }
-    : {
-        type: 'run.abort_requested',
-        data: { requested_at: note.requested_at, by: note.by, reason: note.reason ?? null },
-        actor: { type: 'user', id: note.by },
-      };
 
 /** Holds a lost worker left open: charged whole, since nobody knows what its call cost (R1). */
 const openHolds = (state: RunState): { drafts: EventDraft[]; settlements: CommitSettlement[] } => {

@@ -25,6 +25,7 @@ import {
   type CommitReply,
   type CommitSettlement,
   type Note,
+  noteDraft,
   openContent,
   type Partition,
   sealContent,
@@ -75,15 +76,6 @@ interface Terms {
 }
 
 const NO_ANNOUNCEMENT: Terms = { hold: null, contents: [], after: { type: 'go' } };
-
-const noteDraft = (note: Note): EventDraft =>
-  note.type === 'woken'
-    ? { type: 'run.woken', data: { reason: note.reason } }
-    : {
-        type: 'run.abort_requested',
-        data: { requested_at: note.requested_at, by: note.by, reason: note.reason ?? null },
-        actor: { type: 'user', id: note.by },
-      };
 
 export class Session {
   readonly state: RunState;
