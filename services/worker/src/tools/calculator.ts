@@ -10,8 +10,6 @@ const BINARY: Record<string, (a: number, b: number) => number> = {
   '*': (a, b) => a * b,
   '/': (a, b) => a / b,
   '%': (a, b) => a % b,
-  '**': (a, b) => a ** b,
-  '^': (a, b) => a ** b,
 };
 
 const FUNCTIONS: Record<string, (...args: number[]) => number> = {
@@ -34,6 +32,15 @@ const CONSTANTS: Record<string, number> = { pi: Math.PI, e: Math.E };
 // `^` means power here, as people write it, and binds like `**`.
 jsep.addBinaryOp('^', 11, true);
 jsep.addBinaryOp('**', 11, true);
+
+// A power binds tighter than a sign before it: -2^2 is -4, but (-2)^2 is 4. jsep drops parentheses, so keep them.
+const OPENING = '('.charCodeAt(0);
+jsep.hooks.add('gobble-token', function (env) {
+  if (this.code !== OPENING) return;
+  const argument = this.gobbleGroup();
+  if (!argument) this.throwError('Nothing between parentheses');
+  env.node = { type: 'Group', argument };
+});
 
 const own = <T>(table: Record<string, T>, name: string): T | undefined =>
   Object.hasOwn(table, name) ? table[name] : undefined;
@@ -58,8 +65,31 @@ const call = (node: Node): number => {
   return fn(...(node['arguments'] as unknown[]).map((argument) => evaluate(nodeOf(argument))));
 };
 
+const signed = (operator: unknown, value: number): number => {
+  if (operator === '-') return -value;
+  if (operator === '+') return value;
+  throw unsupported(`the sign ${String(operator)}`);
+};
+
+const power = (base: Node, exponent: number): number =>
+  base.type === 'UnaryExpression'
+    ? signed(base['operator'], power(nodeOf(base['argument']), exponent))
+    : evaluate(base) ** exponent;
+
+const binary = (node: Node): number => {
+  const name = String(node['operator']);
+  const left = nodeOf(node['left']);
+  const right = evaluate(nodeOf(node['right']));
+  if (name === '^' || name === '**') return power(left, right);
+  const operator = own(BINARY, name);
+  if (operator === undefined) throw unsupported(`the operator ${name}`);
+  return operator(evaluate(left), right);
+};
+
 const evaluate = (node: Node): number => {
   switch (node.type) {
+    case 'Group':
+      return evaluate(nodeOf(node['argument']));
     case 'Literal':
       if (typeof node['value'] === 'number') return node['value'];
       throw unsupported('text');
@@ -68,17 +98,10 @@ const evaluate = (node: Node): number => {
       if (constant === undefined) throw unsupported(`the name ${String(node['name']).slice(0, 40)}`);
       return constant;
     }
-    case 'UnaryExpression': {
-      const value = evaluate(nodeOf(node['argument']));
-      if (node['operator'] === '-') return -value;
-      if (node['operator'] === '+') return value;
-      throw unsupported(`the sign ${String(node['operator'])}`);
-    }
-    case 'BinaryExpression': {
-      const operator = own(BINARY, String(node['operator']));
-      if (operator === undefined) throw unsupported(`the operator ${String(node['operator'])}`);
-      return operator(evaluate(nodeOf(node['left'])), evaluate(nodeOf(node['right'])));
-    }
+    case 'UnaryExpression':
+      return signed(node['operator'], evaluate(nodeOf(node['argument'])));
+    case 'BinaryExpression':
+      return binary(node);
     case 'CallExpression':
       return call(node);
     default:
