@@ -92,6 +92,9 @@ const readBody = async (response: Response): Promise<string> => {
   return text.length > MAX_BODY_CHARS ? `${text.slice(0, MAX_BODY_CHARS)}\n[cut off]` : text;
 };
 
+/** What proves who asks stays with the host it was meant for. */
+const CREDENTIAL_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
+
 interface Hop {
   readonly url: URL;
   readonly method: string;
@@ -126,6 +129,7 @@ const request = async (args: Arguments, context: ToolContext, options: HttpToolO
       return `HTTP ${response.status} (${type})\n${await readBody(response)}`;
     }
     await response.body?.cancel();
+    if (next.url.origin !== hop.url.origin) for (const name of CREDENTIAL_HEADERS) headers.delete(name);
     hop = next;
   }
   throw refuse(`The server redirected more than ${MAX_REDIRECTS} times.`);
