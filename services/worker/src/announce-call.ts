@@ -1,4 +1,4 @@
-import type { EventData, EventDraft, Hold, Price } from '@signalbox/contracts';
+import { type EventData, type EventDraft, type Hold, type Price, toUsd } from '@signalbox/contracts';
 import { answerDenial } from '@signalbox/engine';
 import { affordableOutputTokens, worstCaseNano } from '@signalbox/providers';
 import type { CommitReply } from '@signalbox/run-state';
@@ -112,7 +112,7 @@ const onDenied = async (
   await failRun(
     context,
     'cost_cap_exceeded',
-    `The ${scope} cap of ${capNano} nano-USD has ${spentNano} spent and ${heldNano} held; step ${action.step} needs ${needNano}.${resetsAt === null ? ' Raise the cap.' : ` It resets at ${resetsAt}.`}`,
+    `The ${scope} cap of $${toUsd(capNano)} has $${toUsd(spentNano)} spent and $${toUsd(heldNano)} held; step ${action.step} needs $${toUsd(needNano)}.${resetsAt === null ? ' Raise the cap.' : ` It resets at ${resetsAt}.`}`,
     {
       step: action.step,
       before: [event],
