@@ -27,6 +27,8 @@ export const ERRORS = {
   run_terminal: entry('The run has already ended', false, 409),
   audit_backlog: entry('The audit backlog is full', true, 503),
   state_unavailable: entry('Run state cannot be reached', true, 503),
+  state_untrusted: entry('Run state is being verified', true, 503),
+  rate_limited: entry('Too many requests', true, 429),
   audit_store_unavailable: entry('The audit store cannot be reached', true, 503),
   internal: entry('Something broke on our side', true, 500),
   // how a run fails; some also refuse a submission

@@ -34,11 +34,11 @@ export type Settlement = z.infer<typeof Settlement>;
 export const FinishReason = z.enum(['stop', 'tool_calls', 'length', 'refusal']);
 export type FinishReason = z.infer<typeof FinishReason>;
 
-/** Why the model is asked once more after an unusable answer. */
-export const Nudge = z.enum(['empty', 'truncated', 'schema']);
+/** Why the model is told something before it is asked again: an unusable answer, or the same call over and over. */
+export const Nudge = z.enum(['empty', 'truncated', 'schema', 'loop']);
 export type Nudge = z.infer<typeof Nudge>;
 
-export const CapScope = z.enum(['run', 'user_day', 'tenant_day']);
+export const CapScope = z.enum(['run', 'user_day', 'user_month', 'tenant_day', 'tenant_month']);
 export type CapScope = z.infer<typeof CapScope>;
 
 const Denial = z.object({
@@ -103,7 +103,14 @@ export const EVENT_DATA = {
     step: Step.optional(),
     details: z.record(z.string(), JsonValue).optional(),
   }),
-  'run.aborted': z.object({ caught: z.enum(['before_start', 'between_steps', 'in_flight']) }),
+  /** With `run.abort_requested` the receipt of the abort: when it took effect, where, and what it cost. */
+  'run.aborted': z.object({
+    caught: z.enum(['before_start', 'between_steps', 'in_flight']),
+    /** An open provider call was closed by the abort. */
+    call_closed: z.boolean(),
+    /** What the calls closed or given up by the abort were charged. */
+    settled_nano: NanoAmount,
+  }),
   'llm.requested': z.object({
     step: Step,
     attempt: Attempt,

@@ -102,7 +102,18 @@ export const Run = z.object({
     held_usd: z.number(),
     estimated: z.boolean(),
   }),
-  abort: z.object({ requested_at: z.string(), by: z.string(), reason: z.string().nullable() }).nullable(),
+  /** Who asked for the abort and, once it took effect, its receipt. */
+  abort: z
+    .object({
+      requested_at: z.string(),
+      by: z.string(),
+      reason: z.string().nullable(),
+      effective_at: z.string().nullable(),
+      caught: z.enum(['before_start', 'between_steps', 'in_flight']).nullable(),
+      call_closed: z.boolean().nullable(),
+      settled_usd: z.number().nullable(),
+    })
+    .nullable(),
   epoch: z.int(),
   parent_run_id: z.string().nullable(),
   forked_from: z.string().nullable(),
