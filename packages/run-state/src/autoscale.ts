@@ -1,7 +1,11 @@
+import { z } from 'zod';
 import type { Partition } from './partition.ts';
+import { runScript } from './scripts.ts';
 
 /** What a scaler and a dashboard need to know of one partition. */
 export interface Demand {
+  /** Queued and active, without what a concurrency cap keeps back: what workers are needed for. */
+  readonly runnable: number;
   /** Queued, of normal or low priority. */
   readonly waiting: number;
   /** Queued, of high priority. */
@@ -16,45 +20,33 @@ export interface Demand {
   readonly auditBacklog: number;
 }
 
-const oldestOf = (replies: readonly unknown[]): number =>
-  Math.min(
-    ...replies.map((reply) =>
-      Array.isArray(reply) && reply.length === 2 ? Number(reply[1]) : Number.POSITIVE_INFINITY,
-    ),
-  );
+const Numbers = z.array(z.coerce.number());
 
+/** Throws `state_unavailable`. */
 export const readDemand = async (partition: Partition, nowMs: number): Promise<Demand> => {
-  const key = (name: string): string => `${partition.root}:${name}`;
-  const reply = await partition.redis
-    .pipeline()
-    .zcard(key('queued:0'))
-    .zcard(key('queued:1'))
-    .zcard(key('queued:2'))
-    .zcard(key('running'))
-    .zcard(key('parked'))
-    .zcard(key('timers'))
-    .hvals(key('slots'))
-    .xlen(key('audit'))
-    .zrange(key('queued:0'), 0, '0', 'WITHSCORES')
-    .zrange(key('queued:1'), 0, '0', 'WITHSCORES')
-    .zrange(key('queued:2'), 0, '0', 'WITHSCORES')
-    .exec();
-  const values = (reply ?? []).map(([error, value]) => {
-    if (error !== null) throw error;
-    return value;
-  });
-  const [high, normal, low, active, parked, delayed] = values.slice(0, 6).map(Number);
-  const slots = (values[6] as string[]).map(Number);
-  const oldest = oldestOf(values.slice(8));
+  const [
+    high = 0,
+    normal = 0,
+    low = 0,
+    active = 0,
+    parked = 0,
+    delayed = 0,
+    workers = 0,
+    slots = 0,
+    auditBacklog = 0,
+    oldestMs = 0,
+    capped = 0,
+  ] = Numbers.parse(await runScript(partition, 'demand', []));
   return {
-    waiting: (normal ?? 0) + (low ?? 0),
-    prioritized: high ?? 0,
-    active: active ?? 0,
-    parked: parked ?? 0,
-    delayed: delayed ?? 0,
-    oldestWaitingSeconds: Number.isFinite(oldest) ? Math.max(0, (nowMs - oldest) / 1000) : 0,
-    workers: slots.length,
-    slots: slots.reduce((a, b) => a + b, 0),
-    auditBacklog: Number(values[7]),
+    runnable: high + normal + low + active - capped,
+    waiting: normal + low,
+    prioritized: high,
+    active,
+    parked,
+    delayed,
+    oldestWaitingSeconds: oldestMs === 0 ? 0 : Math.max(0, (nowMs - oldestMs) / 1000),
+    workers,
+    slots,
+    auditBacklog,
   };
 };

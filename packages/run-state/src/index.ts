@@ -48,3 +48,13 @@ export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
+export {
+  type Ledger,
+  type LedgerTotal,
+  type LoadableHold,
+  type LoadableRun,
+  loadRun,
+  readLiveHeads,
+  restoreCounters,
+} from './restore.ts';
+export { markTrusted, readServerId, readTrust, type TrustMarker, withdrawTrust } from './trust.ts';

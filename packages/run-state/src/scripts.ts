@@ -8,8 +8,10 @@ const NAMES = [
   'submit',
   'claim',
   'commit',
+  'demand',
   'abort',
   'lease',
+  'load',
   'leadership',
   'repair',
   'stored',
@@ -58,9 +60,25 @@ const failure = (error: unknown, name: string): SignalboxError => {
 /**
  * Runs a script by its SHA, loading it where the server does not know it. Throws `state_unavailable`
  * (retryable) when Redis cannot be reached or refuses (a lost reply is safe to repeat), `internal` when the
- * script broke.
+ * script broke, `state_untrusted` (retryable) until the scheduler has verified the server's data.
  */
 export const runScript = async (
+  partition: Partition,
+  name: ScriptName,
+  args: readonly (string | number)[],
+): Promise<unknown> => {
+  const reply = await evaluate(partition, name, args);
+  if (Array.isArray(reply) && reply[0] === 'UNTRUSTED') {
+    throw new SignalboxError(
+      'state_untrusted',
+      `Run state did not take "${name}": its data is being verified against Postgres. Try again in a moment.`,
+      { retryAfter: 1 },
+    );
+  }
+  return reply;
+};
+
+const evaluate = async (
   partition: Partition,
   name: ScriptName,
   args: readonly (string | number)[],

@@ -64,7 +64,10 @@ export const completed = (step: number): EventDraft => ({
 });
 
 export const succeeded = (): EventDraft => ({ type: 'run.succeeded', data: { steps: 1 } });
-export const aborted = (): EventDraft => ({ type: 'run.aborted', data: { caught: 'between_steps' } });
+export const aborted = (): EventDraft => ({
+  type: 'run.aborted',
+  data: { caught: 'between_steps', call_closed: false, settled_nano: 0 },
+});
 export const woken = (reason: WaitReason = 'timer'): EventDraft => ({ type: 'run.woken', data: { reason } });
 export const parked = (reason: WaitReason): EventDraft => ({
   type: 'run.parked',

@@ -17,8 +17,10 @@ import {
   type ConnectionRole,
   disconnect,
   openLease,
+  markTrusted,
   openPartition,
   type Partition,
+  readServerId,
   setTenantCaps,
   type Submission,
   submitRun,
@@ -55,6 +57,7 @@ export const freshPartition = async (redis?: Redis): Promise<Partition> => {
     tenantDailyNano: null,
     timeZone: 'UTC',
   });
+  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
   return partition;
 };
 

@@ -9,7 +9,8 @@
 -- returns [OK, record, entries, contents, notes] | [NOT_FOUND | TERMINAL | STALE | LEASED | NO_LEASE]
 local run, wake_seq, lease, token, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local now = now_ms()
-local r = record(run, { 'status', 'owner', 'wake_seq', 'claim', 'tenant', 'rank' })
+if not is_trusted() then return { 'UNTRUSTED' } end
+local r = record(run, { 'status', 'owner', 'wake_seq', 'claim', 'tenant', 'user', 'rank', 'epoch' })
 
 if not r.status then return { 'NOT_FOUND' } end
 if is_terminal(r.status) then return { 'TERMINAL' } end
@@ -23,14 +24,16 @@ if r.claim ~= token then
     return { 'NO_LEASE' }
   end
   if r.owner then redis.call('SREM', key('lease', r.owner), run) end
-  leave_queue(run, r.tenant, r.rank)
+  leave_queue(run, r)
   leave_waiting(run)
-  redis.call('ZADD', key('admitted'), '+inf', run)
+  make_busy(run, r, '+inf')
   redis.call('ZADD', key('running'), int(now), run)
   redis.call('SADD', key('lease', lease), run)
   redis.call('HSET', key('run', run), 'status', 'running', 'owner', lease, 'claim', token)
   redis.call('HDEL', key('run', run), 'reason')
-  redis.call('HINCRBY', key('run', run), 'epoch', 1)
+  -- Epochs never go back, not even when the record came back from a loss: each incarnation starts higher.
+  local incarnation = tonumber(redis.call('HGET', key('trust'), 'incarnation') or 0)
+  redis.call('HSET', key('run', run), 'epoch', int(math.max(tonumber(r.epoch), incarnation * 2 ^ 32) + 1))
   redis.call('HINCRBY', key('run', run), 'claims', 1)
 end
 

@@ -25,6 +25,7 @@
 --   FENCED | TERMINAL | CONFLICT | NOT_FOUND  nothing written
 local h = cjson.decode(ARGV[1])
 local now = now_ms()
+if not is_trusted() then return { 'UNTRUSTED' } end
 local run = h.run
 local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wake_seq', 'tenant', 'user', 'agent', 'root', 'rank' })
 
@@ -85,16 +86,16 @@ local from = first_content + h.result_contents
 local seq = write(run, r, slice(2 + h.results, h.announce), slice(from, #ARGV - from + 1))
 local record_key = key('run', run)
 if h.after == 'finish' then
-  release(run, r.owner)
+  release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', h.status, 'ended_ms', int(now))
   redis.call('DEL', key('run', run, 'inbox'))
 elseif h.after == 'hand_over' then
-  release(run, r.owner)
+  release(run, r, r.owner)
   redis.call('HINCRBY', record_key, 'wake_seq', 1)
   if not h.failed then redis.call('HSET', record_key, 'claims', 0) end
   enqueue(run, r.tenant, r.rank, now)
 elseif h.after == 'park' then
-  release(run, r.owner)
+  release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', 'waiting', 'reason', h.park.reason, 'claims', 0)
   redis.call('ZADD', key('parked'), int(now), run)
   if h.park.due_ms then redis.call('ZADD', key('timers'), int(h.park.due_ms), run) end

@@ -18,4 +18,6 @@ end
 if ARGV[1] == 'renew' and not lease_is_live(ARGV[2], now) then return { 'EXPIRED' } end
 redis.call('ZADD', key('leases'), int(now + tonumber(ARGV[3])), ARGV[2])
 if tonumber(ARGV[4]) > 0 then redis.call('HSET', key('slots'), ARGV[2], ARGV[4]) else redis.call('HDEL', key('slots'), ARGV[2]) end
+-- Keeping a lease moves no money, so it goes on while the data is being verified; admission waits.
+if not is_trusted() then return { 'OK' } end
 return append({ 'OK' }, admit(now))

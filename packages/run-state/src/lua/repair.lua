@@ -7,6 +7,7 @@
 -- returns [counts (timers, leases, lost, requeued), activations]
 local limit, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
+if not is_trusted() then return { 'UNTRUSTED' } end
 local count = { timers = 0, leases = 0, lost = 0, requeued = 0 }
 
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('timers'), '-inf', int(now), 'LIMIT', 0, limit)) do
@@ -18,9 +19,10 @@ end
 for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(now), 'LIMIT', 0, 10)) do
   count.leases = count.leases + 1
   for _, run in ipairs(redis.call('SMEMBERS', key('lease', lease))) do
-    local r = record(run, { 'owner', 'status', 'tenant', 'rank' })
+    local r = record(run, { 'owner', 'status', 'tenant', 'user', 'root', 'rank' })
     if r.owner == lease and not is_terminal(r.status) then
-      release(run, lease)
+      release(run, r, lease)
+      expire_holds(run, r, now)
       redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
       enqueue(run, r.tenant, r.rank, now)
       count.lost = count.lost + 1
@@ -35,18 +37,21 @@ end
 -- Claimed runs lie at +inf, so that long ones do not stand in front of those that were lost.
 local again = {}
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(now - grace), 'LIMIT', 0, limit)) do
-  local r = record(run, { 'status', 'wake_seq' })
+  local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
   if r.status == 'queued' then
     redis.call('ZADD', key('admitted'), int(now), run)
     again[#again + 1] = run
     again[#again + 1] = r.wake_seq
     count.requeued = count.requeued + 1
+  elseif r.tenant then
+    make_room(run, r)
   else
     redis.call('ZREM', key('admitted'), run)
   end
 end
 
 repair_waiters(limit, now)
+repair_capped(limit)
 
 local activations = append(admit(now), again)
 return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued }, activations }

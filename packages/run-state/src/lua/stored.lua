@@ -4,6 +4,7 @@
 -- KEYS[1] partition root
 -- ARGV[1] seconds to keep an ended run  [2..] run, seq, ...
 -- returns number of runs that will expire
+if not is_trusted() then return { 'UNTRUSTED' } end
 local ttl, ending = tonumber(ARGV[1]), 0
 for i = 2, #ARGV, 2 do
   local run, seq = ARGV[i], tonumber(ARGV[i + 1])

@@ -10,6 +10,7 @@
 -- returns [CREATED, run, activation...] | [EXISTS, run] | [MISMATCH, run] | [BACKLOG, length]
 local h = cjson.decode(ARGV[1])
 local now = now_ms()
+if not is_trusted() then return { 'UNTRUSTED' } end
 
 if h.idem then
   local known = redis.call('GET', key('idem', h.tenant, h.idem))

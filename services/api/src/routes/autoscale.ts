@@ -8,7 +8,8 @@ const route = createRoute({
   method: 'get',
   path: '/v1/autoscale',
   tags: ['operation'],
-  summary: 'What a scaler needs: runnable is waiting, prioritized and active together.',
+  summary:
+    'What a scaler needs: runnable is waiting, prioritized and active together, without what a concurrency cap keeps back.',
   request: {},
   responses: { 200: answers('Autoscale', 'Demand and capacity now.'), ...PROBLEMS },
 });
@@ -16,10 +17,10 @@ const route = createRoute({
 export const autoscale: Route = (app, { partition, clock }) => {
   app.openapi(route, async (c) => {
     const demand = await reachingState(() => readDemand(partition, clock.now()));
-    const { waiting, prioritized, active, parked, delayed, workers, slots } = demand;
+    const { runnable, waiting, prioritized, active, parked, delayed, workers, slots } = demand;
     return c.json(
       {
-        runnable: waiting + prioritized + active,
+        runnable,
         waiting,
         prioritized,
         active,

@@ -15,7 +15,8 @@
 -- <root>:timers              ZSET  parked runs by due time
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
--- <root>:caps:<tenant>       HASH  tenant_daily, user_daily, run, user:<id>
+-- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
+-- <root>:trust               HASH  server (whose data was verified), incarnation
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; <scope>:waiters ZSET, by time
 -- <root>:audit               STREAM  commits on their way to Postgres
@@ -61,4 +62,11 @@ local function lease_is_live(lease, now)
   if not lease then return false end
   local deadline = redis.call('ZSCORE', key('leases'), lease)
   return deadline and tonumber(deadline) > now
+end
+
+-- Trust (design §6): what a server holds counts only after the scheduler verified it against Postgres. A
+-- server that restarted, was restored, failed over or was emptied has another run_id than the marker names.
+local function is_trusted()
+  local marked = redis.call('HGET', key('trust'), 'server')
+  return marked and string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') == marked
 end

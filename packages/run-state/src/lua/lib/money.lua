@@ -3,23 +3,20 @@
 
 local SPEND_TTL_SECONDS = 400 * 24 * 3600
 
+-- The scopes a hold of this run counts in, with their caps and where they stand. `day` is the tenant's day
+-- (yyyy-mm-dd) the hold is for; its month follows from it.
 local function scopes_of(run, r, day)
-  local root = key('run', r.root)
-  local caps = key('caps', r.tenant)
+  local root, caps = key('run', r.root), key('caps', r.tenant)
+  local month = string.sub(day, 1, 7)
+  local set = redis.call('HMGET', caps, 'tenant_daily', 'tenant_monthly', 'user_daily', 'user_monthly',
+    'user:' .. (r.user or ''), 'user_month:' .. (r.user or ''))
   local scopes = { { name = 'run', key = root, cap = redis.call('HGET', root, 'cap') } }
   if r.user and r.user ~= '' then
-    local own = redis.call('HGET', caps, 'user:' .. r.user)
-    scopes[#scopes + 1] = {
-      name = 'user_day',
-      key = key('spend', 'user', r.tenant, day, r.user),
-      cap = own or redis.call('HGET', caps, 'user_daily'),
-    }
+    scopes[2] = { name = 'user_day', key = key('spend', 'user', r.tenant, day, r.user), cap = set[5] or set[3] }
+    scopes[3] = { name = 'user_month', key = key('spend', 'user_month', r.tenant, month, r.user), cap = set[6] or set[4] }
   end
-  scopes[#scopes + 1] = {
-    name = 'tenant_day',
-    key = key('spend', 'tenant', r.tenant, day),
-    cap = redis.call('HGET', caps, 'tenant_daily'),
-  }
+  scopes[#scopes + 1] = { name = 'tenant_day', key = key('spend', 'tenant', r.tenant, day), cap = set[1] }
+  scopes[#scopes + 1] = { name = 'tenant_month', key = key('spend', 'tenant_month', r.tenant, month), cap = set[2] }
   for _, scope in ipairs(scopes) do
     local at = redis.call('HMGET', scope.key, 'spent', 'held')
     scope.spent, scope.held = tonumber(at[1] or 0), tonumber(at[2] or 0)
@@ -124,4 +121,13 @@ local function settle(run, r, settlement, now)
   end
   local to = settlement.expired and 'expired' or 'settled'
   redis.call('HSET', holds, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))
+end
+
+-- A lost worker's open holds count as spent from now on (R1); the next owner writes what became of the calls.
+local function expire_holds(run, r, now)
+  local stored = redis.call('HGETALL', key('run', run, 'holds'))
+  for i = 1, #stored, 2 do
+    local amount = string.match(stored[i + 1], '^held (%d+)')
+    if amount then settle(run, r, { hold = stored[i], observed = tonumber(amount), expired = true }, now) end
+  end
 end

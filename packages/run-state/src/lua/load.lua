@@ -1,0 +1,50 @@
+--- @include base
+--- @include queue
+-- Puts a run back as Postgres has it, in place of whatever is left of it here. Only while the partition is not
+-- trusted, so nobody else writes (design §6). Abort flag and inbox notes that are still here stay.
+-- KEYS[1] partition root
+-- ARGV[1] header (JSON): run, tenant, user, agent, root, rank, cap, key, epoch, seq, head, created_ms,
+--         status, reason?, due_ms?, entries (number), holds (number)
+-- ARGV[2..] entries, then [hold id, value]..., then [ref, sealed]...
+-- returns LOADED | NEWER (the run here is not behind) | TRUSTED (nothing was done)
+if is_trusted() then return 'TRUSTED' end
+local h = cjson.decode(ARGV[1])
+local now = now_ms()
+local run = h.run
+local r = record(run, { 'status', 'owner', 'seq', 'epoch', 'wake_seq', 'tenant', 'user', 'rank', 'created_ms' })
+if r.seq and tonumber(r.seq) >= h.seq then return 'NEWER' end
+
+if r.status then
+  if r.owner then release(run, r, r.owner) end
+  make_room(run, r)
+  leave_queue(run, r)
+  leave_waiting(run)
+end
+redis.call('DEL', key('run', run, 'events'), key('run', run, 'contents'), key('run', run, 'holds'))
+
+local at = 2
+for _ = 1, h.entries do
+  redis.call('RPUSH', key('run', run, 'events'), ARGV[at])
+  at = at + 1
+end
+for _ = 1, h.holds do
+  redis.call('HSET', key('run', run, 'holds'), ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+for i = at, #ARGV, 2 do
+  redis.call('HSET', key('run', run, 'contents'), ARGV[i], ARGV[i + 1])
+end
+
+redis.call('HSET', key('run', run),
+  'tenant', h.tenant, 'user', h.user, 'agent', h.agent, 'root', h.root, 'rank', h.rank, 'cap', h.cap, 'key', h.key,
+  'epoch', int(math.max(h.epoch, tonumber(r.epoch or 0))), 'seq', h.seq, 'head', h.head, 'stored_seq', h.seq,
+  'wake_seq', int(tonumber(r.wake_seq or 0) + 1), 'claims', 0, 'created_ms', int(h.created_ms), 'status', h.status)
+
+if h.status == 'waiting' then
+  redis.call('HSET', key('run', run), 'reason', h.reason)
+  redis.call('ZADD', key('parked'), int(now), run)
+  if h.due_ms then redis.call('ZADD', key('timers'), int(h.due_ms), run) end
+elseif h.status == 'queued' then
+  enqueue(run, h.tenant, h.rank, now)
+end
+return 'LOADED'
