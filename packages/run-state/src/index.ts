@@ -10,7 +10,21 @@ export {
   type StoredHead,
 } from './audit-stream.ts';
 export { type Demand, readDemand } from './autoscale.ts';
-export { ensureTenantCaps, getTenantCaps, readTenantDay, setTenantCaps, type TenantCaps } from './caps.ts';
+export {
+  clearUserCaps,
+  ensureTenantCaps,
+  getTenantCaps,
+  getUserCaps,
+  type NextTimeZone,
+  replaceCaps,
+  setTenantCaps,
+  setUserCaps,
+  type TenantCaps,
+  type TenantCapsChange,
+  type TenantCapsStart,
+  type UserCaps,
+  type UserRef,
+} from './caps.ts';
 export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './claim.ts';
 export {
   type After,
@@ -46,6 +60,7 @@ export {
 export { type HotRun, readEntries, readRun } from './read.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
+export { readSpend, readTenantDay, type Spend } from './spend.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
 export {
