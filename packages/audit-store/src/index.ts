@@ -26,3 +26,13 @@ export type { Tables } from './types.ts';
 export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/runs.ts';
+export { type BatchOrigin, raiseIncarnation, withVerificationLock } from './incarnation.ts';
+export {
+  type DaySpend,
+  listLiveRuns,
+  listRunHeads,
+  readStoredRuns,
+  type StoredRunHead,
+  sumSpendByDay,
+  sumSpendByRoot,
+} from './verification.ts';

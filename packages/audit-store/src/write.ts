@@ -7,6 +7,7 @@
  * be stored as an event lies in audit_quarantine, with a stub in its place where the place is known.
  */
 import type { AuditRecord } from '@signalbox/contracts';
+import { type BatchOrigin, joinIncarnation } from './incarnation.ts';
 import type { Db } from './pool.ts';
 import { isDataError, sqlState, storeError } from './store-errors.ts';
 import { insertContents } from './write/contents.ts';
@@ -61,6 +62,13 @@ const writeAll = async (tx: Db, records: readonly AuditRecord[]): Promise<WriteR
   return { inserted: fresh.length, duplicates, quarantined, heads: new Map([...known, ...moved]) };
 };
 
+/** One transaction of a batch; `origin` null: a batch that no verification can overtake, as in tests. */
+const inBatch = <T>(db: Db, origin: BatchOrigin | null, work: (tx: Db) => Promise<T>): Promise<T> =>
+  db.transaction().execute(async (tx) => {
+    if (origin !== null) await joinIncarnation(tx, origin);
+    return work(tx);
+  });
+
 /** How much of a refused record is tried to keep beside its raw form, most first. */
 const KEEP = ['events and contents', 'events', 'nothing'] as const;
 
@@ -85,12 +93,16 @@ const setAside = async (
   return { inserted: 0, duplicates: 0, quarantined, heads: new Map([...known, ...moved]) };
 };
 
-const quarantineRecord = async (db: Db, record: AuditRecord, refusal: unknown): Promise<WriteResult> => {
+const quarantineRecord = async (
+  { db, origin }: { db: Db; origin: BatchOrigin | null },
+  record: AuditRecord,
+  refusal: unknown,
+): Promise<WriteResult> => {
   const detail = `${sqlState(refusal) ?? ''} ${refusal instanceof Error ? refusal.message : ''}`.trim();
   let failure = refusal;
   for (const keep of KEEP) {
     try {
-      return await db.transaction().execute((tx) => setAside(tx, record, detail, keep));
+      return await inBatch(db, origin, (tx) => setAside(tx, record, detail, keep));
     } catch (error) {
       if (!isDataError(error)) throw storeError(error);
       failure = error;
@@ -111,18 +123,23 @@ const join = (a: WriteResult, b: WriteResult): WriteResult => ({
  * Stores a batch (up to about 1,000 records). If Postgres refuses it for what is in it, halves are
  * tried until the poison record is alone; that one is quarantined and the others go in.
  * Throws `audit_store_unavailable` (retryable: run the same batch again) when Postgres cannot be
- * used, also when it is not known whether the commit happened.
+ * used, also when it is not known whether the commit happened; `state_untrusted` when run state was verified
+ * since the batch was read, which must then be read again.
  */
-export const writeBatch = async (db: Db, records: readonly AuditRecord[]): Promise<WriteResult> => {
+export const writeBatch = async (
+  db: Db,
+  records: readonly AuditRecord[],
+  origin: BatchOrigin | null = null,
+): Promise<WriteResult> => {
   if (records.length === 0) return { inserted: 0, duplicates: 0, quarantined: [], heads: new Map() };
   try {
-    return await db.transaction().execute((tx) => writeAll(tx, records));
+    return await inBatch(db, origin, (tx) => writeAll(tx, records));
   } catch (error) {
     if (!isDataError(error)) throw storeError(error);
     const [only] = records;
-    if (records.length === 1 && only !== undefined) return quarantineRecord(db, only, error);
+    if (records.length === 1 && only !== undefined) return quarantineRecord({ db, origin }, only, error);
     const middle = Math.ceil(records.length / 2);
-    const left = await writeBatch(db, records.slice(0, middle));
-    return join(left, await writeBatch(db, records.slice(middle)));
+    const left = await writeBatch(db, records.slice(0, middle), origin);
+    return join(left, await writeBatch(db, records.slice(middle), origin));
   }
 };

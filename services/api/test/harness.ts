@@ -6,7 +6,15 @@ import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import type { ApiScope, Run } from '@signalbox/contracts';
 import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
 import { createPrices } from '@signalbox/providers';
-import { connect, createTail, disconnect, openActivationQueue, openPartition } from '@signalbox/run-state';
+import {
+  connect,
+  createTail,
+  disconnect,
+  markTrusted,
+  openActivationQueue,
+  openPartition,
+  readServerId,
+} from '@signalbox/run-state';
 import { createKeyring, createLogger, createMetrics, newDataKey, systemClock } from '@signalbox/runtime';
 import { createApiMetrics } from '../src/api-metrics.ts';
 import { createApiKey } from '../src/api-keys.ts';
@@ -69,6 +77,7 @@ const openStores = async () => {
   if (state === undefined || subscriber === undefined || queueRedis === undefined)
     throw new Error('no Redis');
   const partition = openPartition(state, { namespace: name });
+  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
   return {
     db: createPool({ databaseUrl, role: 'api' }),
     partition,

@@ -12,11 +12,20 @@
  * settling: after the commit (R8), first markStored, then acknowledge. Both are idempotent. A process
  *           that dies between them is followed by a redelivery that does both again; the other way
  *           round nobody would ever mark those runs, and their keys would stay in Redis for ever.
+ * Every batch names the incarnation of run state it was read under; one that a verification overtook is dropped
+ * here and read again (design §6, Trust).
  * A failure of Redis leads back to sweeping, through ensureGroup: a flushed Redis has no group either.
  */
 import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
 import type { WriteResult } from '@signalbox/audit-store';
-import { acknowledge, type AuditReader, ensureGroup, markStored, type Partition } from '@signalbox/run-state';
+import {
+  acknowledge,
+  type AuditReader,
+  ensureGroup,
+  markStored,
+  type Partition,
+  readTrust,
+} from '@signalbox/run-state';
 import { backoffMs, type Clock, type Logger } from '@signalbox/runtime';
 import { batchesOf } from './batch.ts';
 import type { DrainMetrics } from './metrics.ts';
@@ -24,8 +33,8 @@ import type { DrainMetrics } from './metrics.ts';
 export interface DrainDeps {
   readonly partition: Partition;
   readonly reader: AuditReader;
-  /** Returns when the batch is committed. */
-  readonly store: (records: readonly AuditRecord[]) => Promise<WriteResult>;
+  /** Returns when the batch is committed. Throws `state_untrusted` when it was read before a verification. */
+  readonly store: (records: readonly AuditRecord[], incarnation: number) => Promise<WriteResult>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: DrainMetrics;
@@ -58,6 +67,9 @@ const DEFAULTS = {
   reclaimIdleMs: 60 * SECOND,
 };
 const RETRY = { baseMs: 200, capMs: 5 * SECOND };
+
+/** Run state was verified after the batch was read: what of it still counts lies in the stream. */
+const isStale = (error: unknown): boolean => error instanceof SignalboxError && error.code === 'state_untrusted';
 
 export class Drain {
   readonly #deps: DrainDeps;
@@ -99,15 +111,23 @@ export class Drain {
     const { clock } = this.#deps;
     const { batchSize, batchLength, gatherMs } = this.#options;
     const startedAt = clock.monotonic();
+    const incarnation = await this.#incarnation();
     const records = await this.#take();
     for (const batch of batchesOf(records, batchLength)) {
-      const result = await this.#store(batch, stopping);
+      const result = await this.#store(batch, incarnation, stopping);
       if (result === null) return;
       await this.#settle(batch, result);
     }
     if (records.length === 0 || records.length >= batchSize) return;
     const rest = gatherMs - (clock.monotonic() - startedAt);
     if (rest > 0) await clock.sleep(rest, stopping).catch(() => undefined);
+  }
+
+  /** Read before the batch, so that a verification in between makes the batch stale, never the other way round. */
+  async #incarnation(): Promise<number> {
+    const trust = await readTrust(this.#deps.partition);
+    if (trust !== null) return trust.incarnation;
+    throw new SignalboxError('state_untrusted', 'Run state is being verified; the audit stream waits.');
   }
 
   async #take(): Promise<AuditRecord[]> {
@@ -127,14 +147,19 @@ export class Drain {
   }
 
   /** Null: given up because the process stops. */
-  async #store(batch: readonly AuditRecord[], stopping: AbortSignal): Promise<WriteResult | null> {
+  async #store(
+    batch: readonly AuditRecord[],
+    incarnation: number,
+    stopping: AbortSignal,
+  ): Promise<WriteResult | null> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const result = await this.#deps.store(batch);
+        const result = await this.#deps.store(batch, incarnation);
         this.#count(result);
         this.#trouble = null;
         return result;
       } catch (error) {
+        if (isStale(error)) throw error;
         this.#report('a batch could not be stored', error, { records: batch.length, attempt });
       }
       if (stopping.aborted) return null;

@@ -47,7 +47,7 @@ const drain = new Drain(
     partition,
     // A container that starts again keeps its name, and finds its own pending entries at once.
     reader: createAuditReader(partition, blocking, `${hostname()}-${process.pid}`),
-    store: (records) => writeBatch(db, records),
+    store: (records, incarnation) => writeBatch(db, records, { partition: partition.index, incarnation }),
     clock,
     logger,
     metrics: createDrainMetrics(metrics),

@@ -1,15 +1,29 @@
+import { SignalboxError } from '@signalbox/contracts';
 import { backoffMs } from '@signalbox/runtime';
 import type { Leadership } from './leadership.ts';
 import { isFull, tick, type TickDeps } from './tick.ts';
 
 export interface LoopDeps extends TickDeps {
   readonly leadership: Leadership;
+  /** Makes an untrusted partition trusted again. */
+  readonly verify: () => Promise<unknown>;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
 
 const TICK_MS = 250;
 const RETRY = { baseMs: TICK_MS, capMs: 5_000 };
+
+/** True: there is more to do at once. A partition whose data is not verified is verified first (design §6, Trust). */
+const work = async (deps: LoopDeps): Promise<boolean> => {
+  try {
+    return isFull(await tick(deps));
+  } catch (error) {
+    if (!(error instanceof SignalboxError && error.code === 'state_untrusted')) throw error;
+    await deps.verify();
+    return true;
+  }
+};
 
 /**
  * Ticks four times a second while this process leads, at once again after a full tick, and keeps trying while
@@ -21,7 +35,7 @@ export const runLoop = async (deps: LoopDeps, stopping: AbortSignal): Promise<vo
   while (!stopping.aborted) {
     let pauseMs = TICK_MS;
     try {
-      if ((await leadership.hold()) && isFull(await tick(deps))) pauseMs = 0;
+      if ((await leadership.hold()) && (await work(deps))) pauseMs = 0;
       if (failures > 0) logger.info('working again', { failures });
       failures = 0;
     } catch (error) {

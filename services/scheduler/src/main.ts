@@ -16,8 +16,9 @@ import {
 import { loadConfig } from './config.ts';
 import { Leadership, leaderLeaseMs } from './leadership.ts';
 import { runLoop } from './loop.ts';
-import { createRepairMetrics, exposeDemand, exposeLeadership } from './metrics.ts';
+import { createRepairMetrics, createTrustMetrics, exposeDemand, exposeLeadership } from './metrics.ts';
 import { keepPartitions } from './partitions.ts';
+import { verifyRunState } from './verification.ts';
 
 const SERVICE = 'signalbox-scheduler';
 const VERSION = '0.1.0';
@@ -68,8 +69,22 @@ const health = await startHealthServer({
       queue: { run: () => queueRedis.ping(), required: true },
     }),
 });
+const trust = createTrustMetrics(metrics, partition);
+const verify = async () => {
+  const verified = await verifyRunState({ partition, db, clock, logger });
+  if (verified !== null) trust.verified(verified.seconds);
+};
 const ticking = runLoop(
-  { partition, queue, clock, logger, metrics: createRepairMetrics(metrics), leadership, random: Math.random },
+  {
+    partition,
+    queue,
+    clock,
+    logger,
+    metrics: createRepairMetrics(metrics),
+    leadership,
+    verify,
+    random: Math.random,
+  },
   shutdown.stopping,
 );
 void keepPartitions({ db, clock, logger }, shutdown.stopping);

@@ -1,4 +1,4 @@
-import { type Demand, type Partition, readDemand } from '@signalbox/run-state';
+import { type Demand, type Partition, readDemand, readTrust } from '@signalbox/run-state';
 import type { Clock, Counter, Gauge, Metrics } from '@signalbox/runtime';
 
 /** What the leader counts (contract §4). */
@@ -71,4 +71,29 @@ export const exposeLeadership = (registry: Metrics, isLeader: () => boolean): vo
     help: 'Whether this scheduler leads (1) or waits (0).',
     collect: (gauge) => gauge.set(isLeader() ? 1 : 0),
   });
+};
+
+export interface TrustMetrics {
+  verified(seconds: number): void;
+}
+
+/** How long everybody waited for run state to be verified, and whether they wait now (design §6, Trust). */
+export const createTrustMetrics = (registry: Metrics, partition: Partition): TrustMetrics => {
+  const total = registry.counter({ name: 'trust_verifications_total', help: 'Verifications of run state against Postgres.' });
+  const seconds = registry.histogram({
+    name: 'trust_verification_seconds',
+    help: 'Time a verification took.',
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
+  });
+  registry.gauge({
+    name: 'state_trusted',
+    help: 'Whether run state is verified (1) or everybody waits for it (0).',
+    collect: async (gauge) => gauge.set((await readTrust(partition)) === null ? 0 : 1),
+  });
+  return {
+    verified: (took) => {
+      total.inc();
+      seconds.observe(took);
+    },
+  };
 };

@@ -81,7 +81,7 @@ export const startLoop = async (partition: Partition): Promise<RunningLoop> => {
   const bench = await tickBench(partition);
   const leadership = leadershipOf(partition);
   const stopping = new AbortController();
-  const running = runLoop({ ...bench, leadership, random: Math.random }, stopping.signal);
+  const running = runLoop({ ...bench, leadership, verify: () => Promise.resolve(), random: Math.random }, stopping.signal);
   const stop = (): Promise<void> => {
     stopping.abort();
     return running;

@@ -7,6 +7,8 @@
 --         status, reason?, due_ms?, entries (number), holds (number)
 -- ARGV[2..] entries, then [hold id, value]..., then [ref, sealed]...
 -- returns LOADED | NEWER (the run here is not behind) | TRUSTED (nothing was done)
+local ENDED_TTL_SECONDS = 3600
+
 if is_trusted() then return 'TRUSTED' end
 local h = cjson.decode(ARGV[1])
 local now = now_ms()
@@ -46,5 +48,11 @@ if h.status == 'waiting' then
   if h.due_ms then redis.call('ZADD', key('timers'), int(h.due_ms), run) end
 elseif h.status == 'queued' then
   enqueue(run, h.tenant, h.rank, now)
+else
+  -- Its end is known to Postgres; here it only has to refuse a late owner for a while (R7).
+  for _, part in ipairs({ 'events', 'contents', 'inbox', 'holds' }) do
+    redis.call('EXPIRE', key('run', run, part), ENDED_TTL_SECONDS)
+  end
+  redis.call('EXPIRE', key('run', run), ENDED_TTL_SECONDS)
 end
 return 'LOADED'

@@ -1,0 +1,91 @@
+import type { StoredRun } from '@signalbox/contracts';
+import { sql } from 'kysely';
+import type { Db } from './pool.ts';
+import { readRuns } from './read.ts';
+
+/** What a verification of run state reads: the runs that have not ended, journals, and sums of the ledger. */
+export interface StoredRunHead {
+  readonly runId: string;
+  readonly tenantId: string;
+  readonly rootRunId: string;
+  readonly seq: number;
+}
+
+interface HeadRow {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly root_run_id: string;
+  readonly last_seq: number;
+}
+
+const toHead = (row: HeadRow): StoredRunHead => ({
+  runId: row.id,
+  tenantId: row.tenant_id,
+  rootRunId: row.root_run_id,
+  seq: row.last_seq,
+});
+
+/** Runs of a partition that have not ended, in order of id, behind `after` ('' for the first). */
+export const listLiveRuns = async (
+  db: Db,
+  { partition, after, limit }: { partition: number; after: string; limit: number },
+): Promise<StoredRunHead[]> => {
+  const { rows } = await sql<HeadRow>`
+    select runs.id, runs.tenant_id, runs.root_run_id, runs.last_seq
+    from runs left join tenants on tenants.id = runs.tenant_id
+    where runs.status in ('queued', 'running', 'waiting') and runs.id > ${after}
+      and coalesce(tenants.partition, 0) = ${partition}
+    order by runs.id limit ${limit}`.execute(db);
+  return rows.map(toHead);
+};
+
+/** Where these runs stand here, ended ones too; unknown ones are left out. */
+export const listRunHeads = async (db: Db, runIds: readonly string[]): Promise<StoredRunHead[]> => {
+  const { rows } = await sql<HeadRow>`
+    select id, tenant_id, root_run_id, last_seq from runs where id = any(${runIds}::text[])`.execute(db);
+  return rows.map(toHead);
+};
+
+/** The journals, keys and contents of runs of any tenant. */
+export const readStoredRuns = async (db: Db, heads: readonly StoredRunHead[]): Promise<StoredRun[]> => {
+  const byTenant = Map.groupBy(heads, (head) => head.tenantId);
+  const runs: StoredRun[] = [];
+  for (const [tenantId, own] of byTenant) {
+    runs.push(
+      ...(await readRuns(
+        db,
+        tenantId,
+        own.map((head) => head.runId),
+      )),
+    );
+  }
+  return runs;
+};
+
+export interface DaySpend {
+  readonly tenantId: string;
+  readonly userId: string;
+  readonly day: string;
+  readonly spentNano: number;
+}
+
+/** Settled cost by tenant, user ('' for none) and day, from `sinceDay` (yyyy-mm-dd) on. */
+export const sumSpendByDay = async (
+  db: Db,
+  { partition, sinceDay }: { partition: number; sinceDay: string },
+): Promise<DaySpend[]> => {
+  const { rows } = await sql<{ tenant_id: string; user_id: string; day: string; spent: string }>`
+    select l.tenant_id, coalesce(l.user_id, '') as user_id, l.day, sum(l.observed_nano)::bigint as spent
+    from cost_ledger l left join tenants on tenants.id = l.tenant_id
+    where l.day >= ${sinceDay}::date and l.observed_nano is not null and coalesce(tenants.partition, 0) = ${partition}
+    group by 1, 2, 3`.execute(db);
+  return rows.map((row) => ({ tenantId: row.tenant_id, userId: row.user_id, day: row.day, spentNano: Number(row.spent) }));
+};
+
+/** Settled cost by run tree. */
+export const sumSpendByRoot = async (db: Db, rootRunIds: readonly string[]): Promise<Map<string, number>> => {
+  const { rows } = await sql<{ root_run_id: string; spent: string }>`
+    select root_run_id, sum(observed_nano)::bigint as spent from cost_ledger
+    where root_run_id = any(${rootRunIds}::text[]) and observed_nano is not null group by 1`.execute(db);
+  return new Map(rows.map((row) => [row.root_run_id, Number(row.spent)]));
+};

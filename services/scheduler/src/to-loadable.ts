@@ -1,0 +1,69 @@
+import { isTerminal, type StoredRun } from '@signalbox/contracts';
+import { type Attempt, fold, readEntry, type RunState } from '@signalbox/engine';
+import type { LoadableHold, LoadableRun } from '@signalbox/run-state';
+
+/** A run as run state would hold it, derived from its journal alone (design §2). */
+
+const holdsOf = (state: RunState): LoadableHold[] =>
+  state.steps
+    .flatMap((step): readonly Attempt[] => step.attempts)
+    .flatMap(({ hold, settlement, code }) =>
+      hold === null
+        ? []
+        : [
+            {
+              id: hold.id,
+              amountNano: hold.amount_nano,
+              day: hold.day,
+              settled:
+                settlement === null
+                  ? null
+                  : { observedNano: settlement.observed_nano, expired: code === 'worker_lost' },
+            },
+          ],
+    );
+
+interface Place {
+  readonly status: string;
+  readonly waitingFor: string | null;
+  readonly dueMs: number | null;
+}
+
+const RUNNABLE: Place = { status: 'queued', waitingFor: null, dueMs: null };
+
+/**
+ * A timer keeps its time; whatever else a run waited for is asked again by its next owner, so a wake that was
+ * lost with Redis is not missed (R10).
+ */
+const placeOf = (state: RunState, parkedUntil: string | null): Place => {
+  if (isTerminal(state.status)) return { status: state.status, waitingFor: null, dueMs: null };
+  if (state.status !== 'waiting' || state.waitingFor !== 'timer' || parkedUntil === null) return RUNNABLE;
+  return { status: 'waiting', waitingFor: 'timer', dueMs: Date.parse(parkedUntil) };
+};
+
+/** Null when the journal cannot be folded or the run's key is gone: nothing of it can go on. */
+export const toLoadable = (stored: StoredRun, rootRunId: string): LoadableRun | null => {
+  const events = stored.entries.map(readEntry);
+  const state = fold(events);
+  if (stored.wrappedKey === null) return null;
+  const parked = events.findLast((event) => event.type === 'run.parked');
+  const parkedUntil = parked?.type === 'run.parked' ? parked.data.until : state.submitted.run_at;
+  return {
+    runId: state.runId,
+    tenantId: state.submitted.tenant_id,
+    userId: state.submitted.user_id,
+    agent: state.submitted.agent.name,
+    rootRunId,
+    priority: state.submitted.priority,
+    capNano: state.submitted.cap_nano,
+    wrappedKey: stored.wrappedKey,
+    epoch: state.epoch,
+    seq: state.seq,
+    head: state.hash,
+    createdMs: Date.parse(state.createdAt),
+    ...placeOf(state, parkedUntil),
+    entries: stored.entries,
+    holds: holdsOf(state),
+    contents: stored.contents,
+  };
+};
