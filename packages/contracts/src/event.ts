@@ -106,7 +106,7 @@ export const EVENT_DATA = {
   /** With `run.abort_requested` the receipt of the abort: when it took effect, where, and what it cost. */
   'run.aborted': z.object({
     caught: z.enum(['before_start', 'between_steps', 'in_flight']),
-    /** An open provider call was closed by the abort. */
+    /** An open call (of a model or a tool) was closed by the abort. */
     call_closed: z.boolean(),
     /** What the calls closed or given up by the abort were charged. */
     settled_nano: NanoAmount,

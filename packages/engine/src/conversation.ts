@@ -12,6 +12,7 @@ const NUDGES: Record<Nudge, string> = {
   truncated: 'Your last answer was cut off at the output limit. Give the whole answer again, shorter.',
   schema:
     'Your last answer did not follow the required JSON schema. Answer with JSON that follows it and nothing else.',
+  loop: 'You called the same tool with the same arguments several times and got the same result each time. Do not repeat that call: use the result you have, try something else, or answer now. One more repetition ends the run.',
 };
 
 export const openingMessages = (input: RunInput): Message[] =>

@@ -1,6 +1,14 @@
 import type { Event, Settlement, Usage } from '@signalbox/contracts';
 import { JournalError } from './journal-error.ts';
-import { type Attempt, lastAttempt, type LlmStep, type RunState, type ToolStep } from './state.ts';
+import { seeToolResults, warnOfLoops } from './loop.ts';
+import {
+  type Attempt,
+  lastAttempt,
+  type LlmStep,
+  type RunState,
+  type Stopped,
+  type ToolStep,
+} from './state.ts';
 
 /** What the events of model and tool calls do to the state; part of `fold`. */
 export type Of<T extends Event['type']> = Extract<Event, { type: T }>;
@@ -61,6 +69,15 @@ const settle = (state: RunState, attempt: Attempt, settlement: Settlement | null
   state.estimated ||= settlement.estimated;
 };
 
+/** For the receipt of an abort: what it closed or gave up, and at what price. */
+const stop = (state: RunState, how: Partial<Stopped>, settlement: Settlement | null): void => {
+  state.stopped = { ...state.stopped, ...how, nano: state.stopped.nano + (settlement?.observed_nano ?? 0) };
+};
+
+/** Codes that the worker gives to attempts that have no result of their own. */
+const CLOSED_BY_ABORT = 'aborted';
+const WORKER_LOST = 'worker_lost';
+
 const addUsage = (a: Usage, b: Usage): Usage => ({
   input_tokens: a.input_tokens + b.input_tokens,
   output_tokens: a.output_tokens + b.output_tokens,
@@ -105,7 +122,9 @@ export const llmRequested = (state: RunState, { data, ts, epoch }: Of<'llm.reque
     outputRef: null,
     tools: [],
   };
-  state.nudges = data.nudge === null ? 0 : state.nudges + 1;
+  // A loop is told of after tool results, which are no unusable answer.
+  state.nudges = data.nudge === null || data.nudge === 'loop' ? 0 : state.nudges + 1;
+  if (data.nudge === 'loop') warnOfLoops(state);
   state.steps.push(step);
   state.turn = step;
 };
@@ -143,17 +162,21 @@ export const llmFailed = (state: RunState, event: Of<'llm.failed'>): void => {
   step.failure = event.data.message;
   state.failures = event.data.decision === 'retry' ? state.failures + 1 : 0;
   if (event.data.decision === 'fallback') state.modelIndex += 1;
+  if (event.data.code === CLOSED_BY_ABORT) stop(state, { closed: true }, event.data.settlement);
+  if (event.data.code === WORKER_LOST && state.abort !== null) stop(state, { givenUp: true }, null);
 };
 
 export const costExpired = (state: RunState, { data, ts }: Of<'cost.expired'>): void => {
   const step = llmStep(state, data.step);
   const attempt = step.attempts.find((a) => a.attempt === data.attempt);
   if (attempt === undefined) throw new JournalError(`step ${data.step} has no attempt ${data.attempt}`);
+  const isFirst = attempt.settlement === null;
   settle(state, attempt, data.settlement);
   if (attempt.endedAt === null) {
     attempt.endedAt = ts;
-    attempt.code = 'worker_lost';
+    attempt.code = WORKER_LOST;
   }
+  if (isFirst && state.abort !== null) stop(state, { givenUp: true }, data.settlement);
   // A late note about an older attempt says nothing about the one that is open now.
   if (step.status === 'open' && attempt === lastAttempt(step)) step.status = 'again';
 };
@@ -181,8 +204,10 @@ export const toolRequested = (state: RunState, { data, ts, epoch }: Of<'tool.req
     repeatable: data.repeatable,
     idempotencyKey: data.idempotency_key,
     dueAt: data.due_at,
+    argsDigest: state.turn?.calls.find((call) => call.call_id === data.call_id)?.args_digest ?? '',
     attempts: [attempt],
     status: 'open',
+    resultDigest: null,
     resultRef: null,
   };
   state.steps.push(step);
@@ -197,6 +222,11 @@ export const toolEnded = (state: RunState, event: Of<'tool.completed'> | Of<'too
   attempt.endedAt = event.ts;
   attempt.code = event.type === 'tool.failed' ? event.data.code : null;
   step.status = event.type === 'tool.failed' ? 'failed' : 'completed';
+  step.resultDigest = event.data.result_digest;
   step.resultRef = event.refs['result'] ?? null;
   state.openTools -= 1;
+  if (attempt.code === CLOSED_BY_ABORT) stop(state, { closed: true }, null);
+  const { turn } = state;
+  if (state.openTools === 0 && turn?.tools.length === turn?.calls.length && turn !== null)
+    seeToolResults(state, turn);
 };

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Event, EventDraft, Nano } from '@signalbox/contracts';
 import fc from 'fast-check';
 import {
+  aborted,
   claimed,
   costExpired,
   holdOf,
@@ -158,7 +159,7 @@ test('status follows submit, claim, park, hand-over and end', () => {
   assert.deepEqual([running.status, running.waitingFor, running.startedAt], ['running', null, isoAt(1000)]);
   const waiting = stateAfter(submitted(), claimed(), parked);
   assert.deepEqual([waiting.status, waiting.waitingFor], ['waiting', 'capacity']);
-  const ended = stateAfter(submitted(), claimed(), { type: 'run.aborted', data: { caught: 'before_start' } });
+  const ended = stateAfter(submitted(), claimed(), aborted());
   assert.deepEqual([ended.status, ended.waitingFor, ended.finishedAt], ['aborted', null, isoAt(2000)]);
 });
 
@@ -242,7 +243,7 @@ const IMPOSSIBLE: readonly [string, readonly EventDraft[]][] = [
   ['a skipped attempt', [...started, costExpired(1), llmRequested(1, { attempt: 3 })]],
   ['a result of another attempt', [...started, llmCompleted(1, { attempt: 2 })]],
   ['an expired hold of an unknown attempt', [...started, costExpired(1, 2)]],
-  ['an event after the end', [...started, { type: 'run.aborted', data: { caught: 'in_flight' } }, claimed()]],
+  ['an event after the end', [...started, aborted(), claimed()]],
 ];
 
 for (const [what, drafts] of IMPOSSIBLE) {

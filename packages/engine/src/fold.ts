@@ -46,6 +46,11 @@ const start = (event: Event): RunState => {
     finishedAt: null,
     lastTs: ts,
     abort: null,
+    stopped: { closed: false, givenUp: false, nano: 0 },
+    aborted: null,
+    row: { key: '', length: 0 },
+    loops: [],
+    warnedOf: [],
     error: null,
     outputRef: null,
   };
@@ -91,7 +96,10 @@ const CHANGES: { readonly [T in Event['type']]: (state: RunState, event: Of<T>) 
     finish(state, event, 'failed');
     state.error = event.data;
   },
-  'run.aborted': (state, event) => finish(state, event, 'aborted'),
+  'run.aborted': (state, event) => {
+    finish(state, event, 'aborted');
+    state.aborted = event.data;
+  },
   'llm.requested': llmRequested,
   'llm.completed': llmCompleted,
   'llm.failed': llmFailed,

@@ -1,3 +1,4 @@
+export { abortReceipt } from './abort-receipt.ts';
 export {
   appendDrafts,
   type AppendContext,
@@ -35,6 +36,7 @@ export {
   isEnded,
   lastAttempt,
   type LlmStep,
+  type Loop,
   type RunState,
   type StepState,
   type ToolStep,

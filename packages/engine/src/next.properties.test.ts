@@ -64,10 +64,82 @@ test('the model is never told more than MAX_NUDGES times in a row that its answe
     let inARow = 0;
     for (const step of state.steps) {
       if (step.kind !== 'llm') continue;
-      inARow = step.attempts[0]?.nudge === null ? 0 : inARow + 1;
+      const nudge = step.attempts[0]?.nudge ?? null;
+      inARow = nudge === null || nudge === 'loop' ? 0 : inARow + 1;
       assert.ok(inARow <= MAX_NUDGES);
       assert.ok(step.attempts.every((attempt) => attempt.nudge === step.attempts[0]?.nudge));
     }
+  });
+});
+
+/** What a reader of the journal sees: for each new model call, the calls just repeated too often. */
+const repetitions = (events: readonly Event[]): { seq: number; keys: string[] }[] => {
+  const args = new Map<string, string>();
+  const answers = new Map<number, string[]>();
+  const results = new Map<string, string>();
+  const seen: string[] = [];
+  let asked: string[] = [];
+  return events.flatMap(({ seq, type, data }) => {
+    if (type === 'llm.completed') {
+      asked = data.tool_calls.map((call) => call.call_id);
+      answers.set(data.step, asked);
+      for (const call of data.tool_calls) args.set(call.call_id, call.args_digest);
+    }
+    if (type === 'tool.completed' || type === 'tool.failed') {
+      results.set(data.call_id, [data.name, args.get(data.call_id), data.result_digest].join());
+      if (!asked.every((id) => results.has(id))) return [];
+      const from = seen.length;
+      seen.push(...asked.map((id) => results.get(id) ?? ''));
+      const keys = seen
+        .slice(from)
+        .filter((key, i) => from + i >= 2 && seen[from + i - 1] === key && seen[from + i - 2] === key);
+      return [{ seq, keys: [...new Set(keys)] }];
+    }
+    return [];
+  });
+};
+
+test('a call repeated three times is told once to the model, and ends the run when it comes again', () => {
+  forAll(({ events, state }) => {
+    const told = new Set<string>();
+    const turns = repetitions(events);
+    turns.forEach(({ seq, keys }, turn) => {
+      const behind = events.slice(seq, turns[turn + 1]?.seq ?? events.length);
+      const warnings = behind.filter(({ type }) => type === 'guardrail.tripped');
+      const calls = behind.flatMap((event) =>
+        event.type === 'llm.requested' && event.data.attempt === 1 ? [event.data.nudge] : [],
+      );
+      const again = keys.some((key) => told.has(key));
+      if (again) {
+        // An abort may come before the failure.
+        assert.ok(state.status === 'aborted' || state.error?.code === 'loop_detected');
+        assert.deepEqual(calls, []);
+      }
+      const looping = keys.length > 0 && calls.length > 0;
+      assert.equal(calls[0] === 'loop', looping);
+      assert.equal(warnings.length, looping ? keys.length : 0);
+      assert.ok(calls.slice(1).every((nudge) => nudge !== 'loop'));
+      if (looping) for (const key of keys) told.add(key);
+    });
+    if (state.error?.code === 'loop_detected') assert.ok(turns.at(-1)?.keys.some((key) => told.has(key)));
+  });
+});
+
+test('the receipt of an abort says whether a call was open, and what stopping it cost', () => {
+  forAll(({ events, state }) => {
+    const { aborted } = state;
+    if (aborted === null) return;
+    const asked = events.findIndex(({ type }) => type === 'run.abort_requested');
+    const closed = events.filter(({ data }) => 'code' in data && data.code === 'aborted');
+    const givenUp = events.slice(asked).filter(({ type }) => type === 'cost.expired');
+    const nano = [...closed, ...givenUp].reduce(
+      (sum, { data }) =>
+        sum + ('settlement' in data && data.settlement !== null ? data.settlement.observed_nano : 0),
+      0,
+    );
+    assert.deepEqual([aborted.call_closed, aborted.settled_nano], [closed.length > 0, nano]);
+    if (closed.length + givenUp.length > 0) assert.equal(aborted.caught, 'in_flight');
+    assert.equal(aborted.caught === 'before_start', state.steps.length === 0);
   });
 });
 
@@ -131,6 +203,7 @@ test('the simulated worlds reach every action and every way to end', () => {
     fallbacks: 1,
     delayed: false,
     toolTurns: 60,
+    loops: 40,
     badAnswers: 30,
     failures: 30,
     losses: 8,
@@ -139,12 +212,19 @@ test('the simulated worlds reach every action and every way to end', () => {
     aborts: 3,
   };
   for (let seed = 0; seed < 1000; seed++) {
-    const { actions, state } = journeyOf({ ...base, seed });
+    const { actions, state } = journeyOf({ ...base, seed, loops: seed % 2 === 0 ? base.loops : 95 });
     for (const { action } of actions) seen.add(action.type);
     seen.add(state.error?.code ?? state.status);
   }
   const actions = ['abort', 'call_model', 'call_tools', 'end_wait', 'expire_call', 'fail', 'park', 'succeed'];
-  const failures = ['cost_cap_exceeded', 'invalid_output', 'max_steps', 'provider_error', 'timeout'];
+  const failures = [
+    'cost_cap_exceeded',
+    'invalid_output',
+    'loop_detected',
+    'max_steps',
+    'provider_error',
+    'timeout',
+  ];
   const expected = [...actions, ...failures, 'aborted', 'succeeded', 'uncertain_effect'];
   assert.deepEqual([...seen].toSorted(), expected.toSorted());
 });

@@ -87,8 +87,10 @@ const callAgain = (state: RunState, step: LlmStep): Action =>
     notBefore: step.retryAt,
   };
 
+type Unusable = Exclude<Nudge, 'loop'>;
+
 /** Why an answer without tool calls cannot be the run's output; null when it can. */
-const unusable = (state: RunState, step: LlmStep): Nudge | null => {
+const unusable = (state: RunState, step: LlmStep): Unusable | null => {
   if (!step.hasText) return 'empty';
   // A limit lowered to fit under a cap was our choice: a shorter answer is better than none (design §6).
   const lowered = lastAttempt(step).maxOutputTokens < state.limits.max_output_tokens;
@@ -96,7 +98,7 @@ const unusable = (state: RunState, step: LlmStep): Nudge | null => {
   return step.outputValid ? null : 'schema';
 };
 
-const UNUSABLE: Record<Nudge, string> = {
+const UNUSABLE: Record<Unusable, string> = {
   empty: 'answered with nothing',
   truncated: 'ran into limits.max_output_tokens',
   schema: 'did not follow output_schema',
@@ -153,6 +155,17 @@ const openTools = (state: RunState, step: LlmStep): Action => {
   return { type: 'park', reason: 'timer', until };
 };
 
+/** The model goes on with the results; told once of a call it repeats, then stopped. */
+const afterTools = (state: RunState): Action => {
+  const repeated = state.loops.find((loop) => loop.warned);
+  if (repeated === undefined) return callModel(state, state.loops.length > 0 ? 'loop' : null);
+  return fail(
+    'loop_detected',
+    `The model called ${repeated.name} at step ${repeated.step} with the same arguments and the same result as before, although it was told to stop. Change the instructions or the tools of the agent.`,
+    repeated.step,
+  );
+};
+
 const giveUp = (step: LlmStep): Action => {
   const { code, model } = lastAttempt(step);
   const known = code !== null && isErrorCode(code) ? code : 'provider_error';
@@ -165,7 +178,7 @@ const afterCall = (state: RunState, step: LlmStep): Action => {
   if (step.status === 'given_up') return giveUp(step);
   if (step.calls.length === 0 || step.finishReason === 'refusal') return afterAnswer(state, step);
   if (step.tools.length < step.calls.length) return callTools(state, step);
-  return state.openTools > 0 ? openTools(state, step) : callModel(state);
+  return state.openTools > 0 ? openTools(state, step) : afterTools(state);
 };
 
 /** A call left open by a lost worker is charged first: nothing can be settled after the end (R2, R7). */

@@ -2,6 +2,7 @@ import type {
   EventData,
   FinishReason,
   Hold,
+  Nano,
   Nudge,
   RunLimits,
   RunStatus,
@@ -49,8 +50,37 @@ export interface RunState {
   finishedAt: string | null;
   lastTs: string;
   abort: EventData<'run.abort_requested'> | null;
+  /** What the abort has stopped so far. */
+  stopped: Stopped;
+  /** The end of an aborted run. */
+  aborted: EventData<'run.aborted'> | null;
+  /** The last tool calls that were equal in name, arguments and result. */
+  row: { readonly key: string; readonly length: number };
+  /** Loops the model has not been told of. */
+  loops: Loop[];
+  /** Keys of the calls the model was warned of. */
+  readonly warnedOf: string[];
   error: EventData<'run.failed'> | null;
   outputRef: string | null;
+}
+
+export interface Stopped {
+  /** An open call was closed. */
+  readonly closed: boolean;
+  /** A lost worker's open call was charged and not made again. */
+  readonly givenUp: boolean;
+  /** What those calls were charged. */
+  readonly nano: Nano;
+}
+
+/** Equal tool calls, too many in a row. */
+export interface Loop {
+  readonly key: string;
+  /** The call that was one too many. */
+  readonly step: number;
+  readonly name: string;
+  /** The model was told of this very call before. */
+  readonly warned: boolean;
 }
 
 export interface Attempt {
@@ -97,8 +127,10 @@ export interface ToolStep {
   readonly repeatable: boolean;
   readonly idempotencyKey: string;
   readonly dueAt: string | null;
+  readonly argsDigest: string;
   readonly attempts: Attempt[];
   status: 'open' | 'completed' | 'failed';
+  resultDigest: string | null;
   resultRef: string | null;
 }
 

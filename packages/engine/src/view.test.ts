@@ -84,7 +84,8 @@ test('an abort is shown from its request on, before it is in the journal', () =>
   const requested = { requested_at: isoAt(5), by: 'key_9', reason: 'stop' };
   const before = stateAfter(submitted(), claimed());
   const shown = runView(before, { submission: null, output: null, abort: requested });
-  assert.deepEqual([shown.abort, shown.input, shown.metadata], [requested, null, {}]);
+  const pending = { ...requested, effective_at: null, caught: null, call_closed: null, settled_usd: null };
+  assert.deepEqual([shown.abort, shown.input, shown.metadata], [pending, null, {}]);
   const after = stateAfter(submitted(), claimed(), abortRequested());
   assert.equal(runView(after, { submission: null, output: null, abort: requested }).abort?.by, 'key_1');
 });

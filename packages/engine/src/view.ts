@@ -1,4 +1,4 @@
-import { type Run, type SubmissionContent, toUsd } from '@signalbox/contracts';
+import { type EventData, type Run, type SubmissionContent, toUsd } from '@signalbox/contracts';
 import type { RunState } from './state.ts';
 
 export interface ViewContents {
@@ -6,8 +6,25 @@ export interface ViewContents {
   readonly submission: SubmissionContent | null;
   readonly output: string | null;
   /** An abort that was asked for and is not in the journal yet. */
-  readonly abort?: Run['abort'];
+  readonly abort?: EventData<'run.abort_requested'> | null;
 }
+
+/** Who asked for the abort and, once the run has ended by it, the receipt. */
+const abortView = (state: RunState, pending: ViewContents['abort']): Run['abort'] => {
+  const asked = state.abort ?? pending ?? null;
+  if (asked === null) return null;
+  const { requested_at, by, reason } = asked;
+  const { aborted } = state;
+  return {
+    requested_at,
+    by,
+    reason,
+    effective_at: aborted === null ? null : state.finishedAt,
+    caught: aborted?.caught ?? null,
+    call_closed: aborted?.call_closed ?? null,
+    settled_usd: aborted === null ? null : toUsd(aborted.settled_nano),
+  };
+};
 
 /** A run as the API shows it: a projection of the journal (design §2). */
 export const runView = (state: RunState, contents: ViewContents): Run => {
@@ -40,7 +57,7 @@ export const runView = (state: RunState, contents: ViewContents): Run => {
       held_usd: toUsd(state.heldNano),
       estimated: state.estimated,
     },
-    abort: state.abort ?? contents.abort ?? null,
+    abort: abortView(state, contents.abort),
     epoch: state.epoch,
     parent_run_id: submitted.parent_run_id,
     forked_from: submitted.forked_from,

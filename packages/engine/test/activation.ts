@@ -1,4 +1,5 @@
 import type { EventDraft } from '@signalbox/contracts';
+import { abortReceipt } from '../src/abort-receipt.ts';
 import { answerDenial } from '../src/denial.ts';
 import type { Action } from '../src/next.ts';
 import { decideRetry } from '../src/retry.ts';
@@ -68,7 +69,12 @@ const answered = (journey: Journey, { step, attempt }: Of<'call_model'>, paidNan
   const names = ['calculator', 'http_request', 'wait'] as const;
   const wantsTools = dice.chance(world.toolTurns) && kind !== 'refusal' && kind !== 'empty';
   const tool_calls = wantsTools
-    ? Array.from({ length: 1 + dice.below(3) }, (_, i) => toolCall(`call-${step}-${i}`, dice.pick(names)))
+    ? Array.from({ length: 1 + dice.below(3) }, (_, i) => {
+        const callId = `call-${step}-${i}`;
+        return dice.chance(world.loops)
+          ? toolCall(callId, 'calculator', 'same')
+          : toolCall(callId, dice.pick(names));
+      })
     : [];
   const text = kind === 'empty' || wantsTools ? '' : `answer ${step}`;
   const finish = { truncated: 'length', refusal: 'refusal' } as const;
@@ -100,7 +106,10 @@ const callModel = (journey: Journey, action: Of<'call_model'>): void => {
   const amount = needOf(max_output_tokens);
   const hold = holdOf(step, attempt, amount);
   const request = llmRequested(step, { attempt, model, nudge, max_output_tokens, hold });
-  if (!announce(journey, [request])) return;
+  const tripped = state.loops.map(({ step: at }): EventDraft => {
+    return { type: 'guardrail.tripped', data: { name: 'loop', step: at } };
+  });
+  if (!announce(journey, [...tripped, request])) return;
   tick(journey, dice.below(5000));
   maybeLose(journey);
   journey.abortFlag ||= dice.chance(world.aborts);
@@ -110,7 +119,8 @@ const callModel = (journey: Journey, action: Of<'call_model'>): void => {
   if (!stopped && !dice.chance(world.failures)) return answered(journey, action, paidNano);
   const decision = decideRetry(state, { retryable: dice.chance(70), stopped });
   const retry_at = decision === 'retry' ? new Date(journey.nowMs + dice.below(2000)).toISOString() : null;
-  record(journey, [llmFailed(step, { attempt, model, settlement, decision, retry_at })]);
+  const code = stopped ? 'aborted' : 'provider_error';
+  record(journey, [llmFailed(step, { attempt, model, settlement, decision, retry_at, code })]);
 };
 
 /** Runs the calls of one answer side by side: results are committed in the order they arrive. */
@@ -131,17 +141,20 @@ const callTools = (journey: Journey, { calls }: Of<'call_tools'>): void => {
     if (data.due_at !== null) continue;
     tick(journey, dice.below(1000));
     maybeLose(journey);
-    endTool(journey, data, dice.chance(20));
+    journey.abortFlag ||= dice.chance(journey.world.aborts);
+    endTool(journey, data, journey.abortFlag ? 'aborted' : dice.chance(20) ? 'tool_error' : null);
   }
 };
 
 const endTool = (
   journey: Journey,
   { step, call_id, attempt }: { readonly step: number; readonly call_id: string; readonly attempt: number },
-  failed: boolean,
+  code: string | null,
 ): void => {
-  journey.results.set(`sha256:result-${step}`, { text: `result of ${call_id}`, is_error: failed });
-  record(journey, [failed ? toolFailed(step, call_id, attempt) : toolCompleted(step, call_id, attempt)]);
+  journey.results.set(`sha256:result-${step}`, { text: `result of ${call_id}`, is_error: code !== null });
+  record(journey, [
+    code === null ? toolCompleted(step, call_id, attempt) : toolFailed(step, call_id, attempt, code),
+  ]);
 };
 
 const expireCall = (journey: Journey, { step }: Of<'expire_call'>): void => {
@@ -159,10 +172,8 @@ const park = (journey: Journey, { reason, until }: Of<'park'>): void => {
   leaveAfter(journey, [{ type: 'run.parked', data: { reason, until } }]);
 };
 
-const abort = (journey: Journey): void => {
-  const caught = journey.state.turn === null ? 'before_start' : 'between_steps';
-  record(journey, [{ type: 'run.aborted', data: { caught } }]);
-};
+const abort = (journey: Journey): void =>
+  record(journey, [{ type: 'run.aborted', data: abortReceipt(journey.state) }]);
 
 const isStep = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
 
@@ -177,11 +188,7 @@ export const performAction = (journey: Journey, action: Action): void => {
       return callTools(journey, action);
     case 'end_wait':
       for (const tool of action.steps) {
-        endTool(
-          journey,
-          { step: tool.step, call_id: tool.callId, attempt: lastAttempt(tool).attempt },
-          false,
-        );
+        endTool(journey, { step: tool.step, call_id: tool.callId, attempt: lastAttempt(tool).attempt }, null);
       }
       return;
     case 'expire_call':

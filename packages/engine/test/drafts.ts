@@ -118,10 +118,10 @@ export const costExpired = (step: number, attempt = 1): EventDraft => ({
   },
 });
 
-export const toolCall = (callId: string, name = 'calculator') => ({
+export const toolCall = (callId: string, name = 'calculator', args = callId) => ({
   call_id: callId,
   name,
-  args_digest: `args-${callId}`,
+  args_digest: `args-${args}`,
 });
 
 export const toolRequested = (
@@ -152,15 +152,25 @@ export const toolCompleted = (
   refs: { result: `sha256:result-${step}` },
 });
 
-export const toolFailed = (step: number, callId: string, attempt = 1): EventDraft => ({
+export const toolFailed = (
+  step: number,
+  callId: string,
+  attempt = 1,
+  code = 'tool_error',
+): EventDraft & { type: 'tool.failed' } => ({
   ...toolCompleted(step, callId, attempt),
   type: 'tool.failed',
-  data: { ...toolCompleted(step, callId, attempt).data, code: 'tool_error' },
+  data: { ...toolCompleted(step, callId, attempt).data, code },
 });
 
 export const abortRequested = (): EventDraft => ({
   type: 'run.abort_requested',
   data: { requested_at: isoAt(0), by: 'key_1', reason: null },
+});
+
+export const aborted = (data: Partial<EventData<'run.aborted'>> = {}): EventDraft => ({
+  type: 'run.aborted',
+  data: { caught: 'before_start', call_closed: false, settled_nano: 0, ...data },
 });
 
 /** The state after drafts written one second apart, the first at `isoAt(0)`. */

@@ -9,6 +9,8 @@ export interface World {
   /** The run waits for its `run_at` first. */
   readonly delayed: boolean;
   readonly toolTurns: number;
+  /** Tool calls that repeat the one before. */
+  readonly loops: number;
   readonly badAnswers: number;
   readonly failures: number;
   readonly losses: number;
@@ -27,6 +29,7 @@ export const worlds: fc.Arbitrary<World> = fc.record({
   fallbacks: fc.integer({ min: 0, max: 2 }),
   delayed: fc.boolean(),
   toolTurns: fc.oneof(percent(40), { arbitrary: fc.integer({ min: 40, max: 95 }), weight: 3 }),
+  loops: fc.oneof(percent(100), fc.constant(95)),
   badAnswers: percent(60),
   failures: percent(60),
   losses: percent(20),
