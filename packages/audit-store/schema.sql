@@ -70,6 +70,20 @@ create table audit_quarantine (
   constraint audit_quarantine_pkey PRIMARY KEY (id)
 );
 
+create table caps (
+  tenant_id text not null,
+  user_id text collate "C" default ''::text not null,
+  name text not null,
+  amount bigint,
+  updated_at timestamp with time zone default now() not null,
+  updated_by text default ''::text not null,
+  constraint caps_amount_check CHECK (((amount >= 0) AND (amount <= '9000000000000000'::bigint))),
+  constraint caps_check CHECK (((user_id = ''::text) OR (name = ANY (ARRAY['run'::text, 'daily'::text, 'monthly'::text])))),
+  constraint caps_name_check CHECK ((name = ANY (ARRAY['run'::text, 'daily'::text, 'monthly'::text, 'user_daily'::text, 'user_monthly'::text, 'max_runs'::text, 'user_max_runs'::text]))),
+  constraint caps_pkey PRIMARY KEY (tenant_id, user_id, name),
+  constraint caps_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
+);
+
 create table contents (
   run_id text collate "C" not null,
   ref text collate "C" not null,
@@ -109,6 +123,13 @@ create table daily_costs (
   observed_nano bigint default 0 not null,
   calls bigint default 0 not null,
   constraint daily_costs_pkey PRIMARY KEY (tenant_id, day, user_id, agent, model)
+);
+
+create table incarnations (
+  partition integer not null,
+  n integer default 0 not null,
+  verified_at timestamp with time zone default now() not null,
+  constraint incarnations_pkey PRIMARY KEY (partition)
 );
 
 create table run_keys (
@@ -164,6 +185,9 @@ create table tenants (
   partition integer default 0 not null,
   time_zone text default 'UTC'::text not null,
   created_at timestamp with time zone default now() not null,
+  next_time_zone text,
+  next_time_zone_from timestamp with time zone,
+  constraint tenants_check CHECK (((next_time_zone IS NULL) = (next_time_zone_from IS NULL))),
   constraint tenants_partition_check CHECK ((partition >= 0)),
   constraint tenants_pkey PRIMARY KEY (id)
 );
@@ -181,6 +205,8 @@ CREATE INDEX cost_ledger_held ON public.cost_ledger USING btree (tenant_id) WHER
 CREATE INDEX cost_ledger_run ON public.cost_ledger USING btree (run_id);
 
 CREATE INDEX runs_agent ON public.runs USING btree (tenant_id, agent, id DESC) WHERE (agent IS NOT NULL);
+
+CREATE INDEX runs_live ON public.runs USING btree (id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
 
 CREATE INDEX runs_session ON public.runs USING btree (tenant_id, session_id, id DESC) WHERE (session_id IS NOT NULL);
 
@@ -289,6 +315,8 @@ grant insert, select on audit_events to signalbox_writer;
 grant select on audit_quarantine to signalbox_api;
 grant select on audit_quarantine to signalbox_scheduler;
 grant insert, select on audit_quarantine to signalbox_writer;
+grant delete, insert, select, update on caps to signalbox_api;
+grant select on caps to signalbox_scheduler;
 grant select on contents to signalbox_api;
 grant delete, select on contents to signalbox_scheduler;
 grant insert, select on contents to signalbox_writer;
@@ -299,6 +327,8 @@ grant select on daily_costs to signalbox_api;
 grant select on daily_costs to signalbox_scheduler;
 grant insert, select, update on daily_costs to signalbox_writer;
 grant execute on function ensure_audit_partitions(timestamp with time zone,integer) to signalbox_scheduler;
+grant insert, select, update on incarnations to signalbox_scheduler;
+grant select on incarnations to signalbox_writer;
 grant select on replay_records to signalbox_api;
 grant select on replay_records to signalbox_scheduler;
 grant select on run_keys to signalbox_api;

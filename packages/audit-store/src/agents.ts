@@ -119,3 +119,31 @@ export const listAgents = (db: Db, { tenantId, limit, after }: AgentListQuery): 
       .limit(limit)
       .execute(),
   );
+
+export interface PlacedAgentVersion {
+  readonly tenantId: string;
+  /** Of the tenant. */
+  readonly partition: number;
+  readonly name: string;
+  readonly version: number;
+  readonly sealedSpec: string;
+}
+
+/** Every version of every agent, oldest version first. Throws `audit_store_unavailable`. */
+export const listAgentVersions = (db: Db): Promise<PlacedAgentVersion[]> =>
+  reaching(() =>
+    db
+      .selectFrom('agent_versions')
+      .innerJoin('tenants', 'tenants.id', 'agent_versions.tenant_id')
+      .select([
+        'agent_versions.tenant_id as tenantId',
+        'tenants.partition',
+        'agent_versions.name',
+        'agent_versions.version',
+        'agent_versions.sealed_spec as sealedSpec',
+      ])
+      .orderBy('agent_versions.tenant_id')
+      .orderBy('agent_versions.name')
+      .orderBy('agent_versions.version')
+      .execute(),
+  );

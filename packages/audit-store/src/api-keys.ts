@@ -1,4 +1,5 @@
 import { type ApiScope, SignalboxError } from '@signalbox/contracts';
+import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -65,3 +66,13 @@ export const upsertApiKey = (db: Db, key: NewApiKey): Promise<StoredApiKey> =>
     }
     return select(db).where('hash', '=', key.hash).executeTakeFirstOrThrow();
   });
+
+/** Keys that are neither revoked nor expired, by id. Throws `audit_store_unavailable`. */
+export const listApiKeys = (db: Db): Promise<StoredApiKey[]> =>
+  reaching(() =>
+    select(db)
+      .where('api_keys.revoked_at', 'is', null)
+      .where(sql<boolean>`coalesce(api_keys.expires_at > now(), true)`)
+      .orderBy('api_keys.id')
+      .execute(),
+  );

@@ -119,7 +119,7 @@ const STEPS: ReadonlySet<Move> = new Set(['complete', 'retry', 'expire', 'correc
 const ENDINGS: Record<Ending, EventDraft[]> = {
   succeeded: [succeeded(0)],
   failed: [{ type: 'run.failed', data: { code: 'timeout', message: 'too slow' } }],
-  aborted: [{ type: 'run.aborted', data: { caught: 'between_steps' } }],
+  aborted: [{ type: 'run.aborted', data: { caught: 'between_steps', call_closed: false, settled_nano: 0 } }],
   none: [],
 };
 

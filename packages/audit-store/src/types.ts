@@ -15,7 +15,29 @@ interface TenantsTable {
   id: string;
   partition: Generated<number>;
   time_zone: Generated<string>;
+  next_time_zone: string | null;
+  next_time_zone_from: NullableTimestamp;
   created_at: ColumnType<Date, Date | string | undefined, never>;
+}
+
+export type CapName =
+  | 'run'
+  | 'daily'
+  | 'monthly'
+  | 'user_daily'
+  | 'user_monthly'
+  | 'max_runs'
+  | 'user_max_runs';
+
+interface CapsTable {
+  tenant_id: string;
+  /** '' for the tenant itself. */
+  user_id: string;
+  name: CapName;
+  /** Null: none. */
+  amount: number | null;
+  updated_at: ColumnType<Date, Date | string | undefined, Date | string>;
+  updated_by: Generated<string>;
 }
 
 interface ApiKeysTable {
@@ -171,6 +193,7 @@ interface ReplayRecordsView {
 /** The tables as kysely sees them; `schema.sql` says what they are. */
 export interface Tables {
   tenants: TenantsTable;
+  caps: CapsTable;
   api_keys: ApiKeysTable;
   agents: AgentsTable;
   agent_versions: AgentVersionsTable;
