@@ -39,6 +39,7 @@ export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, sealContent } from './contents.ts';
 export { holdLeadership, releaseLeadership } from './leadership.ts';
 export { closeLease, type LeaseRequest, openLease, type RenewOutcome, renewLease } from './lease.ts';
+export { findLiveRuns, LIVE_STATUSES, type LiveRunFilter, type LiveRuns } from './live-runs.ts';
 export {
   type AgentRecord,
   findAgent,

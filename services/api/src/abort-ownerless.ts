@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { type EventDraft, newId } from '@signalbox/contracts';
-import { appendDrafts, fold, type LlmStep, readEntry, type RunState } from '@signalbox/engine';
+import {
+  abortReceipt,
+  appendDrafts,
+  apply,
+  fold,
+  type LlmStep,
+  readEntry,
+  type RunState,
+} from '@signalbox/engine';
 import {
   type Claimed,
   claimRun,
@@ -58,8 +66,8 @@ const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
     data: { worker: 'api', wake_seq: run.wakeSeq, resumed },
   };
   const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
-  const caught = state.startedAt === null ? 'before_start' : 'between_steps';
-  const end = appendDrafts(results.head, [{ type: 'run.aborted', data: { caught } }], context);
+  for (const event of results.events) apply(state, event);
+  const end = appendDrafts(results.head, [{ type: 'run.aborted', data: abortReceipt(state) }], context);
   return commitRun(deps.partition, {
     runId: run.runId,
     leaseId: run.leaseId,

@@ -10,6 +10,7 @@ import { observe } from './observe.ts';
 import { openApiDocument } from './openapi.ts';
 import { answerProblem } from './problem.ts';
 import { abortRun } from './routes/abort-run.ts';
+import { abortRuns } from './routes/abort-runs.ts';
 import { autoscale } from './routes/autoscale.ts';
 import { getAgent } from './routes/get-agent.ts';
 import { getRun } from './routes/get-run.ts';
@@ -32,6 +33,7 @@ const ROUTES: readonly Route[] = [
   runEvents,
   runSteps,
   abortRun,
+  abortRuns,
   putAgent,
   listAgents,
   getAgent,

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { AgentSpec, API_SCOPES, ERRORS, Event, JsonValue, Run, RunSubmission } from '@signalbox/contracts';
+import { AbortedRuns, AbortRunsRequest } from './abort-runs.ts';
 import type { Api } from './deps.ts';
 import { SCOPES } from './scopes.ts';
 
@@ -71,6 +72,8 @@ const COMPONENTS = {
   Step,
   StepList: listOf(Step),
   AbortRequest,
+  AbortRunsRequest,
+  AbortedRuns,
   AgentSpec,
   Agent,
   AgentList: listOf(Agent),

@@ -8,6 +8,7 @@ export const SCOPES: Readonly<Record<string, ApiScope>> = {
   'GET /v1/runs/:id/events': 'runs:read',
   'GET /v1/runs/:id/steps': 'runs:read',
   'POST /v1/runs/:id/abort': 'runs:write',
+  'POST /v1/runs/abort': 'admin',
   'PUT /v1/agents/:name': 'agents:write',
   'GET /v1/agents': 'runs:read',
   'GET /v1/agents/:name': 'runs:read',

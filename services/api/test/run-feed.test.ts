@@ -13,7 +13,7 @@ const { entries } = appendDrafts(
   EMPTY_HEAD,
   [
     { type: 'run.woken', data: { reason: 'timer' } },
-    { type: 'run.aborted', data: { caught: 'before_start' } },
+    { type: 'run.aborted', data: { caught: 'before_start', call_closed: false, settled_nano: 0 } },
   ],
   { runId: RUN_ID, epoch: 0, ts: '2026-01-01T00:00:00Z', actor: { type: 'system', id: 'test' } },
 );

@@ -1,8 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
-import { type Principal, SignalboxError } from '@signalbox/contracts';
-import { redactText } from '@signalbox/engine';
-import { requestAbort } from '@signalbox/run-state';
-import { wellFormed } from '@signalbox/runtime';
+import { SignalboxError } from '@signalbox/contracts';
+import { type AbortFlag, requestAbort } from '@signalbox/run-state';
+import { abortFlag } from '../abort-flag.ts';
 import { abortOwnerless } from '../abort-ownerless.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { AbortRequest, answers, jsonOf, PROBLEMS } from '../openapi.ts';
@@ -15,20 +14,19 @@ const route = createRoute({
   path: '/v1/runs/{id}/abort',
   tags: ['runs'],
   summary: 'Stops a run, whatever it is doing.',
-  description: 'A repeated abort answers like the first. A run that has ended answers 409 run_terminal.',
+  description:
+    'A repeated abort answers like the first. A run that has ended answers 409 run_terminal. Once the run has ended, abort tells when that was, what the abort caught, whether it closed an open call, and what that call was charged.',
   request: { params: RunParams, body: { required: false, content: jsonOf('AbortRequest') } },
   responses: { 202: answers('Run', 'The run, with its abort.'), ...PROBLEMS },
 });
 
 interface Wish {
   readonly runId: string;
-  readonly principal: Principal;
-  readonly reason: string | null;
+  readonly tenantId: string;
+  readonly flag: AbortFlag;
 }
 
-const raiseFlag = async (deps: ApiDeps, { runId, principal, reason }: Wish): Promise<void> => {
-  const { tenantId, keyId } = principal;
-  const flag = { requested_at: new Date(deps.clock.now()).toISOString(), by: keyId, reason };
+const raiseFlag = async (deps: ApiDeps, { runId, tenantId, flag }: Wish): Promise<void> => {
   try {
     await requestAbort(deps.partition, { runId, tenantId, flag });
   } catch (error) {
@@ -44,13 +42,12 @@ export const abortRun: Route = (app, deps) => {
     const principal = c.get('principal');
     const runId = c.req.valid('param').id;
     const { reason } = await readOptionalBody(c, AbortRequest);
-    // The reason goes into the journal in clear, so secrets in it do not (R13).
-    const clean = reason === null || reason === undefined ? null : redactText(wellFormed(reason));
-    await raiseFlag(deps, { runId, principal, reason: clean });
+    const { tenantId } = principal;
+    await raiseFlag(deps, { runId, tenantId, flag: abortFlag(deps, principal, reason) });
     await abortOwnerless(deps, runId).catch((error: unknown) =>
       // The flag stands: whoever owns the run next writes its end.
       deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
     );
-    return c.json(viewOf(deps, await deps.runs.find(principal.tenantId, runId)), 202);
+    return c.json(viewOf(deps, await deps.runs.find(tenantId, runId)), 202);
   });
 };

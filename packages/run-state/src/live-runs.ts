@@ -1,0 +1,133 @@
+import { type Entry, type RunStatus, SignalboxError } from '@signalbox/contracts';
+import { readEntry } from '@signalbox/engine';
+import { type Partition, runKey } from './partition.ts';
+import { readTrust } from './trust.ts';
+
+/**
+ * The runs of a tenant that have not ended, found without Postgres: every one of them is in Redis, in exactly
+ * one of the indexes by state (lib/base.lua). The ids are read as one snapshot, so that a run that changes its
+ * state meanwhile is not missed; records and first events in batches.
+ */
+export const LIVE_STATUSES = ['queued', 'running', 'waiting'] as const satisfies readonly RunStatus[];
+export type LiveStatus = (typeof LIVE_STATUSES)[number];
+
+/** All that is given must fit. */
+export interface LiveRunFilter {
+  readonly status?: LiveStatus | undefined;
+  readonly agent?: string | undefined;
+  readonly userId?: string | undefined;
+  readonly sessionId?: string | undefined;
+  /** RFC 3339; from this instant on. */
+  readonly createdAfter?: string | undefined;
+  /** RFC 3339; before this instant. */
+  readonly createdBefore?: string | undefined;
+}
+
+export interface LiveRuns {
+  /** Oldest first. */
+  readonly runIds: readonly string[];
+  /** There are more than `limit`. */
+  readonly more: boolean;
+}
+
+const INDEXES = ['queued:0', 'queued:1', 'queued:2', 'running', 'parked'] as const;
+const BATCH = 500;
+
+type Replies = [Error | null, unknown][] | null;
+
+const values = (replies: Replies): unknown[] =>
+  (replies ?? []).map(([error, value]) => {
+    if (error !== null) throw error;
+    return value;
+  });
+
+/** Of all tenants of the partition. Ids are uuidv7, so their order is that of their submission. */
+const snapshot = async (partition: Partition): Promise<string[]> => {
+  const transaction = partition.redis.multi();
+  for (const index of INDEXES) transaction.zrange(`${partition.root}:${index}`, 0, '-1');
+  return (values(await transaction.exec()) as string[][]).flat().toSorted();
+};
+
+const FIELDS = ['tenant', 'status', 'agent', 'user'] as const;
+
+/** The runs among these whose record fits. */
+const fittingRecords = async (
+  partition: Partition,
+  tenantId: string,
+  { filter, runIds }: { filter: LiveRunFilter; runIds: readonly string[] },
+): Promise<string[]> => {
+  const pipeline = partition.redis.pipeline();
+  for (const runId of runIds) pipeline.hmget(runKey(partition, runId), ...FIELDS);
+  const records = values(await pipeline.exec()) as (string | null)[][];
+  return runIds.filter((_, i) => {
+    const [tenant, status, agent, user] = records[i] ?? [];
+    if (tenant !== tenantId || !LIVE_STATUSES.some((live) => live === status)) return false;
+    if (filter.status !== undefined && filter.status !== status) return false;
+    if (filter.agent !== undefined && filter.agent !== agent) return false;
+    return filter.userId === undefined || filter.userId === user;
+  });
+};
+
+const fitsFirst = (entry: Entry | null, filter: LiveRunFilter): boolean => {
+  if (entry === null) return false;
+  const { type, data, ts } = readEntry(entry);
+  if (type !== 'run.submitted') return false;
+  if (filter.sessionId !== undefined && filter.sessionId !== data.session_id) return false;
+  const at = Date.parse(ts);
+  if (filter.createdAfter !== undefined && at < Date.parse(filter.createdAfter)) return false;
+  return filter.createdBefore === undefined || at < Date.parse(filter.createdBefore);
+};
+
+/** The runs among these whose first event fits; read only if the filter asks for what it says. */
+const fittingEvents = async (
+  partition: Partition,
+  filter: LiveRunFilter,
+  runIds: readonly string[],
+): Promise<readonly string[]> => {
+  const { sessionId, createdAfter, createdBefore } = filter;
+  if ((sessionId ?? createdAfter ?? createdBefore) === undefined) return runIds;
+  const pipeline = partition.redis.pipeline();
+  for (const runId of runIds) pipeline.lindex(runKey(partition, runId, 'events'), 0);
+  const entries = values(await pipeline.exec()) as (Entry | null)[];
+  return runIds.filter((_, i) => fitsFirst(entries[i] ?? null, filter));
+};
+
+const find = async (
+  partition: Partition,
+  tenantId: string,
+  { filter, limit }: { filter: LiveRunFilter; limit: number },
+): Promise<LiveRuns> => {
+  const known = await snapshot(partition);
+  const found: string[] = [];
+  for (let at = 0; at < known.length && found.length <= limit; at += BATCH) {
+    const runIds = known.slice(at, at + BATCH);
+    const fitting = await fittingRecords(partition, tenantId, { filter, runIds });
+    found.push(...(await fittingEvents(partition, filter, fitting)));
+  }
+  return { runIds: found.slice(0, limit), more: found.length > limit };
+};
+
+/**
+ * The tenant's runs that have not ended and fit, at most `limit`. Throws `state_unavailable`, and
+ * `state_untrusted` while Redis may not know all runs.
+ */
+export const findLiveRuns = async (
+  partition: Partition,
+  tenantId: string,
+  query: { filter: LiveRunFilter; limit: number },
+): Promise<LiveRuns> => {
+  try {
+    if ((await readTrust(partition)) !== null) return await find(partition, tenantId, query);
+  } catch (error) {
+    if (error instanceof SignalboxError) throw error;
+    throw new SignalboxError('state_unavailable', 'Run state could not be read. Try again in a moment.', {
+      cause: error,
+      retryAfter: 1,
+    });
+  }
+  throw new SignalboxError(
+    'state_untrusted',
+    'Run state is being verified after a restart, so not all runs may be known. Try again in a moment.',
+    { retryAfter: 1 },
+  );
+};
