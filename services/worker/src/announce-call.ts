@@ -29,6 +29,10 @@ const offerFor = (
   };
 };
 
+/** Of a call that warns the model of a loop. */
+const loopsTripped = ({ session }: RunContext): EventDraft[] =>
+  session.state.loops.map(({ step }) => ({ type: 'guardrail.tripped', data: { name: 'loop', step } }));
+
 const requested = (context: RunContext, action: CallModel, prepared: Prepared, offer: Offer): EventDraft => ({
   type: 'llm.requested',
   data: {
@@ -160,9 +164,8 @@ export const announceCall = async (
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
   while (maxOutputTokens !== null) {
     const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day });
-    const reply = await context.session.announce([requested(context, action, prepared, offer)], {
-      hold: offer.hold,
-    });
+    const drafts = [...loopsTripped(context), requested(context, action, prepared, offer)];
+    const reply = await context.session.announce(drafts, { hold: offer.hold });
     if (reply.code === 'OK') return { offer, price };
     if (reply.code === 'CAP_MISSING') {
       await failRun(

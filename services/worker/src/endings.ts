@@ -1,5 +1,6 @@
 import type { ErrorCode, EventData, EventDraft, Json, TerminalStatus } from '@signalbox/contracts';
-import { lastAttempt } from '@signalbox/engine';
+import { abortReceipt } from '@signalbox/engine';
+import { expireCall } from './expire-call.ts';
 import type { RunContext } from './run-context.ts';
 
 /** What it takes to end a run: less than to work on it, so that a damaged one can be ended too. */
@@ -49,20 +50,18 @@ export const failRun = (
   return finish(context, [...before, { type: 'run.failed', data }], 'failed');
 };
 
-const whereCaught = ({ session }: Ending): EventData<'run.aborted'>['caught'] => {
-  const { turn } = session.state;
-  if (turn === null) return 'before_start';
-  const last = turn.tools.at(-1) ?? turn;
-  return lastAttempt(last).code === 'aborted' ? 'in_flight' : 'between_steps';
-};
-
 export const abortRun = async (context: Ending): Promise<boolean> => {
   const { session, metrics, clock } = context;
-  const caught = whereCaught(context);
+  // Who asked stands before the end, also where the flag was only seen as a refused write.
+  await session.absorbNotes();
+  // What broke may have left its call open; nothing can be settled after the end (R2, R7).
+  const { turn } = session.state;
+  if (turn?.status === 'open') expireCall(context, turn);
+  const receipt = abortReceipt(session.state);
   const requestedAt = session.state.abort?.requested_at;
-  const ended = await finish(context, [{ type: 'run.aborted', data: { caught } }], 'aborted');
+  const ended = await finish(context, [{ type: 'run.aborted', data: receipt }], 'aborted');
   if (!ended) return false;
-  metrics.aborts.inc({ state: caught });
+  metrics.aborts.inc({ state: receipt.caught });
   if (requestedAt !== undefined) metrics.abortLatency(clock.now() - Date.parse(requestedAt));
   return true;
 };

@@ -18,6 +18,7 @@ import {
   startTelemetry,
   systemClock as clock,
 } from '@signalbox/runtime';
+import { watchAborts } from './abort-watch.ts';
 import { loadConfig } from './config.ts';
 import { createDays } from './days.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
@@ -85,16 +86,7 @@ leases.start();
 shutdown.onStop('lease', () => leases.close());
 
 const tail = createTail(open(config.redisUrl, 'subscriber'));
-await tail.watchAborts(partition, (runId) => worker.abort(runId));
-
-const ABORT_POLL_MS = 1000;
-const pollAborts = async (): Promise<void> => {
-  while (!shutdown.stopping.aborted || worker.active > 0) {
-    await worker.pollAborts().catch((error: unknown) => logger.warn('aborts not polled', { error }));
-    await clock.sleep(ABORT_POLL_MS);
-  }
-};
-void pollAborts();
+void watchAborts({ partition, tail, worker, clock, logger, stopping: shutdown.stopping });
 
 const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue-worker'), {
   concurrency: config.concurrency,
