@@ -101,6 +101,9 @@ test('the schemas are JSON Schema, and answers fit them', async () => {
   fits('AgentList', await json('/v1/agents'));
   fits('Problem', await json('/v1/runs?limit=0'));
   fits('RunSubmission', { agent: { model: 'mock/echo' }, input: 'x' });
+  const bulk = { filter: { status: 'queued' }, dry_run: true };
+  fits('AbortRunsRequest', bulk);
+  fits('AbortedRuns', await (await h.call('POST', '/v1/runs/abort', { json: bulk })).json());
 });
 
 test('the docs page names every route and loads nothing from elsewhere', async () => {

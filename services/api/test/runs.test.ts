@@ -132,6 +132,13 @@ const abort = async (id: string, json?: object): Promise<{ status: number; run: 
   return { status: response.status, run: (await response.json()) as Run };
 };
 
+const receiptOf = ({ abort }: Run) => [
+  abort?.effective_at,
+  abort?.caught,
+  abort?.call_closed,
+  abort?.settled_usd,
+];
+
 const typesOf = async (id: string): Promise<string[]> => {
   const { data } = await get<{ data: Event[] }>(`/v1/runs/${id}/events`);
   return data.map(({ type }) => type);
@@ -144,6 +151,7 @@ test('a queued run is aborted at once', async () => {
   assert.equal(run.status, 'aborted');
   assert.equal(run.abort?.reason, 'changed my mind, token=[REDACTED]');
   assert.match(run.abort?.by ?? '', /^key_/);
+  assert.deepEqual(receiptOf(run), [run.finished_at, 'before_start', false, 0]);
   assert.deepEqual(await typesOf(id), ['run.submitted', 'run.claimed', 'run.abort_requested', 'run.aborted']);
   assert.equal((await abort(id)).status, 409);
 });
@@ -156,9 +164,14 @@ test('a run that waits is aborted at once', async () => {
   await writer.park(Date.now() + 3_600_000);
   const { run } = await abort(parked.id);
   assert.equal(run.status, 'aborted');
-  const { data } = await get<{ data: Event[] }>(`/v1/runs/${parked.id}/events`);
-  const end = data.at(-1);
-  assert.ok(end?.type === 'run.aborted' && end.data.caught === 'between_steps');
+  assert.deepEqual(receiptOf(run), [run.finished_at, 'before_start', false, 0]);
+  const answered = await h.submit();
+  const later = await own(h, answered.id);
+  await later.request(1);
+  await later.complete(1, 'half way', false);
+  await later.park(Date.now() + 3_600_000);
+  const stopped = (await abort(answered.id)).run;
+  assert.deepEqual(receiptOf(stopped), [stopped.finished_at, 'between_steps', false, 0]);
 });
 
 test('a run with a live owner is left to it, and shows the wish meanwhile', async () => {
@@ -167,6 +180,7 @@ test('a run with a live owner is left to it, and shows the wish meanwhile', asyn
   await writer.request(1);
   const first = await abort(id, { reason: 'stop' });
   assert.deepEqual([first.status, first.run.status, first.run.abort?.reason], [202, 'running', 'stop']);
+  assert.deepEqual(receiptOf(first.run), [null, null, null, null]);
   const again = await abort(id, { reason: 'stop again' });
   assert.deepEqual(again.run.abort, first.run.abort);
   assert.deepEqual(await typesOf(id), ['run.submitted', 'run.claimed', 'llm.requested']);
@@ -188,8 +202,17 @@ test('a dead owner: its open hold is charged, then the run is aborted', async ()
     'cost.expired',
     'run.aborted',
   ]);
+  // Its call could not be closed, and the abort gave it up at what was held.
+  assert.deepEqual(receiptOf(run), [run.finished_at, 'in_flight', false, 0.001]);
+  await storeAll(h);
   assert.match((await redis.hget(`${root}:run:${id}:holds`, writer.hold.id)) ?? '', /^expired/);
   assert.equal((await writer.complete(1, 'too late', true)).code, 'TERMINAL');
+  await coolDown(h, id);
+  assert.deepEqual(
+    await get<Run>(`/v1/runs/${id}`),
+    run,
+    'the receipt stays when Redis has forgotten the run',
+  );
 });
 
 test('an abort that somebody else began is finished', async () => {
