@@ -12,7 +12,11 @@ import { reaching } from './store-errors.ts';
 const LOCK_CLASS = 0x51b0;
 
 /** Runs `work` while no batch of the partition is being stored and no other verification runs. */
-export const withVerificationLock = <T>(db: Db, partition: number, work: (tx: Db) => Promise<T>): Promise<T> =>
+export const withVerificationLock = <T>(
+  db: Db,
+  partition: number,
+  work: (tx: Db) => Promise<T>,
+): Promise<T> =>
   reaching(() =>
     db.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(${LOCK_CLASS}::int, ${partition}::int)`.execute(tx);
@@ -37,7 +41,9 @@ export interface BatchOrigin {
 /** Within a batch's transaction, first. Throws `state_untrusted` when the batch was read before a verification. */
 export const joinIncarnation = async (tx: Db, { partition, incarnation }: BatchOrigin): Promise<void> => {
   await sql`select pg_advisory_xact_lock_shared(${LOCK_CLASS}::int, ${partition}::int)`.execute(tx);
-  const { rows } = await sql<{ n: number }>`select n from incarnations where partition = ${partition}`.execute(tx);
+  const { rows } = await sql<{
+    n: number;
+  }>`select n from incarnations where partition = ${partition}`.execute(tx);
   const now = rows[0]?.n ?? 0;
   if (now === incarnation) return;
   throw new SignalboxError(

@@ -79,7 +79,12 @@ export const sumSpendByDay = async (
     from cost_ledger l left join tenants on tenants.id = l.tenant_id
     where l.day >= ${sinceDay}::date and l.observed_nano is not null and coalesce(tenants.partition, 0) = ${partition}
     group by 1, 2, 3`.execute(db);
-  return rows.map((row) => ({ tenantId: row.tenant_id, userId: row.user_id, day: row.day, spentNano: Number(row.spent) }));
+  return rows.map((row) => ({
+    tenantId: row.tenant_id,
+    userId: row.user_id,
+    day: row.day,
+    spentNano: Number(row.spent),
+  }));
 };
 
 /** Settled cost by run tree. */

@@ -126,6 +126,7 @@ test('demand counts what waits, by priority, and what is active', async () => {
   await claim(partition, runId);
   const { oldestWaitingSeconds, ...demand } = await readDemand(partition, Date.now());
   assert.deepEqual(demand, {
+    runnable: 3,
     waiting: 1,
     prioritized: 1,
     active: 1,

@@ -44,6 +44,10 @@ export const openRedis = async (role: ConnectionRole = 'state', url?: string): P
   return redis;
 };
 
+/** What the scheduler does after a verification: the scripts write on this server. */
+export const trust = async (partition: Partition): Promise<void> =>
+  markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+
 let shared: Promise<Redis> | undefined;
 
 /** An empty partition; tenant `acme` has no caps but those given (default: none needed). */
@@ -57,7 +61,7 @@ export const freshPartition = async (redis?: Redis): Promise<Partition> => {
     tenantDailyNano: null,
     timeZone: 'UTC',
   });
-  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  await trust(partition);
   return partition;
 };
 

@@ -69,7 +69,8 @@ const DEFAULTS = {
 const RETRY = { baseMs: 200, capMs: 5 * SECOND };
 
 /** Run state was verified after the batch was read: what of it still counts lies in the stream. */
-const isStale = (error: unknown): boolean => error instanceof SignalboxError && error.code === 'state_untrusted';
+const isStale = (error: unknown): boolean =>
+  error instanceof SignalboxError && error.code === 'state_untrusted';
 
 export class Drain {
   readonly #deps: DrainDeps;

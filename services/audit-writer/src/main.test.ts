@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
 import { openPartition, type Partition, setTenantCaps } from '@signalbox/run-state';
-import { openRedis } from '../../../packages/run-state/test/support.ts';
+import { openRedis, trust } from '../../../packages/run-state/test/support.ts';
 import { type ServiceProcess, startMain } from '../test/process.ts';
 import { openProxy } from '../test/proxy.ts';
 import {
@@ -20,6 +20,7 @@ const ownRedis = async () => {
   const partition: Partition = openPartition(await openRedis('state', server.url));
   const noCaps = { runNano: null, userDailyNano: null, tenantDailyNano: null, timeZone: 'UTC' };
   await setTenantCaps(partition, 'acme', noCaps);
+  await trust(partition);
   return { server, partition };
 };
 
@@ -86,6 +87,7 @@ test('it stores, shows its metrics, outlives Postgres and Redis being away, and 
   await server.stop();
   await ready(service, 503);
   await server.start();
+  await trust(partition);
   await ready(service, 200);
   await endedRun(partition);
   await drained(partition);

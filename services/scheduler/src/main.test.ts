@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { startRedis, temporaryDir, testDatabaseUrl, waitFor } from '@signalbox/local';
-import { openPartition, readDemand } from '@signalbox/run-state';
+import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import { openPartition, type Partition, readDemand, readTrust } from '@signalbox/run-state';
 import { openRedis, submit } from '../../../packages/run-state/test/support.ts';
 import { type ServiceProcess, startMain } from '../test/process.ts';
-import { until } from '../test/support.ts';
+import { freshDatabase, until } from '../test/support.ts';
 
 const ENCRYPTION_KEYS = `k1:${randomBytes(32).toString('base64')}`;
 
@@ -14,7 +14,7 @@ const ownRedis = async () => {
   const partition = openPartition(await openRedis('state', server.url));
   const env = {
     REDIS_URL: server.url,
-    DATABASE_URL: await testDatabaseUrl(),
+    DATABASE_URL: await freshDatabase(),
     ENCRYPTION_KEYS,
     LEASE_SECONDS: '6',
   };
@@ -26,6 +26,9 @@ const ready = (service: ServiceProcess, status: number): Promise<true> =>
     what: `/readyz to answer ${status}`,
     timeoutMs: 30_000,
   });
+
+const trusted = (partition: Partition): Promise<true> =>
+  until('run state to be verified', async () => (await readTrust(partition)) !== null);
 
 /** Waits until exactly one of them says that it leads. */
 const leaderOf = (services: readonly ServiceProcess[]): Promise<ServiceProcess> =>
@@ -59,6 +62,7 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
   const { server, partition, env } = await ownRedis();
   const service = await startMain(env);
   await ready(service, 200);
+  await trusted(partition);
   await submit(partition, { dueMs: 1 });
   await until('the timer to fire', async () => (await readDemand(partition, Date.now())).waiting === 1);
   const metrics = (await service.get('/metrics')).body;
@@ -84,6 +88,7 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
   assert.equal((await service.get('/healthz')).status, 200);
   await server.start();
   await ready(service, 200);
+  await trusted(partition);
   await submit(partition, { dueMs: 1 });
   await until(
     'the second timer to fire',

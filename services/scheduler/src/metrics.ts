@@ -79,7 +79,10 @@ export interface TrustMetrics {
 
 /** How long everybody waited for run state to be verified, and whether they wait now (design §6, Trust). */
 export const createTrustMetrics = (registry: Metrics, partition: Partition): TrustMetrics => {
-  const total = registry.counter({ name: 'trust_verifications_total', help: 'Verifications of run state against Postgres.' });
+  const total = registry.counter({
+    name: 'trust_verifications_total',
+    help: 'Verifications of run state against Postgres.',
+  });
   const seconds = registry.histogram({
     name: 'trust_verification_seconds',
     help: 'Time a verification took.',

@@ -72,7 +72,10 @@ const loadBehind = async (
 };
 
 /** Runs Postgres knows as live, then runs that are live only here: Postgres may know their end. */
-const restoreRuns = async (deps: VerificationDeps, tx: Db): Promise<{ loaded: number; roots: Set<string> }> => {
+const restoreRuns = async (
+  deps: VerificationDeps,
+  tx: Db,
+): Promise<{ loaded: number; roots: Set<string> }> => {
   const { partition } = deps;
   const here = await readLiveHeads(partition);
   const unseen = new Set(here.keys());
@@ -126,6 +129,10 @@ export const verifyRunState = async (deps: VerificationDeps): Promise<Verified |
   );
   if (verified === null) return null;
   const seconds = (clock.monotonic() - startedAt) / 1000;
-  logger.info('run state verified', { incarnation: verified.incarnation, runs_loaded: verified.runsLoaded, seconds });
+  logger.info('run state verified', {
+    incarnation: verified.incarnation,
+    runs_loaded: verified.runsLoaded,
+    seconds,
+  });
   return { ...verified, seconds };
 };

@@ -1,5 +1,5 @@
 /** What the tests of the scheduler need: loops and leaders on a partition of their own. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { after } from 'node:test';
 import { type Activation, openActivationQueue, type Partition } from '@signalbox/run-state';
 import {
@@ -10,7 +10,8 @@ import {
   type Metrics,
   systemClock,
 } from '@signalbox/runtime';
-import { waitFor } from '@signalbox/local';
+import { migrate } from '@signalbox/audit-store';
+import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
 import { Leadership } from '../src/leadership.ts';
 import { runLoop } from '../src/loop.ts';
@@ -22,6 +23,14 @@ export const atEnd = (cleanup: () => Promise<unknown>): void => void cleanups.pu
 after(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup();
 });
+
+/** The URL of an empty database with today's schema. */
+export const freshDatabase = async (): Promise<string> => {
+  const name = `scheduler_${randomBytes(6).toString('hex')}`;
+  const url = await createDatabase(await testDatabaseUrl(), name);
+  await migrate(url);
+  return url;
+};
 
 export interface Recorded {
   readonly logger: Logger;
@@ -81,7 +90,10 @@ export const startLoop = async (partition: Partition): Promise<RunningLoop> => {
   const bench = await tickBench(partition);
   const leadership = leadershipOf(partition);
   const stopping = new AbortController();
-  const running = runLoop({ ...bench, leadership, verify: () => Promise.resolve(), random: Math.random }, stopping.signal);
+  const running = runLoop(
+    { ...bench, leadership, verify: () => Promise.resolve(), random: Math.random },
+    stopping.signal,
+  );
   const stop = (): Promise<void> => {
     stopping.abort();
     return running;
