@@ -11,5 +11,6 @@ export {
   playTurn,
   scriptOf,
 } from './mock-script.ts';
+export { priceOverridesFile, readPriceOverrides } from './price-overrides.ts';
 export { createPrices, type PriceOverride, PRICES_VERSION, type PricesOptions } from './prices.ts';
 export { createModels, type ModelsOptions } from './registry.ts';

@@ -1,3 +1,4 @@
+import { priceOverridesFile } from '@signalbox/providers';
 import { csv, keyring, loadConfigOrExit, logLevel, port, positiveInt, url } from '@signalbox/runtime';
 import { z } from 'zod';
 
@@ -31,6 +32,7 @@ const Environment = z
     DEEPSEEK_BASE_URL: http,
     OAUTH_GPT_BRIDGE_URL: http,
     OAUTH_GPT_BRIDGE_TOKEN: text,
+    PRICE_OVERRIDES_FILE: priceOverridesFile,
     HTTP_TOOL_ALLOW: csv,
     OTEL_EXPORTER_OTLP_ENDPOINT: text,
     LOG_LEVEL: logLevel,
@@ -64,6 +66,7 @@ const Environment = z
       deepseek: env.DEEPSEEK_BASE_URL,
       'oauth-gpt': env.OAUTH_GPT_BRIDGE_URL,
     },
+    prices: env.PRICE_OVERRIDES_FILE === undefined ? {} : { overrides: env.PRICE_OVERRIDES_FILE },
     httpToolAllow: env.HTTP_TOOL_ALLOW,
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
     logLevel: env.LOG_LEVEL,

@@ -70,7 +70,7 @@ const worker = new RunWorker({
   leases,
   keyring: createKeyring(config.encryptionKeys),
   models: createModels({ clock, keys: config.keys, baseUrls: config.baseUrls }),
-  prices: createPrices({ clock }),
+  prices: createPrices({ clock, ...config.prices }),
   toolbox: builtInTools({ allow: config.httpToolAllow, fetch }),
   days: createDays(partition, clock),
   clock,
