@@ -13,7 +13,7 @@ export const restoreDirectory = async (partition: Partition, tx: Db): Promise<vo
     await mirrorApiKey(partition, key.hash, {
       keyId: key.id,
       tenantId: key.tenantId,
-      scopes: key.scopes,
+      scopes: [...key.scopes],
       expiresAt: key.expiresAt?.toISOString() ?? null,
     });
   }
