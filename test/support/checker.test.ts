@@ -150,6 +150,8 @@ const sound = (
     spend: new Map([
       [`spend:tenant:t1:${DAY}`, { spent: 400, held: 0 }],
       [`spend:user:t1:${DAY}:u1`, { spent: 400, held: 0 }],
+      [`spend:tenant_month:t1:${DAY.slice(0, 7)}`, { spent: 400, held: 0 }],
+      [`spend:user_month:t1:${DAY.slice(0, 7)}:u1`, { spent: 400, held: 0 }],
     ]),
     daily: [
       {
@@ -208,6 +210,11 @@ const FAULTS: readonly [string, (evidence: Planted) => unknown, string[]][] = [
   [
     'the tenant counter lost money',
     (e) => void e.spend.set(`spend:tenant:t1:${DAY}`, { spent: 0, held: 0 }),
+    ['counters = ledger'],
+  ],
+  [
+    'the tenant counter lost money',
+    (e) => void e.spend.set(`spend:tenant_month:t1:${DAY.slice(0, 7)}`, { spent: 0, held: 0 }),
     ['counters = ledger'],
   ],
   [

@@ -36,7 +36,13 @@ export function* runMoneyRules(run: RunEvidence, facts: JournalFacts): Iterable<
 
 const scopesOf = (row: LedgerRow): string[] => [
   `spend:tenant:${row.tenant_id}:${row.day}`,
-  ...(row.user_id === null ? [] : [`spend:user:${row.tenant_id}:${row.day}:${row.user_id}`]),
+  `spend:tenant_month:${row.tenant_id}:${row.day?.slice(0, 7)}`,
+  ...(row.user_id === null
+    ? []
+    : [
+        `spend:user:${row.tenant_id}:${row.day}:${row.user_id}`,
+        `spend:user_month:${row.tenant_id}:${row.day?.slice(0, 7)}:${row.user_id}`,
+      ]),
 ];
 
 const NONE: Spend = { spent: 0, held: 0 };
