@@ -213,7 +213,7 @@ const FAULTS: readonly [string, (evidence: Planted) => unknown, string[]][] = [
     ['counters = ledger'],
   ],
   [
-    'the tenant counter lost money',
+    'the tenant counter of the month lost money',
     (e) => void e.spend.set(`spend:tenant_month:t1:${DAY.slice(0, 7)}`, { spent: 0, held: 0 }),
     ['counters = ledger'],
   ],

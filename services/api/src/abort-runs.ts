@@ -88,7 +88,8 @@ const abortAll = async (
   runIds: readonly string[],
 ): Promise<Record<Fate, number>> => {
   const fates: Record<Fate, number> = { aborted: 0, already_ended: 0, left: 0 };
-  const waiting = runIds.values();
+  // Newest first: what is still queued ends before the running ones leave their slots to it.
+  const waiting = runIds.toReversed().values();
   const lane = async (): Promise<void> => {
     for (const runId of waiting) fates[await abortOne(deps, { runId, tenantId, flag })] += 1;
   };
