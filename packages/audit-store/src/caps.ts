@@ -69,9 +69,11 @@ export interface NewTenant {
 
 const ensure = async (tx: Db, { id, partition, timeZone, defaults }: NewTenant): Promise<void> => {
   await ensureTenant(tx, { id, partition, timeZone });
+  const rows = toRows(TENANT_NAMES, defaults);
+  if (rows.length === 0) return;
   await tx
     .insertInto('caps')
-    .values(valuesOf({ tenantId: id, userId: TENANT, rows: toRows(TENANT_NAMES, defaults), by: '' }))
+    .values(valuesOf({ tenantId: id, userId: TENANT, rows, by: '' }))
     .onConflict((conflict) => conflict.columns(['tenant_id', 'user_id', 'name']).doNothing())
     .execute();
 };

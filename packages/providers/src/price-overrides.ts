@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { ModelRef } from '@signalbox/contracts';
 import { z } from 'zod';
-import { picoOf } from './pico.ts';
 import { PRICES_VERSION, type PricesOptions } from './prices.ts';
 
 /**
@@ -12,13 +11,9 @@ import { PRICES_VERSION, type PricesOptions } from './prices.ts';
  */
 type Overrides = NonNullable<PricesOptions['overrides']>;
 
-/** What `picoOf` takes, and small enough that a worst case stays a safe integer. */
-const MOST_USD_PER_MTOK = 100_000;
-const rate = z
-  .number()
-  .min(0)
-  .max(MOST_USD_PER_MTOK)
-  .refine((usd) => usd === 0 || picoOf(usd) > 0);
+/** Far above any real rate, small enough that a worst case stays a safe integer. */
+const MOST_USD_PER_MTOK = 10_000;
+const rate = z.number().min(0).max(MOST_USD_PER_MTOK);
 
 const File = z.strictObject({
   version: z
