@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { type Db, ensureTenant, upsertApiKey } from '@signalbox/audit-store';
-import type { ApiScope, Nano } from '@signalbox/contracts';
+import { type Db, ensureTenantWithCaps, upsertApiKey } from '@signalbox/audit-store';
+import type { ApiScope } from '@signalbox/contracts';
 import { ensureTenantCaps, mirrorApiKey, type Partition } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
+import type { DefaultCaps } from './deps.ts';
 import { reachingState } from './state-errors.ts';
 
 /**
@@ -12,11 +13,7 @@ import { reachingState } from './state-errors.ts';
 export interface KeyDeps {
   readonly partition: Partition;
   readonly db: Db;
-  readonly defaultCaps: {
-    readonly runNano: Nano;
-    readonly userDailyNano: Nano;
-    readonly tenantDailyNano: Nano;
-  };
+  readonly defaultCaps: DefaultCaps;
 }
 
 export interface NewKey {
@@ -53,11 +50,16 @@ export const mirrorKey = async (deps: KeyDeps, key: Required<NewKey>): Promise<v
   });
 };
 
-/** Makes the key last. Throws `audit_store_unavailable`. */
+/** Makes the key last, and its tenant with the default caps if it is new. Throws `audit_store_unavailable`. */
 export const storeKey = async (deps: KeyDeps, key: Required<NewKey>): Promise<void> => {
   const { id, hash } = keyOf(key.secret);
   const { tenantId, scopes } = key;
-  await ensureTenant(deps.db, { id: tenantId, partition: deps.partition.index, timeZone: TIME_ZONE });
+  await ensureTenantWithCaps(deps.db, {
+    id: tenantId,
+    partition: deps.partition.index,
+    timeZone: TIME_ZONE,
+    defaults: deps.defaultCaps,
+  });
   await upsertApiKey(deps.db, { id, tenantId, name: id, hash, scopes, expiresAt: null });
 };
 

@@ -1,6 +1,14 @@
-import { type Demand, getTenantCaps, type Partition, readDemand, readTenantDay } from '@signalbox/run-state';
+import { type Nano, toUsd } from '@signalbox/contracts';
+import {
+  type Demand,
+  getTenantCaps,
+  type Partition,
+  readDemand,
+  readSpend,
+  type Spend,
+} from '@signalbox/run-state';
 import type { Clock, Gauge, Metrics } from '@signalbox/runtime';
-import { dayIn } from './tenant-day.ts';
+import { tenantDay } from './tenant-day.ts';
 
 /** The metrics of contract §4 that the api can tell. Gauges are read when they are scraped. */
 export interface ApiMetrics {
@@ -22,27 +30,62 @@ const SHARED_MS = 250;
 const MOST_TENANTS = 1000;
 const STATES = ['waiting', 'prioritized', 'active', 'parked', 'delayed'] as const;
 
-const sharedDemand = ({ partition, clock }: MetricsDeps): (() => Promise<Demand>) => {
+const shared = <T>(clock: Clock, read: () => Promise<T>): (() => Promise<T>) => {
   let at = Number.NEGATIVE_INFINITY;
-  let shared: Promise<Demand> | undefined;
+  let last: Promise<T> | undefined;
   return () => {
-    if (shared === undefined || clock.monotonic() - at > SHARED_MS) {
+    if (last === undefined || clock.monotonic() - at > SHARED_MS) {
       at = clock.monotonic();
-      shared = readDemand(partition, clock.now());
+      last = read();
     }
-    return shared;
+    return last;
   };
 };
 
-/** What is left of a tenant's day as a part of its cap; null without a cap. */
-const remainingRatio = async (
-  { partition, clock }: MetricsDeps,
-  tenantId: string,
-): Promise<number | null> => {
-  const { tenantDailyNano: cap, timeZone } = await getTenantCaps(partition, tenantId);
-  if (cap === null || cap === 0) return cap;
-  const { spentNano, heldNano } = await readTenantDay(partition, tenantId, dayIn(timeZone, clock.now()));
-  return Math.max(0, (cap - spentNano - heldNano) / cap);
+/** What is left of a cap as a part of it; null without a cap. */
+const leftOf = (cap: Nano | null, { spentNano, heldNano }: Spend): number | null =>
+  cap === null || cap === 0 ? cap : Math.max(0, (cap - spentNano - heldNano) / cap);
+
+interface TenantMoney {
+  readonly left: { readonly tenant_day: number | null; readonly tenant_month: number | null };
+  readonly heldNano: Nano;
+}
+
+const readMoney = async ({ partition, clock }: MetricsDeps, tenantId: string): Promise<TenantMoney> => {
+  const caps = await getTenantCaps(partition, tenantId);
+  const { day } = tenantDay(caps, clock.now());
+  const spend = await readSpend(partition, { tenantId, userId: null, day });
+  return {
+    left: {
+      tenant_day: leftOf(caps.tenantDailyNano, spend.day),
+      tenant_month: leftOf(caps.tenantMonthlyNano, spend.month),
+    },
+    // The month's: a hold of yesterday may still be open.
+    heldNano: spend.month.heldNano,
+  };
+};
+
+const addMoneyGauges = (metrics: Metrics, money: () => Promise<readonly TenantMoney[]>): void => {
+  metrics.gauge({
+    name: 'cap_remaining_ratio',
+    help: 'What is left of a cap, of the tenant that has the least left.',
+    labels: ['scope'],
+    collect: async (g) => {
+      const all = await money();
+      g.reset();
+      for (const scope of ['tenant_day', 'tenant_month'] as const) {
+        const known = all.map(({ left }) => left[scope]).filter((ratio) => ratio !== null);
+        if (known.length > 0) g.set({ scope }, Math.min(...known));
+      }
+    },
+  });
+  metrics.gauge({
+    name: 'cost_held_usd',
+    help: 'Held for calls under way, of all tenants that called this process.',
+    collect: async (g) => {
+      g.set(toUsd((await money()).reduce((sum, { heldNano }) => sum + heldNano, 0)));
+    },
+  });
 };
 
 const addDemandGauges = (metrics: Metrics, demand: () => Promise<Demand>): void => {
@@ -77,17 +120,14 @@ export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
     help: 'Time until the answer began.',
     labels: ['method', 'route', 'status'],
   });
-  addDemandGauges(metrics, sharedDemand(deps));
-  metrics.gauge({
-    name: 'cap_remaining_ratio',
-    help: 'What is left of a daily cap, of the tenant that has the least left.',
-    labels: ['scope'],
-    collect: async (g) => {
-      const ratios = await Promise.all([...tenants].map((tenant) => remainingRatio(deps, tenant)));
-      const known = ratios.filter((ratio) => ratio !== null);
-      if (known.length > 0) g.set({ scope: 'tenant_day' }, Math.min(...known));
-    },
-  });
+  addDemandGauges(
+    metrics,
+    shared(deps.clock, () => readDemand(deps.partition, deps.clock.now())),
+  );
+  addMoneyGauges(
+    metrics,
+    shared(deps.clock, () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant)))),
+  );
   return {
     runSubmitted: (agent) => submitted.inc({ agent: agent ?? 'inline' }),
     requestDone: (labels, seconds) => requests.observe(labels, seconds),

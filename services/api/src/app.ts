@@ -16,12 +16,15 @@ import { getAgent } from './routes/get-agent.ts';
 import { getRun } from './routes/get-run.ts';
 import { health } from './routes/health.ts';
 import { listAgents } from './routes/list-agents.ts';
+import { listCosts } from './routes/list-costs.ts';
 import { listProviders } from './routes/list-providers.ts';
 import { listRuns } from './routes/list-runs.ts';
 import { putAgent } from './routes/put-agent.ts';
 import { runEvents } from './routes/run-events.ts';
 import { runSteps } from './routes/run-steps.ts';
 import { submitRun } from './routes/submit-run.ts';
+import { tenantCaps } from './routes/tenant-caps.ts';
+import { userCaps } from './routes/user-caps.ts';
 import { onParameters } from './validation.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -38,6 +41,9 @@ const ROUTES: readonly Route[] = [
   listAgents,
   getAgent,
   listProviders,
+  tenantCaps,
+  userCaps,
+  listCosts,
   autoscale,
   health,
 ];

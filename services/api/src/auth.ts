@@ -9,7 +9,7 @@ import { reachingState } from './state-errors.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
 
-type AuthDeps = Pick<ApiDeps, 'partition' | 'clock' | 'counters'>;
+type AuthDeps = Pick<ApiDeps, 'partition' | 'clock' | 'counters' | 'rateLimit'>;
 
 const authenticate = async (
   { partition, clock }: AuthDeps,
@@ -37,13 +37,14 @@ const authorize = (principal: Principal, route: string): void => {
   throw new SignalboxError('forbidden', `This needs scope ${scope}; the API key does not hold it.`);
 };
 
-/** Recognises the caller and what they may do, before anything else of the request is looked at. */
+/** Recognises the caller, how often they may ask and what they may do, before anything else of the request is looked at. */
 export const auth =
   (deps: AuthDeps): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
     const principal = await authenticate(deps, c.req.header('authorization'));
     c.set('principal', principal);
     deps.counters.tenantSeen(principal.tenantId);
+    await deps.rateLimit.take(principal.keyId);
     const route = routeOf(c);
     if (route !== undefined) authorize(principal, route);
     await next();

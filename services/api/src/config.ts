@@ -1,5 +1,4 @@
-import type { Nano } from '@signalbox/contracts';
-import { providers } from '@signalbox/providers';
+import { priceOverridesFile, type PricesOptions, providers } from '@signalbox/providers';
 import {
   type Environment,
   keyring,
@@ -14,6 +13,7 @@ import {
   type WrappingKey,
 } from '@signalbox/runtime';
 import { z } from 'zod';
+import type { DefaultCaps } from './deps.ts';
 
 /** Everything the api takes from its environment; nothing optional that has a default. */
 export interface ApiConfig {
@@ -24,11 +24,11 @@ export interface ApiConfig {
   readonly bootstrapApiKey: string | undefined;
   readonly port: number;
   readonly host: string;
-  readonly defaultCaps: {
-    readonly runNano: Nano;
-    readonly userDailyNano: Nano;
-    readonly tenantDailyNano: Nano;
-  };
+  readonly defaultCaps: DefaultCaps;
+  /** Prices that stand before those of the catalogue. */
+  readonly prices: Pick<PricesOptions, 'overrides'>;
+  /** Requests per second and API key, counted over 10 s; 0 for no limit. */
+  readonly rateLimitPerSecond: number;
   /** New runs are refused while this many commits wait to be stored in Postgres (R9). */
   readonly auditBacklogLimit: number;
   /** Names of the variables that hold a provider's key; the keys themselves are the worker's. */
@@ -38,6 +38,13 @@ export interface ApiConfig {
 }
 
 const REDIS = ['redis', 'rediss'];
+
+/** Far above what one client needs, below what one can do to the others. */
+const rateLimit = z
+  .string()
+  .regex(/^\d{1,7}$/, 'expected a whole number of requests, 0 for no limit')
+  .prefault('1000')
+  .transform(Number);
 
 const Schema = z.object({
   REDIS_URL: url(REDIS),
@@ -53,6 +60,8 @@ const Schema = z.object({
   DEFAULT_RUN_CAP_USD: usd('1'),
   DEFAULT_USER_DAILY_CAP_USD: usd('20'),
   DEFAULT_TENANT_DAILY_CAP_USD: usd('200'),
+  PRICE_OVERRIDES_FILE: priceOverridesFile,
+  RATE_LIMIT_PER_SECOND: rateLimit,
   AUDIT_BACKLOG_LIMIT: positiveInt(100_000),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
   LOG_LEVEL: logLevel,
@@ -71,6 +80,8 @@ const toConfig = (env: z.infer<typeof Schema>, all: Environment): ApiConfig => (
     userDailyNano: env.DEFAULT_USER_DAILY_CAP_USD,
     tenantDailyNano: env.DEFAULT_TENANT_DAILY_CAP_USD,
   },
+  prices: env.PRICE_OVERRIDES_FILE === undefined ? {} : { overrides: env.PRICE_OVERRIDES_FILE },
+  rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
   auditBacklogLimit: env.AUDIT_BACKLOG_LIMIT,
   providerKeys: new Set(
     providers.flatMap(({ key_env: name }) => (name !== null && (all[name] ?? '') !== '' ? [name] : [])),

@@ -1,11 +1,19 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Db } from '@signalbox/audit-store';
-import type { PricePort, Principal } from '@signalbox/contracts';
+import type { Nano, PricePort, Principal } from '@signalbox/contracts';
 import type { ActivationQueue, Partition, Tail } from '@signalbox/run-state';
 import type { Clock, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
 import type { Context } from 'hono';
 import type { ApiMetrics } from './api-metrics.ts';
+import type { RateLimit } from './rate-limit.ts';
 import type { RunReader } from './run-reader.ts';
+
+/** What the caps of a new tenant begin with. */
+export interface DefaultCaps {
+  readonly runNano: Nano;
+  readonly userDailyNano: Nano;
+  readonly tenantDailyNano: Nano;
+}
 
 /** Everything a route needs; main.ts and the tests build it. */
 export interface ApiDeps {
@@ -22,6 +30,8 @@ export interface ApiDeps {
   readonly counters: ApiMetrics;
   readonly ready: () => Promise<ReadyReport>;
   readonly auditBacklogLimit: number;
+  readonly defaultCaps: DefaultCaps;
+  readonly rateLimit: RateLimit;
   /** Variables that hold a provider's key in this environment. */
   readonly providerKeys: ReadonlySet<string>;
   /** Aborted when the process begins to stop: open streams and waits end. */

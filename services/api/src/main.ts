@@ -25,6 +25,7 @@ import { startBootstrap } from './bootstrap.ts';
 import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
 import { startServer } from './http-server.ts';
+import { createRateLimit } from './rate-limit.ts';
 import { createRunReader } from './run-reader.ts';
 
 const VERSION = '0.1.0';
@@ -79,13 +80,15 @@ const buildDeps = (frame: Frame): ApiDeps => {
     db,
     runs: createRunReader({ partition, db }),
     keyring: createKeyring(config.encryptionKeys),
-    prices: createPrices({ clock }),
+    prices: createPrices({ clock, ...config.prices }),
     clock,
     logger,
     metrics,
     counters: createApiMetrics({ metrics, partition, clock }),
     ready: () => readiness({ db, redis: () => state.ping(), bootstrap: () => bootstrap.check() }),
     auditBacklogLimit: config.auditBacklogLimit,
+    defaultCaps: config.defaultCaps,
+    rateLimit: createRateLimit(partition, config.rateLimitPerSecond),
     providerKeys: config.providerKeys,
     stopping,
   };

@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { AgentSpec, API_SCOPES, ERRORS, Event, JsonValue, Run, RunSubmission } from '@signalbox/contracts';
 import { AbortedRuns, AbortRunsRequest } from './abort-runs.ts';
+import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from './caps-schemas.ts';
 import type { Api } from './deps.ts';
 import { SCOPES } from './scopes.ts';
 
@@ -44,6 +45,18 @@ const Provider = z.object({
   last_ping: z.string().nullable(),
 });
 
+/** Of day, user_id, agent and model those that were asked for. */
+const Cost = z.object({
+  day: z.string().optional(),
+  user_id: z.string().nullable().optional(),
+  agent: z.string().nullable().optional(),
+  model: z.string().optional(),
+  observed_usd: z.number(),
+  estimated_usd: z.number(),
+  held_usd: z.number(),
+  calls: z.int(),
+});
+
 const count = z.int().min(0);
 const Autoscale = z.object({
   runnable: count,
@@ -78,6 +91,11 @@ const COMPONENTS = {
   Agent,
   AgentList: listOf(Agent),
   ProviderList: listOf(Provider),
+  TenantCaps: TenantCapsView,
+  TenantCapsRequest,
+  UserCaps: UserCapsView,
+  UserCapsRequest,
+  CostList: listOf(Cost),
   Autoscale,
   Problem,
 } as const;

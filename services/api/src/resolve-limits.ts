@@ -13,11 +13,11 @@ const FIELDS = ['max_steps', 'max_output_tokens', 'timeout_seconds', 'cost_usd']
 const isLooser = (own: number | undefined, allowed: number | undefined): boolean =>
   own !== undefined && allowed !== undefined && own > allowed;
 
-/** A run's limits may only tighten those its agent states. Throws `invalid_request` naming each looser one. */
+/** A run's limits may only tighten those its agent states; of all caps, with the `outer` ones, the smallest counts. Throws `invalid_request` naming each looser one. */
 export const resolveLimits = (
   agent: LimitsInput,
   run: LimitsInput,
-  tenantCapNano: Nano | null,
+  outer: readonly (Nano | null)[],
 ): ResolvedLimits => {
   const looser = FIELDS.filter((field) => isLooser(run[field], agent[field]));
   if (looser.length > 0) {
@@ -30,7 +30,7 @@ export const resolveLimits = (
   }
   const of = (field: keyof RunLimits): number => run[field] ?? agent[field] ?? DEFAULT_LIMITS[field];
   const caps = [run.cost_usd, agent.cost_usd].filter((usd) => usd !== undefined).map(fromUsd);
-  if (tenantCapNano !== null) caps.push(tenantCapNano);
+  caps.push(...outer.filter((cap) => cap !== null));
   return {
     limits: {
       max_steps: of('max_steps'),

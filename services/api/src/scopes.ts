@@ -13,5 +13,11 @@ export const SCOPES: Readonly<Record<string, ApiScope>> = {
   'GET /v1/agents': 'runs:read',
   'GET /v1/agents/:name': 'runs:read',
   'GET /v1/providers': 'runs:read',
+  'GET /v1/caps/tenant': 'runs:read',
+  'PUT /v1/caps/tenant': 'admin',
+  'GET /v1/caps/users/:user_id': 'runs:read',
+  'PUT /v1/caps/users/:user_id': 'admin',
+  'DELETE /v1/caps/users/:user_id': 'admin',
+  'GET /v1/costs': 'runs:read',
   'GET /v1/autoscale': 'runs:read',
 };

@@ -1,6 +1,13 @@
-import { type EventDraft, newId, type Principal, type Run, type RunSubmission } from '@signalbox/contracts';
+import {
+  type EventDraft,
+  type Nano,
+  newId,
+  type Principal,
+  type Run,
+  type RunSubmission,
+} from '@signalbox/contracts';
 import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
-import { getTenantCaps, sealContent, submitRun } from '@signalbox/run-state';
+import { getTenantCaps, getUserCaps, type Partition, sealContent, submitRun } from '@signalbox/run-state';
 import { digest, newDataKey, sha256Hex, wellFormedDeep } from '@signalbox/runtime';
 import { specText } from './agent-specs.ts';
 import { checkModels } from './check-models.ts';
@@ -142,6 +149,19 @@ const write = async (
   return { outcome, run };
 };
 
+/** Caps of a run that are neither its own nor its agent's: the tenant's and the user's. */
+const runCaps = (
+  partition: Partition,
+  tenantId: string,
+  userId: string | null | undefined,
+): Promise<(Nano | null)[]> =>
+  reachingState(async () => {
+    const tenants = getTenantCaps(partition, tenantId).then(({ runNano }) => runNano);
+    if (userId === null || userId === undefined) return [await tenants];
+    const users = getUserCaps(partition, { tenantId, userId }).then(({ runNano }) => runNano ?? null);
+    return Promise.all([tenants, users]);
+  });
+
 /**
  * Throws `agent_not_found`, `model_unknown`, `price_unknown`, `cap_missing`, `invalid_request`,
  * `idempotency_mismatch`, `audit_backlog`, or that a store cannot be reached; then nothing was written.
@@ -155,8 +175,8 @@ export const submit = async (deps: SubmitDeps, given: SubmitRequest): Promise<Su
   const request = { ...given, submission };
   const agent = await resolveAgent(deps, tenantId, submission.agent);
   checkModels(deps.prices, agent.spec, 'agent');
-  const caps = await reachingState(() => getTenantCaps(deps.partition, tenantId));
-  const resolved = resolveLimits(agent.spec.limits, submission.limits, caps.runNano);
+  const caps = await runCaps(deps.partition, tenantId, submission.user_id);
+  const resolved = resolveLimits(agent.spec.limits, submission.limits, caps);
   const { outcome, run } = await write(deps, { request, agent, resolved }, deps.clock.now());
   if (outcome.type === 'exists' && outcome.runId !== run.runId) {
     return { run: viewOf(deps, await deps.runs.find(tenantId, outcome.runId)), created: false };

@@ -20,10 +20,12 @@ import { createApiMetrics } from '../src/api-metrics.ts';
 import { createApiKey } from '../src/api-keys.ts';
 import { createApp } from '../src/app.ts';
 import type { Api, ApiDeps } from '../src/deps.ts';
+import { createRateLimit } from '../src/rate-limit.ts';
 import { createRunReader } from '../src/run-reader.ts';
 
 const ADMIN = 'test-admin-key';
 const USD = 1_000_000_000;
+const DEFAULT_CAPS = { runNano: USD, userDailyNano: 20 * USD, tenantDailyNano: 200 * USD };
 
 export interface CallOptions {
   readonly key?: string | null;
@@ -109,13 +111,14 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
     counters: createApiMetrics({ metrics, partition, clock }),
     ready: async () => ({ status: 'ok', checks: {} }),
     auditBacklogLimit: 100_000,
+    defaultCaps: DEFAULT_CAPS,
+    rateLimit: createRateLimit(partition, 0),
     providerKeys: new Set(['ANTHROPIC_API_KEY']),
     stopping: stopping.signal,
     ...overrides,
   };
   const app = createApp(deps);
-  const caps = { runNano: USD, userDailyNano: 20 * USD, tenantDailyNano: 200 * USD };
-  const keyDeps = { partition, db, defaultCaps: caps };
+  const keyDeps = { partition, db, defaultCaps: DEFAULT_CAPS };
   await createApiKey(keyDeps, { tenantId: 'default', scopes: ['admin'], secret: ADMIN });
   const call = async (method: string, path: string, options: CallOptions = {}): Promise<Response> =>
     app.fetch(request(method, path, options));

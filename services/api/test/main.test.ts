@@ -15,6 +15,7 @@ import {
   testDatabaseUrl,
   waitFor,
 } from '@signalbox/local';
+import { connect, disconnect, markTrusted, openPartition, readServerId } from '@signalbox/run-state';
 import { readConfig } from '../src/config.ts';
 import { allFrames } from './sse.ts';
 
@@ -57,7 +58,16 @@ const stores = async (): Promise<{ redisUrl: string; databaseUrl: string }> => {
     `api_${randomUUID().replaceAll('-', '')}`,
   );
   await migrate(databaseUrl);
+  await trust(redis.url);
   return { redisUrl: redis.url, databaseUrl };
+};
+
+/** The scheduler's part: an empty server has nothing to verify. */
+const trust = async (redisUrl: string): Promise<void> => {
+  const redis = connect(redisUrl, 'state', { onError: () => undefined });
+  const partition = openPartition(redis);
+  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  await disconnect(redis);
 };
 
 const authorization = { authorization: `Bearer ${KEY}` };
@@ -168,12 +178,22 @@ test('a bad configuration is one message that lists every problem', async () => 
       ENCRYPTION_KEYS: 'short',
       PORT: 'no',
       DEFAULT_RUN_CAP_USD: '-1',
+      RATE_LIMIT_PER_SECOND: '-1',
+      PRICE_OVERRIDES_FILE: '/no/such/file',
     },
     logFile: `${dir}/api.log`,
   });
   const exit = await waitFor(() => child.exit(), { what: 'the end', timeoutMs: 20_000 });
   assert.notEqual(exit.code, 0);
-  for (const name of ['REDIS_URL', 'DATABASE_URL', 'ENCRYPTION_KEYS', 'PORT', 'DEFAULT_RUN_CAP_USD']) {
+  for (const name of [
+    'REDIS_URL',
+    'DATABASE_URL',
+    'ENCRYPTION_KEYS',
+    'PORT',
+    'DEFAULT_RUN_CAP_USD',
+    'RATE_LIMIT_PER_SECOND',
+    'PRICE_OVERRIDES_FILE',
+  ]) {
     assert.ok(child.output().includes(name), name);
   }
   assert.ok(!child.output().includes('short'));
@@ -191,4 +211,5 @@ test('defaults are those of the contract', () => {
   assert.equal(config.queueRedisUrl, 'redis://127.0.0.1:6379');
   assert.deepEqual(config.defaultCaps, { runNano: 1e9, userDailyNano: 20e9, tenantDailyNano: 200e9 });
   assert.deepEqual([...config.providerKeys], ['OPENAI_API_KEY']);
+  assert.deepEqual([config.rateLimitPerSecond, config.prices], [1000, {}]);
 });

@@ -99,6 +99,12 @@ test('the schemas are JSON Schema, and answers fit them', async () => {
   fits('Autoscale', await json('/v1/autoscale'));
   fits('Agent', await (await h.call('PUT', '/v1/agents/a', { json: { model: 'mock/echo' } })).json());
   fits('AgentList', await json('/v1/agents'));
+  fits('TenantCaps', await json('/v1/caps/tenant'));
+  fits('UserCaps', await json('/v1/caps/users/u1'));
+  fits('TenantCapsRequest', { daily_usd: null, time_zone: 'Europe/Berlin', max_concurrent_runs: 3 });
+  fits('UserCapsRequest', { run_usd: 0.5 });
+  fits('CostList', await json('/v1/costs?group_by=day,user_id,agent,model'));
+  fits('CostList', await json('/v1/costs'));
   fits('Problem', await json('/v1/runs?limit=0'));
   fits('RunSubmission', { agent: { model: 'mock/echo' }, input: 'x' });
   const bulk = { filter: { status: 'queued' }, dry_run: true };

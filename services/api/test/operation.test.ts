@@ -51,8 +51,25 @@ test('metrics tell what happened, without ids', async () => {
   assert.ok(value('audit_backlog_events') >= 5);
   assert.ok(value('queue_oldest_waiting_seconds') >= 0);
   assert.equal(value('cap_remaining_ratio{scope="tenant_day"}'), 1);
+  assert.equal(value('cost_held_usd'), 0);
+  assert.ok(!text.includes('scope="tenant_month"'), 'no cap, no ratio');
   assert.ok(text.includes('route="/v1/runs/:id"'));
   assert.ok(!text.includes(run.id) && !text.includes('user-77'));
+});
+
+test('what is left of the caps and what is held can be watched', async () => {
+  const held = await openHarness();
+  try {
+    await held.call('PUT', '/v1/caps/tenant', { json: { daily_usd: 0.002, monthly_usd: 0.004 } });
+    const day = new Date().toISOString().slice(0, 10);
+    await (await own(held, (await held.submit()).id, { day })).request(1);
+    const text = await (await held.call('GET', '/metrics', { key: null })).text();
+    assert.match(text, /^signalbox_cap_remaining_ratio\{scope="tenant_day"\} 0\.5$/m);
+    assert.match(text, /^signalbox_cap_remaining_ratio\{scope="tenant_month"\} 0\.75$/m);
+    assert.match(text, /^signalbox_cost_held_usd 0\.001$/m);
+  } finally {
+    await held.close();
+  }
 });
 
 test('providers are listed with where their key comes from, never the key', async () => {

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   type AnswerContent,
+  type EventData,
   type EventDraft,
   type Hold,
   newId,
@@ -31,6 +32,8 @@ export interface RunWriter {
   request(step: number): Promise<CommitReply>;
   /** The call's result, and what comes next. */
   complete(step: number, text: string, end: boolean): Promise<CommitReply>;
+  /** The next call was refused: `cost.denied`. */
+  deny(data: EventData<'cost.denied'>): Promise<CommitReply>;
   delta(step: number, text: string): Promise<void>;
   park(dueMs: number): Promise<CommitReply>;
 }
@@ -44,7 +47,11 @@ interface Written {
   readonly after?: After;
 }
 
-export const own = async (h: Harness, runId: string, leaseMs = 60_000): Promise<RunWriter> => {
+export const own = async (
+  h: Harness,
+  runId: string,
+  { leaseMs = 60_000, day = '2026-01-01' }: { leaseMs?: number; day?: string } = {},
+): Promise<RunWriter> => {
   const { partition, keyring } = h.deps;
   const leaseId = newId('lease');
   const outcome = await claimRun(partition, { runId, wakeSeq: null, leaseId, token: randomUUID(), leaseMs });
@@ -56,7 +63,7 @@ export const own = async (h: Harness, runId: string, leaseMs = 60_000): Promise<
   const hold: Hold = {
     id: `${runId}:1:1`,
     amount_nano: 1_000_000,
-    day: '2026-01-01',
+    day,
     price_version: PRICE_VERSION,
   };
 
@@ -149,6 +156,7 @@ export const own = async (h: Harness, runId: string, leaseMs = 60_000): Promise<
         after: { type: 'finish', status: 'succeeded' },
       });
     },
+    deny: (data) => write({ results: [{ type: 'cost.denied', data }] }),
     delta: async (step, text) => {
       const [, sealed] = sealContent(dataKey, runId, text);
       await publishDelta(partition, runId, { step, sealed });

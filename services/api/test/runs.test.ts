@@ -188,7 +188,7 @@ test('a run with a live owner is left to it, and shows the wish meanwhile', asyn
 
 test('a dead owner: its open hold is charged, then the run is aborted', async () => {
   const { id } = await h.submit();
-  const writer = await own(h, id, 500);
+  const writer = await own(h, id, { leaseMs: 500 });
   await writer.request(1);
   const { redis, root } = h.deps.partition;
   // The lease's deadline is moved into the past instead of waiting for it.

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { ensureTenant, publishAgentVersion } from '@signalbox/audit-store';
+import { ensureTenantWithCaps, publishAgentVersion } from '@signalbox/audit-store';
 import { AgentName, AgentSpec } from '@signalbox/contracts';
 import { mirrorAgent } from '@signalbox/run-state';
 import { wellFormedDeep } from '@signalbox/runtime';
@@ -38,7 +38,12 @@ export const putAgent: Route = (app, deps) => {
       const { tenantId } = c.get('principal');
       const agent = { tenantId, name: c.req.valid('param').name };
       // A tenant that Postgres has not met yet: its first key may be in Redis alone.
-      await ensureTenant(deps.db, { id: tenantId, partition: deps.partition.index, timeZone: 'UTC' });
+      await ensureTenantWithCaps(deps.db, {
+        id: tenantId,
+        partition: deps.partition.index,
+        timeZone: 'UTC',
+        defaults: deps.defaultCaps,
+      });
       const published = await publishAgentVersion(deps.db, {
         ...agent,
         digest: specDigest(agent, spec),

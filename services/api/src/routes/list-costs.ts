@@ -1,0 +1,92 @@
+import { createRoute, z } from '@hono/zod-openapi';
+import { COST_GROUPS, type CostGroup, type CostRow, sumCosts } from '@signalbox/audit-store';
+import { toUsd } from '@signalbox/contracts';
+import { fromCursor, toPage } from '../cursor.ts';
+import type { Route } from '../deps.ts';
+import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { invalidRequest } from '../validation.ts';
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1000;
+
+const day = z.iso.date({ error: 'expected a day: YYYY-MM-DD' }).optional();
+
+/** `day,model`: each at most once, in any order. */
+const groupBy = z
+  .string()
+  .refine(
+    (text) => {
+      const names = text.split(',');
+      return new Set(names).size === names.length && names.every((name) => isGroup(name));
+    },
+    `expected some of ${COST_GROUPS.join(', ')}, separated by commas, each once`,
+  )
+  .optional();
+
+const isGroup = (name: string): name is CostGroup => COST_GROUPS.some((group) => group === name);
+
+const route = createRoute({
+  method: 'get',
+  path: '/v1/costs',
+  tags: ['caps'],
+  summary: 'What was spent, from the ledger.',
+  description:
+    'Sums per group of group_by (day, user_id, agent, model, separated by commas), ascending; without group_by the total. from and to are days of the tenant, both included. A call counts for the day its hold was taken on; it appears moments after it was made. estimated_usd is the part of observed_usd that no provider confirmed; held_usd is of calls under way.',
+  request: {
+    query: z.strictObject({
+      group_by: groupBy,
+      from: day,
+      to: day,
+      limit: queryInt(1, MAX_LIMIT).optional(),
+      cursor: z.string().max(4000).optional(),
+    }),
+  },
+  responses: { 200: answers('CostList', 'A page of sums.'), ...PROBLEMS },
+});
+
+const Place = z.object({ by: z.string(), after: z.array(z.string()) });
+
+/** A cursor names its grouping, so that it cannot go on in another list. */
+const placeOf = (by: string, row: CostRow): string => JSON.stringify({ by, after: row.group });
+
+const readPlace = (cursor: string, groups: readonly CostGroup[]): readonly string[] => {
+  const parse = (text: string): readonly string[] | null => {
+    try {
+      const { by, after } = Place.parse(JSON.parse(text));
+      return by === groups.join(',') && after.length === groups.length ? after : null;
+    } catch {
+      return null;
+    }
+  };
+  return parse(fromCursor(cursor, (text) => parse(text) !== null)) ?? [];
+};
+
+const view = (groups: readonly CostGroup[], row: CostRow): Record<string, string | number | null> => ({
+  ...Object.fromEntries(
+    groups.map((group, i) => [group, row.group[i] === '' ? null : (row.group[i] ?? null)]),
+  ),
+  observed_usd: toUsd(row.observedNano),
+  estimated_usd: toUsd(row.estimatedNano),
+  held_usd: toUsd(row.heldNano),
+  calls: row.calls,
+});
+
+export const listCosts: Route = (app, { db }) => {
+  app.openapi(route, async (c) => {
+    const { group_by: by = '', from, to, limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
+    if (from !== undefined && to !== undefined && from > to) {
+      throw invalidRequest([{ path: 'to', message: 'expected a day that is not before from' }]);
+    }
+    const groups = by.split(',').filter(isGroup);
+    const rows = await sumCosts(db, {
+      tenantId: c.get('principal').tenantId,
+      groupBy: groups,
+      from,
+      to,
+      limit: limit + 1,
+      after: cursor === undefined ? undefined : readPlace(cursor, groups),
+    });
+    const { page, next_cursor } = toPage(rows, limit, (row) => placeOf(groups.join(','), row));
+    return c.json({ data: page.map((row) => view(groups, row)), next_cursor }, 200);
+  });
+};
