@@ -24,6 +24,7 @@ export interface WorkerOptions {
   readonly prices?: PricePort;
   readonly httpAllow?: readonly string[];
   readonly providerTimeoutMs?: number;
+  readonly keyring?: Keyring;
 }
 
 export interface TestWorker {
@@ -60,7 +61,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
   } = options;
   const redis = connect(world.url, 'state', { onError: () => undefined });
   const partition: Partition = { ...world.root, redis };
-  const { logger, keyring } = world;
+  const { logger } = world;
   let draining = false;
   let dead = false;
   const onActivations = (activations: readonly Activation[]): void => {
@@ -72,7 +73,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
   const runs = new RunWorker({
     partition,
     leases,
-    keyring,
+    keyring: options.keyring ?? world.keyring,
     models:
       options.models ??
       createModels({
