@@ -7,11 +7,8 @@ import { createLogger, systemClock } from '@signalbox/runtime';
 import { openWorld, script, until } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
-const ownRedis = async (): Promise<LocalRedis> => {
-  const redis = await startRedis({ dir: await temporaryDir() });
-  after(() => redis.kill());
-  return redis;
-};
+/** Ends with this process: connections must close before it. */
+const ownRedis = async (): Promise<LocalRedis> => startRedis({ dir: await temporaryDir() });
 
 const silent = createLogger({ service: 'test', level: 'silent' });
 
