@@ -173,7 +173,14 @@ const REFUSED: readonly Refused[] = [
     422,
     'invalid_request',
   ],
-  ['an agent with a bad name', api, '/v1/agents/A%201', { method: 'PUT', body: ECHO }, 422, 'invalid_request'],
+  [
+    'an agent with a bad name',
+    api,
+    '/v1/agents/A%201',
+    { method: 'PUT', body: ECHO },
+    422,
+    'invalid_request',
+  ],
 ];
 
 test('what is refused is answered with its code, and leaves nothing behind', async () => {
