@@ -101,11 +101,16 @@ export interface World {
 const SUBMITTER = { type: 'user', id: 'key_1' } as const;
 
 export const openWorld = async (
-  options: { caps?: Partial<TenantCaps> | null; url?: string; prices?: PricesOptions['overrides'] } = {},
+  options: {
+    caps?: Partial<TenantCaps> | null;
+    url?: string;
+    namespace?: string;
+    prices?: PricesOptions['overrides'];
+  } = {},
 ): Promise<World> => {
   const url = options.url ?? (await testRedisUrl());
   const redis = connect(url, 'state', { onError: () => undefined });
-  const partition = openPartition(redis, { namespace: `test-${randomUUID()}` });
+  const partition = openPartition(redis, { namespace: options.namespace ?? `test-${randomUUID()}` });
   const keyring = createKeyring(KEYS);
   const dataKeys = new Map<string, Buffer>();
   const pending: Activation[] = [];
@@ -202,10 +207,8 @@ export const openWorld = async (
       broken: chainBreak(run.entries),
       answer: (ref) => opened(ref) as AnswerContent,
       result: (ref) => opened(ref) as ToolResultContent,
-      all: (type) =>
-        events.flatMap((event) => (event.type === type ? [event.data] : [])) as ReturnType<
-          RunSeen['all']
-        > as never,
+      // Each event pairs its type with its data.
+      all: (type) => events.filter((event) => event.type === type).map(({ data }) => data) as never,
     };
   };
 
@@ -235,7 +238,7 @@ export const openWorld = async (
         },
         given,
       );
-      closing.push(worker.stop);
+      closing.push(() => worker.stop());
       return worker;
     },
     settle,

@@ -23,9 +23,16 @@ describe('the loop', () => {
     assert.deepEqual(run.types, [
       'run.submitted',
       'run.claimed',
-      ...['llm.requested', 'llm.completed', 'tool.requested', 'tool.completed'],
-      ...['llm.requested', 'llm.completed', 'tool.requested', 'tool.failed'],
-      ...['llm.requested', 'llm.completed'],
+      'llm.requested',
+      'llm.completed',
+      'tool.requested',
+      'tool.completed',
+      'llm.requested',
+      'llm.completed',
+      'tool.requested',
+      'tool.failed',
+      'llm.requested',
+      'llm.completed',
       'run.succeeded',
     ]);
     assert.equal(run.broken, null);

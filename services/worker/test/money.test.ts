@@ -11,6 +11,8 @@ const today = () => new Date().toISOString().slice(0, 10);
 const tenantDay = (world: World) => world.money(`spend:tenant:${TENANT}:${today()}`);
 const userDay = (world: World, user: string) => world.money(`spend:user:${TENANT}:${today()}:${user}`);
 
+const inNextDay = (ms: number) => ms > Date.now() && ms <= Date.now() + 86_400_000;
+
 /** Nano-USD per token. */
 const RATES = { [HAIKU]: { input: 1000, output: 5000 }, [MINI]: { input: 150, output: 600 } } as const;
 
@@ -218,9 +220,7 @@ describe('a cap', () => {
       held_nano: 0,
       need_nano: need,
     });
-    assert.ok(
-      Date.parse(String(resetsAt)) > Date.now() && Date.parse(String(resetsAt)) <= Date.now() + 86_400_000,
-    );
+    assert.ok(typeof resetsAt === 'string' && inNextDay(Date.parse(resetsAt)));
     assert.equal(provider.ledger.length, 0);
     assert.deepEqual(await tenantDay(world), { spent: 0, held: 0 });
   });

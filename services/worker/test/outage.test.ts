@@ -29,7 +29,7 @@ describe('the lease', () => {
   test('one that expired in the store is lost: its signal aborts, and a new identity is taken', async () => {
     const { keeper, redis, root } = await keeperOn(undefined, 1000);
     const old = keeper.current();
-    assert.ok(old?.isLive());
+    assert.ok(old !== null && old.isLive());
     await redis.zadd(`${root}:leases`, 'XX', 1, old.leaseId);
     await until('it is lost', () => old.lost.aborted);
     assert.equal(old.isLive(), false);
