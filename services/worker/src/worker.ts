@@ -1,4 +1,4 @@
-import { newId, type RunStatus, SignalboxError } from '@signalbox/contracts';
+import { newId, type RunStatus } from '@signalbox/contracts';
 import {
   abortedAmong,
   type Activation,
@@ -13,7 +13,7 @@ import { expireCall } from './expire-call.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { letGo } from './let-go.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
-import { RunLostError, Session, type SessionDeps } from './session.ts';
+import { isStateAway, RunLostError, Session, type SessionDeps } from './session.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
@@ -92,7 +92,7 @@ export class RunWorker {
     try {
       return await claim();
     } catch (error) {
-      if (error instanceof SignalboxError && error.retryable) return null;
+      if (isStateAway(error)) return null;
       throw error;
     }
   }

@@ -216,6 +216,19 @@ describe('a run that cannot be worked on', () => {
     assert.equal(run.broken, null);
   });
 
+  test('a write that the store cannot take ends it as poison, without a gap in its journal', async () => {
+    const world = await openWorld();
+    await world.partition.redis.set(`${world.partition.root}:spend:tenant:${TENANT}:${today()}`, 'no hash');
+    const provider = await fakeProvider();
+    const runId = await world.submit({ spec: { model: HAIKU } });
+    await world.settle(await world.worker({ provider }));
+    const run = await world.read(runId);
+    assert.equal(run.broken, null);
+    assert.deepEqual([run.state.status, run.state.error?.code], ['failed', 'poison_step']);
+    assert.equal(run.all('run.claimed').length, 4);
+    assert.equal(provider.ledger.length, 0);
+  });
+
   test('a worker without its key lets it go, so that one with the key can have it', async () => {
     const world = await openWorld();
     const stranger = await world.worker({ keyring: createKeyring([{ id: 'other', key: randomBytes(32) }]) });
