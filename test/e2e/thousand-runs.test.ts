@@ -10,7 +10,6 @@ import {
   providerRequests,
   settled,
   startSystem,
-  type System,
   taggedAgent,
   THREE_STEPS,
   violations,

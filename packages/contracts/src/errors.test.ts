@@ -70,7 +70,6 @@ test('what is retryable says so: trouble on our or the provider side, nothing th
   assert.deepEqual(retryable.toSorted(), [
     'audit_backlog',
     'audit_store_unavailable',
-    'internal',
     'provider_error',
     'state_unavailable',
   ]);

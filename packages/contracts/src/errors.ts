@@ -30,7 +30,7 @@ export const ERRORS = {
   state_untrusted: entry('Run state is being verified', true, 503),
   rate_limited: entry('Too many requests', true, 429),
   audit_store_unavailable: entry('The audit store cannot be reached', true, 503),
-  internal: entry('Something broke on our side', true, 500),
+  internal: entry('Something broke on our side', false, 500),
   // how a run fails; some also refuse a submission
   price_unknown: entry('The model has no known price', false, 422),
   cap_missing: entry('A scope has no cap', false, 422),

@@ -37,7 +37,8 @@ const SCRIPTS = new Map(NAMES.map((name) => [name, load(name)]));
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Redis names the script in a bug of ours, which no retry mends; a refusal (OOM, READONLY, ...) has its own prefix. */
-const isScriptBug = (message: string): boolean => message.startsWith('ERR ') && message.includes(' script: ');
+const isScriptBug = (message: string): boolean =>
+  /^(ERR|WRONGTYPE) /.test(message) && message.includes(' script: ');
 
 /** Redis cannot be reached or refuses: nothing was changed, or a repeat finds it, so waiting helps. */
 const failure = (error: unknown, name: string): SignalboxError => {

@@ -29,6 +29,20 @@ import { onParameters } from './validation.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
 
+/** Of a body that is too large; far more than any honest one has. */
+const MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES;
+
+/** Who is still sending would see a broken connection instead of the answer: take it, and throw it away. */
+const discard = async (body: ReadableStream<Uint8Array> | null): Promise<void> => {
+  if (body === null || body.locked) return;
+  const reader = body.getReader();
+  for (let taken = 0; taken < MAX_DISCARDED_BYTES; ) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    taken += value.length;
+  }
+};
+
 const ROUTES: readonly Route[] = [
   submitRun,
   listRuns,
@@ -78,7 +92,8 @@ const addMiddleware = (app: Api, deps: ApiDeps): void => {
     '/v1/*',
     bodyLimit({
       maxSize: MAX_BODY_BYTES,
-      onError: () => {
+      onError: async (c) => {
+        await discard(c.req.raw.body);
         throw new SignalboxError('payload_too_large', `A body may have ${MAX_BODY_BYTES} bytes at most.`);
       },
     }),

@@ -64,6 +64,8 @@ const headersOf = (error: SignalboxError): Record<string, string> => {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
   };
+  // Its body may not be read to the end, so the connection cannot be used again: say so before it is cut.
+  if (error.status === 413) headers['connection'] = 'close';
   if (error.status === 401) headers['www-authenticate'] = 'Bearer realm="signalbox"';
   const wait = error.retryAfter ?? (error.status === 503 ? 1 : undefined);
   if (wait !== undefined) headers['retry-after'] = String(Math.ceil(wait));

@@ -58,7 +58,7 @@ export const recordAnswer = (
   const { session } = context;
   const { answer, ms } = ended;
   const { offer, price } = announced;
-  const content: AnswerContent = { text: answer.text, tool_calls: distinctCalls(answer) };
+  const content: AnswerContent = { text: wellFormed(answer.text), tool_calls: distinctCalls(answer) };
   const sealed = session.seal(content);
   const settled =
     answer.usage === null

@@ -69,6 +69,18 @@ interface Pending {
 
 const NOTHING = (): Pending => ({ entries: [], contents: [], settlements: [], notes: 0, progress: false });
 
+const joined = (first: Pending, then: Pending): Pending => ({
+  entries: [...first.entries, ...then.entries],
+  contents: [...first.contents, ...then.contents],
+  settlements: [...first.settlements, ...then.settlements],
+  notes: first.notes + then.notes,
+  progress: first.progress || then.progress,
+});
+
+/** Redis is away or refuses for now: waiting helps, and no run fails of it. A bug in a script is neither. */
+export const isStateAway = (error: unknown): boolean =>
+  error instanceof SignalboxError && error.code === 'state_unavailable';
+
 interface Terms {
   readonly hold: Hold | null;
   readonly contents: readonly SealedContent[];
@@ -210,6 +222,10 @@ export class Session {
       head: this.#written,
       results: results.entries.length === 0 ? null : results,
       announcement: drafts.length === 0 ? null : { entries, ...announcement },
+    }).catch((error: unknown) => {
+      // Not written, or not known to be: the next write sends them again, so that there is no gap (R5).
+      this.#pending = joined(results, this.#pending);
+      throw error;
     });
     this.#deps.onActivations(reply.activations);
     this.#written = reply.head;
@@ -239,7 +255,7 @@ export class Session {
         }
         return reply;
       } catch (error) {
-        if (!(error instanceof SignalboxError && error.retryable)) throw error;
+        if (!isStateAway(error)) throw error;
         await clock
           .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), identity.lost)
           .catch(() => undefined);

@@ -1,4 +1,4 @@
-import { newId, type RunStatus, SignalboxError } from '@signalbox/contracts';
+import { newId, type RunStatus } from '@signalbox/contracts';
 import {
   abortedAmong,
   type Activation,
@@ -11,8 +11,9 @@ import { drive } from './drive.ts';
 import { abortRun, failRun, handOver } from './endings.ts';
 import { expireCall } from './expire-call.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
+import { letGo } from './let-go.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
-import { RunLostError, Session } from './session.ts';
+import { isStateAway, RunLostError, Session, type SessionDeps } from './session.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
@@ -91,7 +92,7 @@ export class RunWorker {
     try {
       return await claim();
     } catch (error) {
-      if (error instanceof SignalboxError && error.retryable) return null;
+      if (isStateAway(error)) return null;
       throw error;
     }
   }
@@ -115,7 +116,7 @@ export class RunWorker {
   async #workOn(claimed: Claimed, identity: Identity, aborted: AbortSignal): Promise<void> {
     const { partition, keyring, clock, onActivations, metrics, spans } = this.#deps;
     const actor = { type: 'system', id: identity.leaseId } as const;
-    const session = new Session({ partition, keyring, clock, identity, actor, onActivations }, claimed);
+    const session = await this.#open(claimed, { partition, keyring, clock, identity, actor, onActivations });
     const { state } = session;
     const resumed = state.startedAt !== null;
     if (resumed) metrics.resumes.inc({ reason: RESUMED_AFTER[state.status] ?? 'hand_over' });
@@ -134,6 +135,15 @@ export class RunWorker {
       // A bug or a damaged content: let go, so that the claim limit can end it (R10).
       const ending = { session, metrics, clock };
       if (!(error instanceof RunLostError) && !(await handOver(ending, 'error'))) await abortRun(ending);
+      throw error;
+    }
+  }
+
+  async #open(claimed: Claimed, deps: SessionDeps): Promise<Session> {
+    try {
+      return new Session(deps, claimed);
+    } catch (error) {
+      await letGo(deps, claimed, claimed.claims > MAX_CLAIMS);
       throw error;
     }
   }

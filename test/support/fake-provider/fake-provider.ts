@@ -118,8 +118,9 @@ const answer = async (
   res.once('close', () => gone.abort()).on('error', () => gone.abort());
   const status = reply.status ?? 200;
   const streamed = request.stream && reply.json !== true && status < 400;
-  const whole = status < 400 ? api.whole(request, reply) : api.error(status, reply.text);
-  const events = streamed ? api.events(request, reply) : [{ text: JSON.stringify(whole), outputBytes: 0 }];
+  // Only a stream can hold arguments that are no JSON.
+  const whole = () => (status < 400 ? api.whole(request, reply) : api.error(status, reply.text));
+  const events = streamed ? api.events(request, reply) : [{ text: JSON.stringify(whole()), outputBytes: 0 }];
   try {
     await pause(reply.delayMs, gone.signal);
     res.writeHead(status, {

@@ -30,7 +30,7 @@ interface Seen {
 }
 
 const seen: Seen[] = [];
-let hung = 0;
+let onHangUp = (): void => undefined;
 let ports = { main: 0, other: 0 };
 const servers: { close(): Promise<unknown> }[] = [];
 
@@ -38,9 +38,7 @@ const answers: Record<string, Handler> = {
   '/big': (_, response) => void response.end('x'.repeat(2_000_000)),
   '/hang': (_, response) => {
     response.flushHeaders();
-    response.on('close', () => {
-      hung += 1;
-    });
+    response.on('close', () => onHangUp());
   },
   '/loop': (_, response) => void response.writeHead(302, { location: '/loop' }).end(),
   '/to-other': (_, response) =>
@@ -51,7 +49,7 @@ const answers: Record<string, Handler> = {
   '/to-nowhere': (_, response) => void response.writeHead(302, { location: 'http://' }).end(),
 };
 
-const handle: Handler = async (request, response) => {
+const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
   const { method = '', url = '', headers } = request;
   seen.push({ method, url, headers, body: await readText(request) });
   const answer = answers[url];
@@ -196,11 +194,14 @@ describe('http_request', () => {
   test('an abort closes the connection', async () => {
     const stop = new AbortController();
     const before = seen.length;
+    const closed = new Promise<void>((resolve) => {
+      onHangUp = resolve;
+    });
     const going = run(tool([listed()]), { url: at('/hang') }, stop.signal);
     while (seen.length === before) await new Promise((resolve) => setTimeout(resolve, 5));
     stop.abort();
     await assert.rejects(going, (error) => !(error instanceof ToolError));
-    while (hung === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await closed;
   });
 
   test('what cannot be reached is told without the address of anything else', async () => {

@@ -1,0 +1,138 @@
+/** Leases, and a Redis that goes away and comes back (design §5, Leases): nothing fails of it. */
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { type LocalRedis, startRedis, temporaryDir } from '@signalbox/local';
+import { LeaseKeeper } from '../src/lease-keeper.ts';
+import { createLogger, systemClock } from '@signalbox/runtime';
+import { openWorld, script, until } from './harness.ts';
+import { gate, toolboxWith } from './tools.ts';
+
+/** Ends with this process: connections must close before it. */
+const ownRedis = async (): Promise<LocalRedis> => startRedis({ dir: await temporaryDir() });
+
+const silent = createLogger({ service: 'test', level: 'silent' });
+
+const keeperOn = async (url: string | undefined, leaseMs: number) => {
+  const world = await openWorld(url === undefined ? {} : { url });
+  const { partition } = world;
+  const keeper = new LeaseKeeper(
+    { partition, clock: systemClock, logger: silent, leaseMs, onActivations: () => undefined },
+    7,
+  );
+  keeper.start();
+  after(() => keeper.close().catch(() => undefined));
+  await until('there is a lease', () => keeper.current() !== null);
+  return { world, keeper, redis: partition.redis, root: partition.root };
+};
+
+describe('the lease', () => {
+  test('one that expired in the store is lost: its signal aborts, and a new identity is taken', async () => {
+    const { keeper, redis, root } = await keeperOn(undefined, 1000);
+    const old = keeper.current();
+    assert.ok(old !== null && old.isLive());
+    await redis.zadd(`${root}:leases`, 'XX', 1, old.leaseId);
+    await until('it is lost', () => old.lost.aborted);
+    assert.equal(old.isLive(), false);
+    await until('there is another', () => keeper.current() !== null);
+    assert.notEqual(keeper.current()?.leaseId, old.leaseId);
+    assert.equal(await redis.hget(`${root}:slots`, keeper.current()?.leaseId ?? ''), '7');
+  });
+
+  test('while the store hangs it ends at its deadline, before the store could give its runs away', async () => {
+    const server = await ownRedis();
+    const { keeper, redis } = await keeperOn(server.url, 1000);
+    const old = keeper.current();
+    assert.ok(old !== null);
+    await redis.call('CLIENT', 'PAUSE', '2500', 'ALL');
+    const pausedAt = performance.now();
+    await until('it is lost', () => old.lost.aborted);
+    const ms = performance.now() - pausedAt;
+    assert.ok(ms < 1000, `lost after ${ms} ms`);
+    await until('there is another, once the store answers', () => keeper.current() !== null);
+    assert.notEqual(keeper.current()?.leaseId, old.leaseId);
+    assert.equal(old.isLive(), false);
+  });
+
+  test('a drained worker offers no slots but keeps its lease; a closed one is gone', async () => {
+    const { keeper, redis, root } = await keeperOn(undefined, 5000);
+    const leaseId = keeper.current()?.leaseId ?? '';
+    await keeper.drain();
+    assert.equal(await redis.hget(`${root}:slots`, leaseId), null);
+    assert.equal(keeper.current()?.leaseId, leaseId);
+    await keeper.close();
+    assert.equal(keeper.current(), null);
+    assert.equal(await redis.zscore(`${root}:leases`, leaseId), null);
+  });
+});
+
+describe('Redis goes away', { concurrency: true }, () => {
+  test('a run in the middle of a tool goes on once it is back, under the same owner', async () => {
+    const server = await ownRedis();
+    const world = await openWorld({ url: server.url });
+    const [started, go] = [gate(), gate()];
+    const toolbox = toolboxWith(async () => {
+      started.open();
+      await go.opened;
+      return 'kept';
+    });
+    const worker = await world.worker({ toolbox });
+    const runId = await world.submit({
+      input: script(
+        { tool_calls: [{ name: 'http_request', arguments: { key: 'k' } }] },
+        { text: '{{tool_results}}' },
+      ),
+      spec: { tools: ['http_request'] },
+    });
+    const settled = world.settle(worker);
+    await started.opened;
+    await server.stop();
+    go.open();
+    await new Promise((resolve) => setTimeout(resolve, 700)); // the outage: commits are tried meanwhile
+    await server.start();
+    await settled;
+    const run = await world.read(runId);
+    assert.equal(run.output, 'kept');
+    assert.deepEqual([run.state.epoch, run.all('tool.requested').length], [1, 1]);
+    assert.equal(run.broken, null);
+  });
+
+  test('an outage longer than the lease costs the owner its run, and the run nothing', async () => {
+    const server = await ownRedis();
+    const world = await openWorld({ url: server.url });
+    const [started, go] = [gate(), gate()];
+    let calls = 0;
+    const toolbox = toolboxWith(
+      async () => {
+        calls += 1;
+        started.open();
+        if (calls === 1) await go.opened;
+        return `call ${calls}`;
+      },
+      { repeatable: true },
+    );
+    const worker = await world.worker({ toolbox, leaseMs: 1000 });
+    const runId = await world.submit({
+      input: script(
+        { tool_calls: [{ name: 'http_request', arguments: { key: 'k' } }] },
+        { text: '{{tool_results}}' },
+      ),
+      spec: { tools: ['http_request'] },
+    });
+    const settled = world.settle(worker);
+    await started.opened;
+    await server.stop();
+    await settled; // lost: the tool never answered, and the worker stopped waiting for it
+    await server.start();
+    go.open();
+    await until('there is a new lease', () => worker.leases.current() !== null);
+    await until('the run is runnable', async () => {
+      await world.repair().catch(() => undefined);
+      return world.pending.length > 0;
+    });
+    await world.settle(worker);
+    const run = await world.read(runId);
+    assert.equal(run.output, 'call 2');
+    assert.equal(run.state.epoch, 2);
+    assert.equal(run.broken, null);
+  });
+});
