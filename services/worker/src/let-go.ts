@@ -53,7 +53,10 @@ export const letGo = async (deps: LetGoDeps, claimed: Claimed, isPoison: boolean
     : await write(deps, claimed, HANDED_OVER, { type: 'hand_over', failed: true });
   deps.onActivations(reply.activations);
   if (reply.code !== 'ABORTED') return;
-  const aborted: EventDraft = { type: 'run.aborted', data: { caught: 'between_steps' } };
+  const aborted: EventDraft = {
+    type: 'run.aborted',
+    data: { caught: 'between_steps', call_closed: false, settled_nano: 0 },
+  };
   const ended = await write(deps, claimed, aborted, { type: 'finish', status: 'aborted' });
   deps.onActivations(ended.activations);
 };

@@ -79,7 +79,7 @@ const joined = (first: Pending, then: Pending): Pending => ({
 
 /** Redis is away or refuses for now: waiting helps, and no run fails of it. A bug in a script is neither. */
 export const isStateAway = (error: unknown): boolean =>
-  error instanceof SignalboxError && error.code === 'state_unavailable';
+  error instanceof SignalboxError && (error.code === 'state_unavailable' || error.code === 'state_untrusted');
 
 interface Terms {
   readonly hold: Hold | null;

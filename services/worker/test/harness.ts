@@ -16,16 +16,18 @@ import {
   type Activation,
   connect,
   disconnect,
+  markTrusted,
   openContent,
   openPartition,
   type Partition,
   readRun,
+  readServerId,
   repair,
   runKey,
   sealContent,
   setTenantCaps,
   submitRun,
-  type TenantCaps,
+  type TenantCapsStart,
 } from '@signalbox/run-state';
 import {
   createKeyring,
@@ -41,12 +43,16 @@ import { createTestWorker, type TestWorker, type WorkerOptions } from './test-wo
 export const TENANT = 'acme';
 export const KEYS = [{ id: 'k1', key: randomBytes(32) }];
 
-export const NO_CAPS: TenantCaps = {
+export const NO_CAPS: TenantCapsStart = {
   runNano: null,
   userDailyNano: null,
   tenantDailyNano: null,
   timeZone: 'UTC',
 };
+
+/** What the scheduler does once it has verified the server's data. */
+export const trust = async (partition: Partition): Promise<void> =>
+  markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
 
 export interface SubmitOptions {
   readonly input?: RunInput;
@@ -102,7 +108,7 @@ const SUBMITTER = { type: 'user', id: 'key_1' } as const;
 
 export const openWorld = async (
   options: {
-    caps?: Partial<TenantCaps> | null;
+    caps?: Partial<TenantCapsStart> | null;
     url?: string;
     namespace?: string;
     prices?: PricesOptions['overrides'];
@@ -125,6 +131,7 @@ export const openWorld = async (
     level: 'debug',
     destination: { write: (line) => void logs.push(JSON.parse(line) as Record<string, unknown>) },
   });
+  await trust(partition);
   if (options.caps !== null) await setTenantCaps(partition, TENANT, { ...NO_CAPS, ...options.caps });
 
   const enlist = (activations: readonly Activation[]): void => void pending.push(...activations);

@@ -4,7 +4,7 @@ import { after, describe, test } from 'node:test';
 import { type LocalRedis, startRedis, temporaryDir } from '@signalbox/local';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { createLogger, systemClock } from '@signalbox/runtime';
-import { openWorld, script, until } from './harness.ts';
+import { openWorld, script, until, trust } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 /** Ends with this process: connections must close before it. */
@@ -89,6 +89,7 @@ describe('Redis goes away', { concurrency: true }, () => {
     go.open();
     await new Promise((resolve) => setTimeout(resolve, 700)); // the outage: commits are tried meanwhile
     await server.start();
+    await trust(world.partition);
     await settled;
     const run = await world.read(runId);
     assert.equal(run.output, 'kept');
@@ -123,6 +124,7 @@ describe('Redis goes away', { concurrency: true }, () => {
     await server.stop();
     await settled; // lost: the tool never answered, and the worker stopped waiting for it
     await server.start();
+    await trust(world.partition);
     go.open();
     await until('there is a new lease', () => worker.leases.current() !== null);
     await until('the run is runnable', async () => {
