@@ -33,6 +33,8 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   run_terminal: 409,
   audit_backlog: 503,
   state_unavailable: 503,
+  state_untrusted: 503,
+  rate_limited: 429,
   audit_store_unavailable: 503,
   internal: 500,
   price_unknown: 422,
@@ -71,7 +73,9 @@ test('what is retryable says so: trouble on our or the provider side, nothing th
     'audit_backlog',
     'audit_store_unavailable',
     'provider_error',
+    'rate_limited',
     'state_unavailable',
+    'state_untrusted',
   ]);
 });
 
