@@ -18,7 +18,12 @@ export interface DeniedHold {
 
 export type DenialAnswer =
   /** Others' holds are in the way: wait for them to settle. */
-  | { readonly type: 'park'; readonly scope: ScopeRoom }
+  | {
+      readonly type: 'park';
+      readonly scope: ScopeRoom;
+      /** The limit whose worst case the run waits for: a smaller one when the full one can never fit. */
+      readonly maxOutputTokens: number;
+    }
   /** Call with a smaller limit: near its cap a run answers shorter instead of dying. */
   | { readonly type: 'shrink'; readonly maxOutputTokens: number }
   | { readonly type: 'fail'; readonly scope: ScopeRoom };
@@ -36,10 +41,14 @@ const tightest = (scopes: readonly ScopeRoom[], by: (scope: ScopeRoom) => Nano):
 export const answerDenial = (denied: DeniedHold): DenialAnswer => {
   const leastFree = tightest(denied.scopes, free);
   const leastRoom = tightest(denied.scopes, room);
-  if (free(leastFree) >= denied.needNano) return { type: 'park', scope: leastRoom };
+  if (free(leastFree) >= denied.needNano) {
+    return { type: 'park', scope: leastRoom, maxOutputTokens: denied.maxOutputTokens };
+  }
   const floor = Math.min(MIN_OUTPUT_TOKENS, denied.maxOutputTokens);
   const fitsNow = Math.min(denied.affordable(room(leastRoom)), denied.maxOutputTokens);
   if (fitsNow >= floor) return { type: 'shrink', maxOutputTokens: fitsNow };
-  if (denied.affordable(free(leastFree)) >= floor) return { type: 'park', scope: leastRoom };
+  if (denied.affordable(free(leastFree)) >= floor) {
+    return { type: 'park', scope: leastRoom, maxOutputTokens: floor };
+  }
   return { type: 'fail', scope: leastFree };
 };

@@ -43,3 +43,4 @@ export {
 } from './state.ts';
 export { stepsView, type StepView } from './steps-view.ts';
 export { runView, type ViewContents } from './view.ts';
+export { dayIn, endOfDayIn, knownZone, tenantDay, type TenantDay, type TenantZone } from './day.ts';

@@ -1,3 +1,4 @@
+import { tenantDay } from '@signalbox/engine';
 import { type Nano, toUsd } from '@signalbox/contracts';
 import {
   type Demand,
@@ -8,7 +9,6 @@ import {
   type Spend,
 } from '@signalbox/run-state';
 import type { Clock, Gauge, Metrics } from '@signalbox/runtime';
-import { tenantDay } from './tenant-day.ts';
 
 /** The metrics of contract §4 that the api can tell. Gauges are read when they are scraped. */
 export interface ApiMetrics {

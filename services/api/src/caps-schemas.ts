@@ -1,6 +1,6 @@
+import { knownZone } from '@signalbox/engine';
 import { fromUsd, toUsd, Usd } from '@signalbox/contracts';
 import { z } from 'zod';
-import { knownZone } from './tenant-day.ts';
 
 /** Caps as requests and answers spell them. Amounts in USD; null is none. */
 const CapUsd = Usd.refine((usd) => toUsd(fromUsd(usd)) === usd, 'expected at most 9 decimals');

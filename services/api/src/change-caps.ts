@@ -1,3 +1,4 @@
+import { endOfDayIn, knownZone } from '@signalbox/engine';
 import {
   deleteUserCaps,
   type NewTenant,
@@ -13,7 +14,6 @@ import { setTenantCaps, setUserCaps, type UserRef } from '@signalbox/run-state';
 import type { TenantCapsRequest, UserCapsRequest } from './caps-schemas.ts';
 import type { ApiDeps } from './deps.ts';
 import { reachingState } from './state-errors.ts';
-import { endOfDayIn, knownZone } from './tenant-day.ts';
 
 /**
  * Changes a cap: first Postgres, the truth; then the mirror in Redis, which holds are judged by, written from

@@ -4,12 +4,13 @@ import type { RunWorker } from './worker.ts';
 
 /**
  * How a worker learns of aborts (design §5): a hint over pub/sub, and a look at the flags of its runs every
- * second, since a hint may be lost or the channel closed to us. Neither failing stops the other.
+ * second, since a hint may be lost or the channel closed to us. Neither failing stops the other. The same look
+ * finds runs that the store believes to be ours and are not.
  */
 export interface AbortWatchDeps {
   readonly partition: Partition;
   readonly tail: Tail;
-  readonly worker: Pick<RunWorker, 'abort' | 'pollAborts' | 'active'>;
+  readonly worker: Pick<RunWorker, 'abort' | 'pollAborts' | 'pollHeld' | 'active'>;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Aborts when the process takes no new runs; those under work are watched to their end. */
@@ -41,6 +42,7 @@ const subscribe = async ({
 const poll = async ({ worker, clock, logger, stopping }: AbortWatchDeps): Promise<void> => {
   while (!stopping.aborted || worker.active > 0) {
     await worker.pollAborts().catch((error: unknown) => logger.warn('aborts not polled', { error }));
+    await worker.pollHeld().catch((error: unknown) => logger.warn('held runs not polled', { error }));
     await clock.sleep(LOOK_EVERY_MS);
   }
 };

@@ -1,5 +1,12 @@
-import { type EventData, type EventDraft, type Hold, type Price, toUsd } from '@signalbox/contracts';
-import { answerDenial } from '@signalbox/engine';
+import {
+  type CapScope,
+  type EventData,
+  type EventDraft,
+  type Hold,
+  type Price,
+  toUsd,
+} from '@signalbox/contracts';
+import { answerDenial, type TenantDay } from '@signalbox/engine';
 import { affordableOutputTokens, worstCaseNano } from '@signalbox/providers';
 import type { CommitReply } from '@signalbox/run-state';
 import type { CallModel, Prepared } from './conversation.ts';
@@ -72,14 +79,20 @@ const denied = (
 /** Waits for others' holds at most this long before it looks again by itself. */
 const CAPACITY_RETRY_MS = 30_000;
 
+/** When a scope begins anew; null for one that never does. */
+const resetOf = (scope: CapScope, today: TenantDay): string | null => {
+  if (scope === 'run') return null;
+  return new Date(scope.endsWith('_month') ? today.monthEndsMs : today.dayEndsMs).toISOString();
+};
+
 /** The hold did not fit. Returns a smaller limit to try with, or null when the run has parked or failed. */
 const onDenied = async (
   context: RunContext,
   action: CallModel,
   offer: Offer,
-  terms: { price: Price; prepared: Prepared; reply: CommitReply; day: string; wakeSeq: number },
+  terms: { price: Price; prepared: Prepared; reply: CommitReply; today: TenantDay; wakeSeq: number },
 ): Promise<number | null> => {
-  const { price, prepared, reply, day, wakeSeq } = terms;
+  const { price, prepared, reply, today, wakeSeq } = terms;
   const { session, clock, metrics } = context;
   const needNano = offer.hold?.amount_nano ?? 0;
   const answer = answerDenial({
@@ -91,7 +104,7 @@ const onDenied = async (
   if (answer.type === 'shrink') return answer.maxOutputTokens;
   const { scope, capNano, spentNano, heldNano } = answer.scope;
   metrics.costDenied.inc({ scope });
-  const resetsAt = scope === 'run' ? null : context.days.endOf(day);
+  const resetsAt = resetOf(scope, today);
   const event = denied(action, offer, {
     code: 'cost_cap_exceeded',
     scope,
@@ -102,13 +115,15 @@ const onDenied = async (
   });
   if (answer.type === 'park') {
     const dueMs = clock.now() + CAPACITY_RETRY_MS;
+    const { maxOutputTokens } = answer;
+    const waited = offerFor(context, action, { price, prepared, maxOutputTokens, day: today.day });
     await session.announce([event, { type: 'run.parked', data: { reason: 'capacity', until: null } }], {
       after: {
         type: 'park',
         reason: 'capacity',
         wakeSeq,
         dueMs,
-        capacity: { scope, needNano, day },
+        capacity: { scope, needNano: waited.hold?.amount_nano ?? 0, day: today.day },
       },
     });
     return null;
@@ -158,12 +173,12 @@ export const announceCall = async (
     );
     return null;
   }
-  const day = await context.days.today();
+  const today = await context.days.today();
   // Of before the hold was asked for: a wake that came since has its note still in the inbox.
   const wakeSeq = context.session.parkSeq();
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
   while (maxOutputTokens !== null) {
-    const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day });
+    const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day: today.day });
     const drafts = [...loopsTripped(context), requested(context, action, prepared, offer)];
     const reply = await context.session.announce(drafts, { hold: offer.hold });
     if (reply.code === 'OK') return { offer, price };
@@ -180,7 +195,7 @@ export const announceCall = async (
       return null;
     }
     if (reply.code !== 'DENIED') return null; // an abort or a wake: the loop looks again
-    maxOutputTokens = await onDenied(context, action, offer, { price, prepared, reply, day, wakeSeq });
+    maxOutputTokens = await onDenied(context, action, offer, { price, prepared, reply, today, wakeSeq });
   }
   return null;
 };

@@ -1,50 +1,26 @@
 import { SignalboxError } from '@signalbox/contracts';
+import { type TenantDay, tenantDay, type TenantZone } from '@signalbox/engine';
 import { getTenantCaps, type Partition } from '@signalbox/run-state';
 import { backoffMs, type Clock } from '@signalbox/runtime';
 
-/** A tenant's day, in its own time zone: a hold counts for the day on which it is taken. */
+/** A tenant's day, in its own time zone: a hold counts for the day, and its month, on which it is taken. */
 export interface TenantDays {
-  /** yyyy-mm-dd. */
-  today(): Promise<string>;
-  /** When that day ends, RFC 3339 UTC. */
-  endOf(day: string): string;
+  today(): Promise<TenantDay>;
 }
 
 const ZONE_TTL_MS = 60_000;
-
-const dayIn = (zone: string, ms: number): string =>
-  new Intl.DateTimeFormat('en-CA', {
-    timeZone: zone,
-    year: 'numeric',
-    month: '2-digit',
-    day: '2-digit',
-  }).format(ms);
-
-const HOUR_MS = 3_600_000;
-
-/** The first instant after `day` in `zone`, found by bisection: zones shift by odd amounts. */
-const endOfDay = (zone: string, day: string): string => {
-  const midday = Date.parse(`${day}T12:00:00Z`);
-  let inside = midday - 14 * HOUR_MS;
-  let outside = midday + 40 * HOUR_MS;
-  while (outside - inside > 1) {
-    const middle = Math.floor((inside + outside) / 2);
-    if (dayIn(zone, middle) <= day) inside = middle;
-    else outside = middle;
-  }
-  return new Date(outside).toISOString();
-};
+const UTC: TenantZone = { timeZone: 'UTC', nextTimeZone: null };
 
 const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
 
 /** Waits while Redis is away: a guessed zone would count a hold for another day. */
-const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): Promise<string> => {
+const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): Promise<TenantZone> => {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return (await getTenantCaps(partition, tenantId)).timeZone;
+      return await getTenantCaps(partition, tenantId);
     } catch (error) {
-      // Without caps the hold is refused anyway, whatever its day.
-      if (error instanceof SignalboxError) return 'UTC';
+      // Without caps the hold is refused anyway, whatever its day. While run state is verified they may come back.
+      if (error instanceof SignalboxError && !error.retryable) return UTC;
       await clock.sleep(backoffMs(attempt, RETRY));
     }
   }
@@ -52,8 +28,8 @@ const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): P
 
 /** One per worker: zones are cached for a minute, since they hardly change. */
 export const createDays = (partition: Partition, clock: Clock): ((tenantId: string) => TenantDays) => {
-  const zones = new Map<string, { zone: string; until: number }>();
-  const zoneOf = async (tenantId: string): Promise<string> => {
+  const zones = new Map<string, { zone: TenantZone; until: number }>();
+  const zoneOf = async (tenantId: string): Promise<TenantZone> => {
     const known = zones.get(tenantId);
     if (known !== undefined && clock.monotonic() < known.until) return known.zone;
     const zone = await zoneFrom(partition, tenantId, clock);
@@ -61,7 +37,6 @@ export const createDays = (partition: Partition, clock: Clock): ((tenantId: stri
     return zone;
   };
   return (tenantId) => ({
-    today: async () => dayIn(await zoneOf(tenantId), clock.now()),
-    endOf: (day) => endOfDay(zones.get(tenantId)?.zone ?? 'UTC', day),
+    today: async () => tenantDay(await zoneOf(tenantId), clock.now()),
   });
 };

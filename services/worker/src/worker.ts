@@ -5,6 +5,8 @@ import {
   type Claimed,
   claimRun,
   type ClaimOutcome,
+  heldRuns,
+  letGo,
 } from '@signalbox/run-state';
 import { backoffMs, type Keyring } from '@signalbox/runtime';
 import { drive } from './drive.ts';
@@ -36,6 +38,8 @@ const MAX_CLAIMS = 3;
 export class RunWorker {
   readonly #deps: WorkerDeps;
   readonly #active = new Map<string, AbortController>();
+  /** Activations from before their claim until their run is let go. */
+  readonly #mine = new Set<Activation>();
 
   constructor(deps: WorkerDeps) {
     this.#deps = deps;
@@ -48,12 +52,15 @@ export class RunWorker {
   /** Claims and works on a run. Never throws: what breaks is logged and the run is handed over. */
   async work(activation: Activation): Promise<void> {
     const { logger } = this.#deps;
+    this.#mine.add(activation);
     try {
       const claimed = await this.#claim(activation);
       if (claimed !== null) await this.#own(claimed.run, claimed.identity);
     } catch (error) {
       if (error instanceof RunLostError) logger.warn('run lost', { run_id: activation.runId, error });
       else logger.error('activation failed', { run_id: activation.runId, error });
+    } finally {
+      this.#mine.delete(activation);
     }
   }
 
@@ -65,6 +72,22 @@ export class RunWorker {
   /** Looks for aborts whose hint was lost. */
   async pollAborts(): Promise<void> {
     for (const runId of await abortedAmong(this.#deps.partition, [...this.#active.keys()])) this.abort(runId);
+  }
+
+  /**
+   * Lets go of runs that the store holds under our lease and nobody here works on: Redis came back without our
+   * last writes (R10). Looked at and sent in one turn, so that no claim of ours comes between.
+   */
+  async pollHeld(): Promise<void> {
+    const { partition, leases, logger, onActivations } = this.#deps;
+    const identity = leases.current();
+    if (identity === null) return;
+    const held = await heldRuns(partition, identity.leaseId);
+    const mine = new Set(Array.from(this.#mine, ({ runId }) => runId));
+    const strays = held.filter((runId) => !mine.has(runId));
+    if (strays.length === 0) return;
+    logger.warn('runs under our lease that nobody works on are let go', { runs: strays.length });
+    onActivations(await letGo(partition, identity.leaseId, strays));
   }
 
   async #claim({ runId, wakeSeq }: Activation): Promise<{ run: Claimed; identity: Identity } | null> {
@@ -108,7 +131,8 @@ export class RunWorker {
       if (error instanceof RunLostError) metrics.fencedWrites.inc();
       throw error;
     } finally {
-      this.#active.delete(claimed.runId);
+      // After a loss of run state the same run may be here twice for a moment: the lost owner and the next.
+      if (this.#active.get(claimed.runId) === aborted) this.#active.delete(claimed.runId);
       metrics.active(this.#active.size);
     }
   }

@@ -1,4 +1,9 @@
-import type { TenantCaps } from '@signalbox/run-state';
+/** Days and months of a tenant: what a cap and a hold count for. */
+export interface TenantZone {
+  readonly timeZone: string;
+  /** A change ahead, and the instant from which it counts. */
+  readonly nextTimeZone: { readonly timeZone: string; readonly fromMs: number } | null;
+}
 
 /** The calendar day in an IANA zone, `YYYY-MM-DD`: the day a cap counts for. */
 export const dayIn = (timeZone: string, nowMs: number): string =>
@@ -34,10 +39,7 @@ export interface TenantDay {
 }
 
 /** The tenant's day and month that are on now, and when each ends: a change of zone ahead may prolong them. */
-export const tenantDay = (
-  { timeZone, nextTimeZone }: Pick<TenantCaps, 'timeZone' | 'nextTimeZone'>,
-  nowMs: number,
-): TenantDay => {
+export const tenantDay = ({ timeZone, nextTimeZone }: TenantZone, nowMs: number): TenantDay => {
   const dayAt = (ms: number): string =>
     dayIn(nextTimeZone !== null && ms >= nextTimeZone.fromMs ? nextTimeZone.timeZone : timeZone, ms);
   const day = dayAt(nowMs);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endOfDayIn, knownZone, tenantDay } from './tenant-day.ts';
+import { endOfDayIn, knownZone, tenantDay } from './day.ts';
 
 const at = (iso: string): number => Date.parse(iso);
 const ends = (zone: string, iso: string): string => new Date(endOfDayIn(zone, at(iso))).toISOString();
