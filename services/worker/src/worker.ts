@@ -6,7 +6,7 @@ import {
   claimRun,
   type ClaimOutcome,
   heldRuns,
-  letGo,
+  releaseRuns,
 } from '@signalbox/run-state';
 import { backoffMs, type Keyring } from '@signalbox/runtime';
 import { drive } from './drive.ts';
@@ -87,7 +87,7 @@ export class RunWorker {
     const strays = held.filter((runId) => !mine.has(runId));
     if (strays.length === 0) return;
     logger.warn('runs under our lease that nobody works on are let go', { runs: strays.length });
-    onActivations(await letGo(partition, identity.leaseId, strays));
+    onActivations(await releaseRuns(partition, identity.leaseId, strays));
   }
 
   async #claim({ runId, wakeSeq }: Activation): Promise<{ run: Claimed; identity: Identity } | null> {
