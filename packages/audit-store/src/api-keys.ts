@@ -76,3 +76,7 @@ export const listApiKeys = (db: Db): Promise<StoredApiKey[]> =>
       .orderBy('api_keys.id')
       .execute(),
   );
+
+/** Keys that are no longer valid, for a mirror that may have them still. Throws `audit_store_unavailable`. */
+export const listRevokedApiKeys = (db: Db): Promise<StoredApiKey[]> =>
+  reaching(() => select(db).where('api_keys.revoked_at', 'is not', null).execute());

@@ -24,12 +24,15 @@ export const withVerificationLock = <T>(
     }),
   );
 
-/** The number of this verification: 0 for the first of a database. */
-export const raiseIncarnation = async (tx: Db, partition: number): Promise<number> => {
+/**
+ * The number of this verification: 0 for the first of a database. Under the lock, but in a transaction of its
+ * own: it must outlive a lock that is lost.
+ */
+export const raiseIncarnation = async (db: Db, partition: number): Promise<number> => {
   const { rows } = await sql<{ n: number }>`
     insert into incarnations (partition) values (${partition})
     on conflict (partition) do update set n = incarnations.n + 1, verified_at = now()
-    returning n`.execute(tx);
+    returning n`.execute(db);
   return rows[0]?.n ?? 0;
 };
 

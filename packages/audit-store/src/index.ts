@@ -13,6 +13,7 @@ export {
 export {
   findApiKeyByHash,
   listApiKeys,
+  listRevokedApiKeys,
   type NewApiKey,
   type StoredApiKey,
   upsertApiKey,

@@ -1,5 +1,6 @@
 import { MAX_NANO, type Nano, SignalboxError } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
+import { assertTrusted } from './trust.ts';
 
 /**
  * Caps as Redis mirrors them, in one hash per tenant that `money.lua` and `queue.lua` read. Postgres is the
@@ -200,14 +201,22 @@ const zones = async (
     : { timeZone: current, nextTimeZone: { timeZone, fromMs: Number(from) } };
 };
 
-/** Throws `cap_missing` when a cap of money was never set. */
-export const getTenantCaps = async (partition: Partition, tenantId: string): Promise<TenantCaps> => {
-  const [timeZone, next, ...values] = await partition.redis.hmget(
-    capsKey(partition, tenantId),
+const readFields = ({ redis, ...partition }: Partition, tenantId: string): Promise<(string | null)[]> =>
+  redis.hmget(
+    capsKey({ redis, ...partition }, tenantId),
     'time_zone',
     'time_zone_next',
     ...AMOUNT_NAMES.map((name) => AMOUNTS[name]),
   );
+
+/** Throws `cap_missing` when a cap of money was never set, `state_untrusted` when it may only be lost. */
+export const getTenantCaps = async (partition: Partition, tenantId: string): Promise<TenantCaps> => {
+  let fields = await readFields(partition, tenantId);
+  if (fields.every((field) => field === null)) {
+    await assertTrusted(partition);
+    fields = await readFields(partition, tenantId);
+  }
+  const [timeZone, next, ...values] = fields;
   const amount = (name: AmountName) => decode(values[AMOUNT_NAMES.indexOf(name)]);
   return {
     runNano: known(amount('runNano'), 'runNano'),

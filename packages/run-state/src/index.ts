@@ -38,7 +38,15 @@ export {
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, sealContent } from './contents.ts';
 export { holdLeadership, releaseLeadership } from './leadership.ts';
-export { closeLease, type LeaseRequest, openLease, type RenewOutcome, renewLease } from './lease.ts';
+export {
+  closeLease,
+  heldRuns,
+  type LeaseRequest,
+  releaseRuns,
+  openLease,
+  type RenewOutcome,
+  renewLease,
+} from './lease.ts';
 export { findLiveRuns, LIVE_STATUSES, type LiveRunFilter, type LiveRuns } from './live-runs.ts';
 export {
   type AgentRecord,
@@ -73,4 +81,13 @@ export {
   readLiveHeads,
   restoreCounters,
 } from './restore.ts';
-export { markTrusted, readServerId, readTrust, type TrustMarker, withdrawTrust } from './trust.ts';
+export {
+  beginVerification,
+  endVerification,
+  markTrusted,
+  readServerId,
+  readTrust,
+  type TrustMarker,
+  type Verification,
+  withdrawTrust,
+} from './trust.ts';

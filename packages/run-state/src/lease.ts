@@ -1,3 +1,4 @@
+import { SignalboxError } from '@signalbox/contracts';
 import { Activations, type Activation, Text, Texts } from './reply.ts';
 import type { Partition } from './partition.ts';
 import { runScript } from './scripts.ts';
@@ -36,4 +37,26 @@ export const renewLease = (partition: Partition, lease: LeaseRequest): Promise<R
 /** Ends a lease at shutdown; runs it still held are handed over by the scheduler at once. */
 export const closeLease = async (partition: Partition, leaseId: string): Promise<void> => {
   await runScript(partition, 'lease', ['close', leaseId, 0, 0]);
+};
+
+/** The runs that the store holds under a lease. Throws `state_unavailable`. */
+export const heldRuns = async (partition: Partition, leaseId: string): Promise<string[]> => {
+  try {
+    return await partition.redis.smembers(`${partition.root}:lease:${leaseId}`);
+  } catch (error) {
+    throw new SignalboxError('state_unavailable', 'Run state cannot be reached. Try again in a moment.', {
+      cause: error,
+      retryAfter: 1,
+    });
+  }
+};
+
+/** Gives runs of a lease that its process does not work on to others, their open holds charged (R10). */
+export const releaseRuns = async (
+  partition: Partition,
+  leaseId: string,
+  runIds: readonly string[],
+): Promise<readonly Activation[]> => {
+  const [, ...rest] = Texts.parse(await runScript(partition, 'release', [leaseId, ...runIds]));
+  return Activations.parse(rest);
 };

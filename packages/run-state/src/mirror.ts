@@ -1,6 +1,7 @@
 import { ApiScope, type Principal } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
+import { assertTrusted } from './trust.ts';
 
 /**
  * What the api needs to answer without Postgres (design §5): API keys by their hash, and agent versions.
@@ -24,13 +25,21 @@ export const forgetApiKey = async (partition: Partition, hash: string): Promise<
   await partition.redis.del(keyKey(partition, hash));
 };
 
-/** Who a key belongs to; null when it is unknown or has expired. */
+/** A mirror that was emptied knows nothing, which is not to say that there is nothing: look again once it is trusted. */
+const getMirrored = async (partition: Partition, key: string): Promise<string | null> => {
+  const found = await partition.redis.get(key);
+  if (found !== null) return found;
+  await assertTrusted(partition);
+  return partition.redis.get(key);
+};
+
+/** Who a key belongs to; null when it is unknown or has expired. Throws `state_untrusted`. */
 export const findPrincipal = async (
   partition: Partition,
   hash: string,
   nowMs: number,
 ): Promise<Principal | null> => {
-  const text = await partition.redis.get(keyKey(partition, hash));
+  const text = await getMirrored(partition, keyKey(partition, hash));
   if (text === null) return null;
   const record = KeyRecord.parse(JSON.parse(text));
   if (record.expiresAt !== null && Date.parse(record.expiresAt) <= nowMs) return null;

@@ -1,12 +1,14 @@
-import type { Entry, Nano } from '@signalbox/contracts';
+import { type Entry, type Nano, SignalboxError } from '@signalbox/contracts';
 import { z } from 'zod';
+import type { AbortFlag } from './abort.ts';
 import { type Partition, runKey } from './partition.ts';
 import { runScript } from './scripts.ts';
+import { overtaken, type Verification } from './trust.ts';
 
 /**
- * Puts run state back from what Postgres holds, while the partition is not trusted and nobody else writes
- * (design §6). Runs first, then counters: held amounts are summed from the runs' own open holds, and spent
- * ones never fall below the ledger.
+ * Puts run state back from what Postgres holds, within a verification, while nobody else writes (design §6).
+ * Runs first, then counters: held amounts are summed from the runs' own open holds, and spent ones never fall
+ * below the ledger. Each write names its verification, so that one that was overtaken changes nothing.
  */
 export interface LoadableRun {
   readonly runId: string;
@@ -20,10 +22,14 @@ export interface LoadableRun {
   readonly epoch: number;
   readonly seq: number;
   readonly head: string;
+  /** The highest its journal knows; the next activation is another. */
+  readonly wakeSeq: number;
   readonly createdMs: number;
   readonly status: string;
   readonly waitingFor: string | null;
   readonly dueMs: number | null;
+  /** The run was asked to stop. */
+  readonly abort: AbortFlag | null;
   readonly entries: readonly Entry[];
   readonly holds: readonly LoadableHold[];
   readonly contents: ReadonlyMap<string, string>;
@@ -44,8 +50,12 @@ const holdValue = ({ amountNano, day, settled }: LoadableHold): string => {
   return `${settled.expired ? 'expired' : 'settled'} ${amountNano} ${day} ${settled.observedNano}`;
 };
 
-/** True: loaded. False: what Redis has of the run is not behind. Throws `state_unavailable`. */
-export const loadRun = async (partition: Partition, run: LoadableRun): Promise<boolean> => {
+/** True: loaded. False: what Redis has of the run is not behind. Throws `state_unavailable`, `state_untrusted`. */
+export const loadRun = async (
+  partition: Partition,
+  { token }: Verification,
+  run: LoadableRun,
+): Promise<boolean> => {
   const header = {
     run: run.runId,
     tenant: run.tenantId,
@@ -58,26 +68,40 @@ export const loadRun = async (partition: Partition, run: LoadableRun): Promise<b
     epoch: run.epoch,
     seq: run.seq,
     head: run.head,
+    wake_seq: run.wakeSeq,
     created_ms: run.createdMs,
     status: run.status,
     ...(run.waitingFor === null ? {} : { reason: run.waitingFor }),
     ...(run.dueMs === null ? {} : { due_ms: run.dueMs }),
+    ...(run.abort === null ? {} : { abort: run.abort }),
     entries: run.entries.length,
     holds: run.holds.length,
   };
   const reply = await runScript(partition, 'load', [
+    token,
     JSON.stringify(header),
     ...run.entries,
     ...run.holds.flatMap((hold) => [hold.id, holdValue(hold)]),
     ...[...run.contents].flat(),
   ]);
+  if (reply === 'OVERTAKEN') throw overtaken();
   return reply === 'LOADED';
 };
 
 const SCAN_COUNT = 1000;
 
-/** Ids of all runs here that have not ended, with the seq their journal has reached. */
-export const readLiveHeads = async (partition: Partition): Promise<Map<string, number>> => {
+const reading = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
+    throw new SignalboxError('state_unavailable', 'Run state cannot be read. Try again in a moment.', {
+      cause: error,
+      retryAfter: 1,
+    });
+  }
+};
+
+const liveHeads = async (partition: Partition): Promise<Map<string, number>> => {
   const key = (name: string): string => `${partition.root}:${name}`;
   const indexes = ['queued:0', 'queued:1', 'queued:2', 'running', 'parked'];
   const ids = new Set(
@@ -93,6 +117,10 @@ export const readLiveHeads = async (partition: Partition): Promise<Map<string, n
   return heads;
 };
 
+/** Ids of all runs here that have not ended, with the seq their journal has reached. Throws `state_unavailable`. */
+export const readLiveHeads = (partition: Partition): Promise<Map<string, number>> =>
+  reading(() => liveHeads(partition));
+
 /** What the ledger says was spent: per tenant, user ('' for none) and day. */
 export interface LedgerTotal {
   readonly tenantId: string;
@@ -101,20 +129,19 @@ export interface LedgerTotal {
   readonly spentNano: Nano;
 }
 
-const spendKeys = (
-  partition: Partition,
-  { tenantId, userId, day }: Omit<LedgerTotal, 'spentNano'>,
-): string[] => {
-  const spend = `${partition.root}:spend`;
+/** Scopes are named by their keys behind the partition's root, as in lib/money.lua. */
+const spendScopes = ({ tenantId, userId, day }: Omit<LedgerTotal, 'spentNano'>): string[] => {
   const month = day.slice(0, 7);
-  const ofTenant = [`${spend}:tenant:${tenantId}:${day}`, `${spend}:tenant_month:${tenantId}:${month}`];
+  const ofTenant = [`spend:tenant:${tenantId}:${day}`, `spend:tenant_month:${tenantId}:${month}`];
   if (userId === '') return ofTenant;
   return [
     ...ofTenant,
-    `${spend}:user:${tenantId}:${day}:${userId}`,
-    `${spend}:user_month:${tenantId}:${month}:${userId}`,
+    `spend:user:${tenantId}:${day}:${userId}`,
+    `spend:user_month:${tenantId}:${month}:${userId}`,
   ];
 };
+
+const runScope = (runId: string): string => `run:${runId}`;
 
 const Holds = z.record(z.string(), z.string());
 const HELD = /^held (\d+) (\S+)/;
@@ -133,12 +160,13 @@ const sumHeld = async (partition: Partition, runIds: readonly string[]): Promise
           partition.redis.hgetall(runKey(partition, runId, 'holds')),
           partition.redis.hmget(runKey(partition, runId), 'tenant', 'user', 'root'),
         ]);
-        addTo(held, runKey(partition, root ?? runId), 0);
+        const ofRun = runScope(root ?? runId);
+        addTo(held, ofRun, 0);
         for (const value of Object.values(Holds.parse(holds))) {
           const [, amount, day] = HELD.exec(value) ?? [];
           if (amount === undefined || day === undefined) continue;
-          const keys = spendKeys(partition, { tenantId: tenantId ?? '', userId: userId ?? '', day });
-          for (const key of [runKey(partition, root ?? runId), ...keys]) addTo(held, key, Number(amount));
+          const scopes = spendScopes({ tenantId: tenantId ?? '', userId: userId ?? '', day });
+          for (const scope of [ofRun, ...scopes]) addTo(held, scope, Number(amount));
         }
       }),
     );
@@ -146,33 +174,19 @@ const sumHeld = async (partition: Partition, runIds: readonly string[]): Promise
   return held;
 };
 
-const scanSpend = async (partition: Partition): Promise<string[]> => {
+/** Who waits for room in a scope, or was promised some. */
+const BESIDE_SCOPE = /:(waiters|promised)$/;
+
+/** The day and month scopes that are here. */
+const scanSpend = async ({ redis, root }: Partition): Promise<string[]> => {
   const keys: string[] = [];
   let cursor = '0';
   do {
-    const [next, found] = await partition.redis.scan(
-      cursor,
-      'MATCH',
-      `${partition.root}:spend:*`,
-      'COUNT',
-      SCAN_COUNT,
-    );
+    const [next, found] = await redis.scan(cursor, 'MATCH', `${root}:spend:*`, 'COUNT', SCAN_COUNT);
     keys.push(...found);
     cursor = next;
   } while (cursor !== '0');
-  return keys;
-};
-
-/** `spent` of a scope becomes at least this much. */
-const raiseSpent = async (partition: Partition, spent: ReadonlyMap<string, number>): Promise<void> => {
-  for (const batch of batches([...spent], SCAN_COUNT)) {
-    await Promise.all(
-      batch.map(async ([key, nano]) => {
-        const here = Number((await partition.redis.hget(key, 'spent')) ?? 0);
-        if (here < nano) await partition.redis.hset(key, 'spent', String(nano));
-      }),
-    );
-  }
+  return keys.filter((key) => !BESIDE_SCOPE.test(key)).map((key) => key.slice(root.length + 1));
 };
 
 export interface Ledger {
@@ -181,23 +195,28 @@ export interface Ledger {
   readonly runs: ReadonlyMap<string, Nano>;
 }
 
-/** Sets every counter: spent to the larger of here and ledger, held to the sum of open holds. */
-export const restoreCounters = async (partition: Partition, ledger: Ledger): Promise<void> => {
+/**
+ * Sets every counter: spent to the larger of here and ledger, held to the sum of open holds. Throws
+ * `state_unavailable`, `state_untrusted`.
+ */
+export const restoreCounters = async (
+  partition: Partition,
+  { token }: Verification,
+  ledger: Ledger,
+): Promise<void> => {
   const spent = new Map<string, number>();
   for (const total of ledger.days)
-    for (const key of spendKeys(partition, total)) addTo(spent, key, total.spentNano);
-  for (const [root, nano] of ledger.runs) {
-    if ((await partition.redis.exists(runKey(partition, root))) === 1)
-      spent.set(runKey(partition, root), nano);
-  }
-  await raiseSpent(partition, spent);
-  const held = await sumHeld(partition, [...(await readLiveHeads(partition)).keys()]);
-  const scopes = new Set([
-    ...(await scanSpend(partition)).filter((key) => !key.endsWith(':waiters')),
-    ...held.keys(),
-  ]);
+    for (const scope of spendScopes(total)) addTo(spent, scope, total.spentNano);
+  for (const [root, nano] of ledger.runs) spent.set(runScope(root), nano);
+  const { held, here } = await reading(async () => ({
+    held: await sumHeld(partition, [...(await liveHeads(partition)).keys()]),
+    here: await scanSpend(partition),
+  }));
+  const scopes = new Set([...here, ...spent.keys(), ...held.keys()]);
   for (const batch of batches([...scopes], SCAN_COUNT)) {
-    await Promise.all(batch.map((key) => partition.redis.hset(key, 'held', String(held.get(key) ?? 0))));
+    const rows = batch.flatMap((scope) => [scope, spent.get(scope) ?? 0, held.get(scope) ?? 0]);
+    const reply = await runScript(partition, 'counters', [token, ...rows]);
+    if (reply === 'OVERTAKEN') throw overtaken();
   }
 };
 

@@ -8,13 +8,16 @@ const NAMES = [
   'submit',
   'claim',
   'commit',
+  'counters',
   'demand',
   'abort',
   'lease',
   'load',
   'leadership',
+  'release',
   'repair',
   'stored',
+  'trust',
   'wake',
 ] as const;
 export type ScriptName = (typeof NAMES)[number];

@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import { SignalboxError } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
+import { Text } from './reply.ts';
+import { runScript } from './scripts.ts';
 
 /**
  * Whether what this Redis holds may be believed (design §6, Trust). A marker names the server whose data was
@@ -8,15 +11,20 @@ import type { Partition } from './partition.ts';
  */
 const trustKey = (partition: Partition): string => `${partition.root}:trust`;
 
-/** The run id of the server behind the connection; it changes with every start. Throws `state_unavailable`. */
-export const readServerId = async (partition: Partition): Promise<string> => {
-  const info = await partition.redis.info('server').catch((error: unknown) => {
+const reading = async <T>(work: () => Promise<T>): Promise<T> => {
+  try {
+    return await work();
+  } catch (error) {
     throw new SignalboxError('state_unavailable', 'Run state cannot be reached. Try again in a moment.', {
       cause: error,
       retryAfter: 1,
     });
-  });
-  const id = /run_id:([0-9a-f]+)/.exec(info)?.[1];
+  }
+};
+
+/** The run id of the server behind the connection; it changes with every start. Throws `state_unavailable`. */
+export const readServerId = async ({ redis }: Partition): Promise<string> => {
+  const id = /run_id:([0-9a-f]+)/.exec(await reading(() => redis.info('server')))?.[1];
   if (id === undefined)
     throw new SignalboxError('internal', 'The Redis server does not tell its run_id; use Redis 7 or later.');
   return id;
@@ -27,14 +35,56 @@ export interface TrustMarker {
   readonly incarnation: number;
 }
 
-/** The marker, if it names the server it lies on; null while the data is not verified. */
+/** The marker, if it names the server it lies on; null while the data is not verified. Throws `state_unavailable`. */
 export const readTrust = async (partition: Partition): Promise<TrustMarker | null> => {
-  const [server, incarnation] = await partition.redis.hmget(trustKey(partition), 'server', 'incarnation');
+  const [server, incarnation] = await reading(() =>
+    partition.redis.hmget(trustKey(partition), 'server', 'incarnation'),
+  );
   if (server === null || server === undefined || server !== (await readServerId(partition))) return null;
   return { server, incarnation: Number(incarnation) };
 };
 
-/** Last step of a verification: from here on the scripts write again. */
+/** Throws `state_untrusted`: what is missing here may only be lost, and what is here may be old. */
+export const assertTrusted = async (partition: Partition): Promise<void> => {
+  if ((await readTrust(partition)) !== null) return;
+  throw new SignalboxError(
+    'state_untrusted',
+    'Run state is being verified against Postgres, so not all of it may be known. Try again in a moment.',
+    { retryAfter: 1 },
+  );
+};
+
+/** A verification under way: who began last may restore, until the server restarts or is emptied. */
+export interface Verification {
+  readonly token: string;
+  readonly server: string;
+}
+
+/** First step: a marker left by an earlier verification no longer counts. Throws `state_unavailable`. */
+export const beginVerification = async (partition: Partition): Promise<Verification> => {
+  const token = randomUUID();
+  return { token, server: Text.parse(await runScript(partition, 'trust', ['begin', token])) };
+};
+
+/** What a verification that was overtaken throws: it is to be begun again. */
+export const overtaken = (): SignalboxError =>
+  new SignalboxError(
+    'state_untrusted',
+    'Redis was restarted or emptied, or another scheduler began, while run state was verified: it begins again.',
+    { retryAfter: 1 },
+  );
+
+/** Last step: from here on the scripts write again. Throws `state_untrusted` when something came between. */
+export const endVerification = async (
+  partition: Partition,
+  { token, server }: Verification,
+  incarnation: number,
+): Promise<void> => {
+  const reply = Text.parse(await runScript(partition, 'trust', ['end', token, server, incarnation]));
+  if (reply !== 'OK') throw overtaken();
+};
+
+/** Believes a server as it is, without looking: for one that is known to be empty. */
 export const markTrusted = async (partition: Partition, marker: TrustMarker): Promise<void> => {
   await partition.redis.hset(trustKey(partition), {
     server: marker.server,
@@ -42,7 +92,7 @@ export const markTrusted = async (partition: Partition, marker: TrustMarker): Pr
   });
 };
 
-/** First step of a verification, so that a marker left by an earlier one cannot count. */
+/** Everybody waits until the partition is verified again. */
 export const withdrawTrust = async (partition: Partition): Promise<void> => {
   await partition.redis.del(trustKey(partition));
 };

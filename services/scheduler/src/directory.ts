@@ -1,9 +1,15 @@
-import { type Db, listAgentVersions, listApiKeys, listCaps } from '@signalbox/audit-store';
-import { mirrorAgent, mirrorApiKey, type Partition, replaceCaps } from '@signalbox/run-state';
+import {
+  type Db,
+  listAgentVersions,
+  listApiKeys,
+  listCaps,
+  listRevokedApiKeys,
+} from '@signalbox/audit-store';
+import { forgetApiKey, mirrorAgent, mirrorApiKey, type Partition, replaceCaps } from '@signalbox/run-state';
 
 /**
- * Writes again what the api mirrors from Postgres: caps, API keys, agent versions (design §5). What Redis has
- * beyond that stays: a key or cap that has not reached Postgres yet was decided all the same.
+ * Writes again what the api mirrors from Postgres: caps, API keys, agent versions (design §5). Keys that Redis has
+ * beyond that stay, as one that has not reached Postgres yet; a revoked one that an old copy brought back goes.
  */
 export const restoreDirectory = async (partition: Partition, tx: Db): Promise<void> => {
   const here = <T extends { readonly partition: number }>(rows: readonly T[]): readonly T[] =>
@@ -17,6 +23,7 @@ export const restoreDirectory = async (partition: Partition, tx: Db): Promise<vo
       expiresAt: key.expiresAt?.toISOString() ?? null,
     });
   }
+  for (const { hash } of here(await listRevokedApiKeys(tx))) await forgetApiKey(partition, hash);
   for (const { tenantId, name, version, sealedSpec } of here(await listAgentVersions(tx))) {
     await mirrorAgent(partition, { tenantId, name, version, sealedSpec });
   }

@@ -37,16 +37,18 @@ const RUNNABLE: Place = { status: 'queued', waitingFor: null, dueMs: null };
  */
 const placeOf = (state: RunState, parkedUntil: string | null): Place => {
   if (isTerminal(state.status)) return { status: state.status, waitingFor: null, dueMs: null };
+  if (state.abort !== null) return RUNNABLE;
   if (state.status !== 'waiting' || state.waitingFor !== 'timer' || parkedUntil === null) return RUNNABLE;
   return { status: 'waiting', waitingFor: 'timer', dueMs: Date.parse(parkedUntil) };
 };
 
-/** Null when the journal cannot be folded or the run's key is gone: nothing of it can go on. */
+/** Null when the run's key is gone: nothing of it can go on. Throws when its journal is damaged. */
 export const toLoadable = (stored: StoredRun, rootRunId: string): LoadableRun | null => {
   const events = stored.entries.map(readEntry);
   const state = fold(events);
   if (stored.wrappedKey === null) return null;
   const parked = events.findLast((event) => event.type === 'run.parked');
+  const claimed = events.findLast((event) => event.type === 'run.claimed');
   const parkedUntil = parked?.type === 'run.parked' ? parked.data.until : state.submitted.run_at;
   return {
     runId: state.runId,
@@ -60,8 +62,10 @@ export const toLoadable = (stored: StoredRun, rootRunId: string): LoadableRun | 
     epoch: state.epoch,
     seq: state.seq,
     head: state.hash,
+    wakeSeq: claimed?.type === 'run.claimed' ? claimed.data.wake_seq : 0,
     createdMs: Date.parse(state.createdAt),
     ...placeOf(state, parkedUntil),
+    abort: state.abort,
     entries: stored.entries,
     holds: holdsOf(state),
     contents: stored.contents,

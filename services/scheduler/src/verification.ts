@@ -10,14 +10,14 @@ import {
   withVerificationLock,
 } from '@signalbox/audit-store';
 import {
+  beginVerification,
+  endVerification,
   loadRun,
-  markTrusted,
   type Partition,
   readLiveHeads,
-  readServerId,
   readTrust,
   restoreCounters,
-  withdrawTrust,
+  type Verification,
 } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
 import { restoreDirectory } from './directory.ts';
@@ -26,11 +26,13 @@ import { toLoadable } from './to-loadable.ts';
 /**
  * Verifies run state against Postgres, so that its scripts write again (design §6, Trust). Under a lock in Postgres,
  * which no batch of the audit-writer and no other scheduler passes:
- *   1. the incarnation is raised, so that epochs never go back;
+ *   1. the incarnation is raised, at once and for good: epochs never go back, and batches read before are refused
+ *      even if this lock should be lost;
  *   2. keys, agents and caps are written again;
  *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it;
  *   4. every counter becomes the larger of here and the ledger, holds are summed anew;
- *   5. the marker is written last. Whatever fails before leaves everybody waiting, and it is tried again.
+ *   5. the marker is written last, if Redis was neither restarted nor emptied meanwhile. Whatever fails before
+ *      leaves everybody waiting, and it is tried again.
  * What neither Postgres nor Redis has, is gone: the commits that the lost Redis had not handed to the audit-writer.
  */
 export interface VerificationDeps {
@@ -51,9 +53,14 @@ const BATCH = 200;
 const LEDGER_DAYS = 62;
 const DAY_MS = 86_400_000;
 
+interface Work {
+  readonly tx: Db;
+  readonly verification: Verification;
+}
+
 const loadBehind = async (
   { partition, logger }: VerificationDeps,
-  tx: Db,
+  { tx, verification }: Work,
   { heads, here }: { heads: readonly StoredRunHead[]; here: ReadonlyMap<string, number> },
 ): Promise<number> => {
   const behind = heads.filter(({ runId, seq }) => (here.get(runId) ?? 0) < seq);
@@ -62,7 +69,8 @@ const loadBehind = async (
   for (const stored of await readStoredRuns(tx, behind)) {
     try {
       const run = toLoadable(stored, roots.get(stored.runId) ?? stored.runId);
-      if (run !== null && (await loadRun(partition, run))) loaded += 1;
+      if (run === null) logger.error('a stored run has no key any more', { run_id: stored.runId });
+      else if (await loadRun(partition, verification, run)) loaded += 1;
     } catch (error) {
       if (error instanceof Error && error.name === 'SignalboxError') throw error;
       logger.error('a stored run cannot be put back', { run_id: stored.runId, error });
@@ -71,53 +79,57 @@ const loadBehind = async (
   return loaded;
 };
 
-/** Runs Postgres knows as live, then runs that are live only here: Postgres may know their end. */
+/**
+ * Runs Postgres knows as live; then runs that are live only here, since Postgres may know their end, and roots
+ * of the live, whose record holds the cap of their tree.
+ */
 const restoreRuns = async (
   deps: VerificationDeps,
-  tx: Db,
+  work: Work,
 ): Promise<{ loaded: number; roots: Set<string> }> => {
   const { partition } = deps;
+  const { tx } = work;
   const here = await readLiveHeads(partition);
-  const unseen = new Set(here.keys());
+  const seen = new Set<string>();
   const roots = new Set<string>(here.keys());
   let loaded = 0;
   for (let after = ''; ; ) {
     const heads = await listLiveRuns(tx, { partition: partition.index, after, limit: BATCH });
     for (const head of heads) {
-      unseen.delete(head.runId);
+      seen.add(head.runId);
       roots.add(head.rootRunId);
     }
-    loaded += await loadBehind(deps, tx, { heads, here });
+    loaded += await loadBehind(deps, work, { heads, here });
     if (heads.length < BATCH) break;
     after = heads.at(-1)?.runId ?? '';
   }
-  const rest = [...unseen];
+  const rest = [...roots].filter((runId) => !seen.has(runId));
   for (let i = 0; i < rest.length; i += BATCH) {
     const heads = await listRunHeads(tx, rest.slice(i, i + BATCH));
-    loaded += await loadBehind(deps, tx, { heads, here });
+    loaded += await loadBehind(deps, work, { heads, here });
   }
   return { loaded, roots };
 };
 
 const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 'seconds'>> => {
-  const { partition, clock } = deps;
-  const server = await readServerId(partition);
-  const incarnation = await raiseIncarnation(tx, partition.index);
-  await withdrawTrust(partition);
+  const { partition, clock, db } = deps;
+  const verification = await beginVerification(partition);
+  // Not in `tx`, whose end comes after the marker: a marker must never be ahead of the incarnation.
+  const incarnation = await raiseIncarnation(db, partition.index);
   await restoreDirectory(partition, tx);
-  const { loaded, roots } = await restoreRuns(deps, tx);
+  const { loaded, roots } = await restoreRuns(deps, { tx, verification });
   const sinceDay = new Date(clock.now() - LEDGER_DAYS * DAY_MS).toISOString().slice(0, 10);
-  await restoreCounters(partition, {
+  await restoreCounters(partition, verification, {
     days: await sumSpendByDay(tx, { partition: partition.index, sinceDay }),
     runs: await sumSpendByRoot(tx, [...roots]),
   });
-  await markTrusted(partition, { server, incarnation });
+  await endVerification(partition, verification, incarnation);
   return { incarnation, runsLoaded: loaded };
 };
 
 /**
- * Null: the partition is trusted already. Throws `state_unavailable` or `audit_store_unavailable`; then nobody
- * writes, and it is to be called again.
+ * Null: the partition is trusted already. Throws `state_unavailable`, `state_untrusted` (Redis changed meanwhile)
+ * or `audit_store_unavailable`; then nobody writes, and it is to be called again.
  */
 export const verifyRunState = async (deps: VerificationDeps): Promise<Verified | null> => {
   const { partition, db, clock, logger } = deps;

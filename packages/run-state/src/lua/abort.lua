@@ -5,10 +5,10 @@
 -- From here on no announcement of the run is written but its end (R7).
 -- KEYS[1] partition root
 -- ARGV[1] run  [2] tenant  [3] flag (JSON: requested_at, by, reason)
--- returns [OK | REPEATED | TERMINAL | NOT_FOUND, flag, status]
+-- returns [OK | REPEATED | TERMINAL | NOT_FOUND, flag, status] | [UNTRUSTED] (unknown here, maybe not in Postgres)
 local run = ARGV[1]
 local r = record(run, { 'status', 'tenant', 'abort', 'rank' })
-if not r.status or r.tenant ~= ARGV[2] then return { 'NOT_FOUND' } end
+if not r.status or r.tenant ~= ARGV[2] then return { is_trusted() and 'NOT_FOUND' or 'UNTRUSTED' } end
 if is_terminal(r.status) then return { 'TERMINAL' } end
 if r.abort then return { 'REPEATED', r.abort, r.status } end
 redis.call('HSET', key('run', run), 'abort', ARGV[3])

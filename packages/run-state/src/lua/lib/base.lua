@@ -16,7 +16,7 @@
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
--- <root>:trust               HASH  server (whose data was verified), incarnation
+-- <root>:trust               HASH  server (whose data was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; <scope>:waiters ZSET, by time
 -- <root>:audit               STREAM  commits on their way to Postgres
@@ -66,7 +66,16 @@ end
 
 -- Trust (design §6): what a server holds counts only after the scheduler verified it against Postgres. A
 -- server that restarted, was restored, failed over or was emptied has another run_id than the marker names.
+local function server_id()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+end
+
 local function is_trusted()
   local marked = redis.call('HGET', key('trust'), 'server')
-  return marked and string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') == marked
+  return marked and server_id() == marked
+end
+
+-- Whoever began a verification last may restore; a flush, or another who began, ends it.
+local function is_verifying(token)
+  return redis.call('HGET', key('trust'), 'verifying') == token
 end
