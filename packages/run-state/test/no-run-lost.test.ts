@@ -3,11 +3,21 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Partition, setTenantCaps } from '../src/index.ts';
 import { DAY } from './drafts.ts';
-import { assertNoTraces, auditedEntries, eventTypes, journal, keyOf, money, record } from './inspect.ts';
+import {
+  allKeys,
+  assertNoTraces,
+  auditedEntries,
+  eventTypes,
+  journal,
+  keyOf,
+  money,
+  record,
+} from './inspect.ts';
 import { freshPartition } from './support.ts';
 import {
   askToAbort,
   call,
+  changeCaps,
   claimOne,
   closeOne,
   end,
@@ -74,6 +84,7 @@ const OPS: Record<string, readonly [weight: number, op: Op]> = {
   abort: [1, withRun(askToAbort)],
   wake: [2, withRun(wakeOne)],
   fireTimers: [1, fireTimers],
+  changeCaps: [1, changeCaps],
   repair: [2, (world, at) => repairAll(world, at % 3 === 0 ? 0 : 60_000)],
   openLease: [1, async (world, at) => (world.leases.length < 4 ? openOne(world, at % 4) : undefined)],
   expireLease: [1, withLease(expireOne)],
@@ -89,24 +100,26 @@ const step = fc.record({
 
 /** What the walks must have met, or they prove little. */
 const ALL =
-  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued charged-lost-call waits-for-room';
+  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued charged-lost-call waits-for-room held-back tenant-capped';
 
 /** Where a run is to be found, by what would get it going again. */
-const whereabouts = async ({ redis, ...rest }: Partition, runId: string, run: Record<string, string>) => {
-  const partition = { redis, ...rest };
-  const owner = run['owner'] ?? '';
+const whereabouts = async (partition: Partition, runId: string, run: Record<string, string>) => {
+  const { redis } = partition;
+  const [owner, tenant, user] = [run['owner'] ?? '', run['tenant'] ?? '', run['user'] ?? ''];
   const scored = async (key: string) => (await redis.zscore(keyOf(partition, key), runId)) !== null;
-  const tenant = run['tenant'] ?? '';
+  const among = async (key: string) => (await redis.sismember(keyOf(partition, key), runId)) === 1;
   return {
-    ready:
-      (await scored(`ready:${tenant}`)) && (await redis.zscore(keyOf(partition, 'turns'), tenant)) !== null,
+    ready: await scored(`ready:${tenant}`),
+    readyOfUser: await scored(`ready_user:${tenant}:${user}`),
+    heldBack: await scored(`held_back:${tenant}:${user}`),
     admitted: await scored('admitted'),
+    busy: await among(`busy:${tenant}`),
+    busyOfUser: await among(`busy_user:${tenant}:${user}`),
     queued: await scored(`queued:${run['rank']}`),
     running: await scored('running'),
     // Live, or due for repair.
     leased:
-      (await redis.sismember(keyOf(partition, `lease:${owner}`), runId)) === 1 &&
-      (await redis.zscore(keyOf(partition, 'leases'), owner)) !== null,
+      (await among(`lease:${owner}`)) && (await redis.zscore(keyOf(partition, 'leases'), owner)) !== null,
     parked: await scored('parked'),
     timer: await scored('timers'),
     waiter:
@@ -116,7 +129,11 @@ const whereabouts = async ({ redis, ...rest }: Partition, runId: string, run: Re
 
 const NOWHERE = {
   ready: false,
+  readyOfUser: false,
+  heldBack: false,
   admitted: false,
+  busy: false,
+  busyOfUser: false,
   queued: false,
   running: false,
   leased: false,
@@ -125,17 +142,67 @@ const NOWHERE = {
   waiter: false,
 };
 
+interface Places {
+  /** Runs that have a place, by tenant and by tenant and user. */
+  readonly busy: number;
+  readonly cap: number;
+}
+
+const capOf = (value: string | null | undefined): number =>
+  value === null || value === undefined || value === 'inf' ? Number.POSITIVE_INFINITY : Number(value);
+
+const tenantPlaces = async ({ redis, root }: Partition, tenant: string): Promise<Places> => ({
+  busy: await redis.scard(`${root}:busy:${tenant}`),
+  cap: capOf(await redis.hget(`${root}:caps:${tenant}`, 'max_runs')),
+});
+
+/** Runs in ready count: they are there because there is a place for them. */
+const userPlaces = async ({ redis, root }: Partition, tenant: string, user: string): Promise<Places> => ({
+  busy:
+    (await redis.scard(`${root}:busy_user:${tenant}:${user}`)) +
+    (await redis.zcard(`${root}:ready_user:${tenant}:${user}`)),
+  cap: capOf(await redis.hget(`${root}:caps:${tenant}`, 'user_max_runs')),
+});
+
+/** A queued run that is with no worker is next in its tenant's line, or a cap keeps it back: nothing else (R10). */
+const assertWaitsRightly = async (
+  { partition, capsChanged, seen }: World,
+  run: Record<string, string>,
+  heldBack: boolean,
+): Promise<void> => {
+  const { redis } = partition;
+  const [tenant, user] = [run['tenant'] ?? '', run['user'] ?? ''];
+  if (heldBack) {
+    seen.add('held-back');
+    const { busy, cap } = await userPlaces(partition, tenant, user);
+    assert.ok(capsChanged || busy >= cap, `held back with ${busy} of ${cap} places taken`);
+    const listed = await redis.sismember(keyOf(partition, 'capped_users'), JSON.stringify([tenant, user]));
+    assert.equal(listed, 1, 'repair must know of it');
+  } else if ((await redis.zscore(keyOf(partition, 'turns'), tenant)) === null) {
+    seen.add('tenant-capped');
+    const { busy, cap } = await tenantPlaces(partition, tenant);
+    assert.ok(capsChanged || busy >= cap, `no turn with ${busy} of ${cap} places taken`);
+    assert.equal(await redis.sismember(keyOf(partition, 'capped_tenants'), tenant), 1, 'repair must know');
+  }
+};
+
 /** R10 for one run in one state. */
-const assertFound = async (partition: Partition, runId: string): Promise<void> => {
+const assertFound = async (world: World, runId: string): Promise<void> => {
+  const { partition } = world;
   const run = await record(partition, runId);
   const found = await whereabouts(partition, runId, run);
+  const hasUser = run['user'] !== '';
+  const placed = { admitted: true, busy: true, busyOfUser: hasUser };
   const reason = run['reason'];
   switch (run['status']) {
     case 'queued':
-      assert.deepEqual(found, { ...NOWHERE, queued: true, ready: !found.admitted, admitted: !found.ready });
+      if (found.admitted) assert.deepEqual(found, { ...NOWHERE, queued: true, ...placed });
+      else if (found.heldBack) assert.deepEqual(found, { ...NOWHERE, queued: true, heldBack: true });
+      else assert.deepEqual(found, { ...NOWHERE, queued: true, ready: true, readyOfUser: hasUser });
+      if (!found.admitted) await assertWaitsRightly(world, run, found.heldBack);
       return;
     case 'running':
-      assert.deepEqual(found, { ...NOWHERE, running: true, leased: true, admitted: true });
+      assert.deepEqual(found, { ...NOWHERE, running: true, leased: true, ...placed });
       return;
     case 'waiting':
       assert.deepEqual(found, {
@@ -149,6 +216,35 @@ const assertFound = async (partition: Partition, runId: string): Promise<void> =
       assert.deepEqual(found, NOWHERE);
   }
 };
+
+/** Runs that were given to the queue and not claimed yet. */
+const handedOut = async ({ redis, root }: Partition): Promise<string[]> =>
+  redis.zrangebyscore(`${root}:admitted`, '-inf', '(+inf');
+
+/** Whoever was admitted by what just happened found a place under both caps. */
+const assertAdmitted = async ({ partition }: World, before: readonly string[]): Promise<void> => {
+  const { redis, root } = partition;
+  for (const runId of (await handedOut(partition)).filter((id) => !before.includes(id))) {
+    const { tenant = '', user = '' } = await record(partition, runId);
+    const ofTenant = await tenantPlaces(partition, tenant);
+    assert.ok(ofTenant.busy <= ofTenant.cap, `${tenant}: ${ofTenant.busy} of ${ofTenant.cap} places`);
+    if (user === '') continue;
+    const busy = await redis.scard(`${root}:busy_user:${tenant}:${user}`);
+    const { cap } = await userPlaces(partition, tenant, user);
+    assert.ok(busy <= cap, `${tenant} ${user}: ${busy} of ${cap} places`);
+  }
+};
+
+/** After a repair nothing that may start is left over while there is room with the workers. */
+const assertNoneForgotten = async ({ partition }: World): Promise<void> => {
+  const { redis, root } = partition;
+  const slots = (await redis.hvals(`${root}:slots`)).reduce((sum, n) => sum + Number(n), 0);
+  const room = Math.max(1, Math.floor(slots * 1.5)) - (await redis.zcard(`${root}:admitted`));
+  if (room > 0) assert.deepEqual(await redis.zrange(`${root}:turns`, '0', '-1'), []);
+};
+
+const INDEXES =
+  /:(ready|ready_user|held_back|busy|busy_user):|:(turns|admitted|promised|capped_tenants|capped_users|running|parked|timers)$/;
 
 const assertMoney = async (world: World): Promise<void> => {
   for (const tenant of TENANTS) {
@@ -199,12 +295,17 @@ test('whatever happens, every run has an owner or a wake-up, and can be brought 
       const world = makeWorld(partition);
       await openOne(world, 2);
       for (const { op, at, n } of steps) {
+        const before = await handedOut(partition);
         await OPS[op]?.[1](world, at, n);
-        await Promise.all(world.runs.map((runId) => assertFound(partition, runId)));
+        await Promise.all(world.runs.map((runId) => assertFound(world, runId)));
+        await assertAdmitted(world, before);
+        if (op === 'repair') await assertNoneForgotten(world);
         await assertMoney(world);
       }
       for (const what of world.seen) seen.add(what);
       await bringHome(world);
+      const left = (await allKeys(partition)).filter((key) => INDEXES.test(key));
+      assert.deepEqual(left, [], 'every index is empty when all have ended');
       for (const runId of world.runs) {
         await assertNoTraces(partition, runId);
         assert.deepEqual(await auditedEntries(partition, runId), await journal(partition, runId));

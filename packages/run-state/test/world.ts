@@ -10,6 +10,7 @@ import {
   repair,
   renewLease,
   requestAbort,
+  setTenantCaps,
   wakeRun,
 } from '../src/index.ts';
 import {
@@ -45,6 +46,8 @@ export interface World {
   readonly work: Work[];
   /** Holds whose call is open, by id: amount. What a lost worker left stays here until it is charged. */
   readonly holds: Map<string, { runId: string; amount: number }>;
+  /** Caps of concurrency changed since the last repair, which is who notices. */
+  capsChanged: boolean;
   /** What happened, so that a test can tell that it tested something. */
   readonly seen: Set<string>;
 }
@@ -56,6 +59,7 @@ export const makeWorld = (partition: Partition): World => ({
   leases: [],
   work: [],
   holds: new Map(),
+  capsChanged: false,
   seen: new Set(),
 });
 
@@ -63,15 +67,27 @@ export const makeWorld = (partition: Partition): World => ({
 export const pick = <T>(from: readonly T[], at: number): T | undefined => from[at % Math.max(1, from.length)];
 
 export const TENANTS = ['acme', 'beta'] as const;
+const USERS = ['u1', 'u2', null, 'u1'] as const;
 
 export const submitOne = async (world: World, at: number): Promise<void> => {
   const made = await submit(world.partition, {
     tenantId: pick(TENANTS, at) ?? 'acme',
+    userId: pick(USERS, Math.floor(at / 7)) ?? null,
     priority: pick(['high', 'normal', 'low'] as const, at) ?? 'normal',
     dueMs: at % 5 === 0 ? Date.now() + 3_600_000 : null,
   });
   world.runs.push(made.runId);
   world.jobs.push(...made.activations);
+};
+
+const RUNS_AT_ONCE = [null, 1, 2, 3] as const;
+
+export const changeCaps = async (world: World, at: number, n: number): Promise<void> => {
+  world.capsChanged = true;
+  await setTenantCaps(world.partition, pick(TENANTS, at) ?? 'acme', {
+    maxRuns: pick(RUNS_AT_ONCE, n) ?? null,
+    userMaxRuns: pick(RUNS_AT_ONCE, Math.floor(n / 4)) ?? null,
+  });
 };
 
 export const openOne = async (world: World, slots: number): Promise<void> => {
@@ -245,6 +261,7 @@ export const fireTimers = async ({ partition }: World): Promise<void> => {
 
 export const repairAll = async (world: World, graceMs: number): Promise<void> => {
   const { activations, ...counts } = await repair(world.partition, { limit: 100, graceMs });
+  world.capsChanged = false;
   world.jobs.push(...activations);
   for (const [name, count] of Object.entries(counts)) if (count > 0) world.seen.add(name);
 };

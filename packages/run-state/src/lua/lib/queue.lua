@@ -1,24 +1,102 @@
 -- Admission (design §5): runnable runs wait in per-tenant lists; tenants take turns; BullMQ stays short.
--- <root>:busy:<tenant>             SET   admitted runs of a tenant; cap max_runs
--- <root>:busy_user:<tenant>:<user> SET   admitted runs of a user; cap user_max_runs
--- <root>:held_back:<tenant>:<user> ZSET  runnable runs whose user is at its cap, scored as in ready
--- <root>:capped_tenants            SET   tenants at their cap with runs ready
--- <root>:capped_users              SET   JSON [tenant, user] of users with runs held back
+-- Caps of concurrency count places: a run has one from its admission (or claim) to its release. In `ready` are
+-- only runs that may start: a user has no more there than it has free places for, always its first ones by
+-- priority, then age. So a backlog of one user costs admission nothing, and `ready` is what workers could do.
+-- <root>:ready_user:<tenant>:<user> ZSET  the user's runs in ready, scored as there
+-- <root>:held_back:<tenant>:<user>  ZSET  its runnable runs without a place, scored as in ready
+-- <root>:capped_users               SET   JSON [tenant, user] of users with runs held back
+-- <root>:busy:<tenant>              SET   runs of a tenant that have a place; cap max_runs
+-- <root>:busy_user:<tenant>:<user>  SET   runs of a user that have a place; cap user_max_runs
+-- <root>:capped_tenants             SET   tenants at their cap with runs ready
+-- <root>:promised                   ZSET  runs that were woken for room that is kept for them, by time; money.lua
 
 local RANK_SPAN = 1e13 -- more than any epoch millisecond, so priority comes before age
+local MAX_CALLED_BACK = 10 -- runs that one event takes back into ready, per user
+local MAX_HELD_BACK = 500 -- runs without a place, and tenants, that one admission puts aside
+local MAX_HELD_BACK_PER_TURN = 100
+
+local function has_user(r)
+  return r.user and r.user ~= ''
+end
+
+local function take_turn(tenant)
+  if redis.call('EXISTS', key('ready', tenant)) == 1 then
+    redis.call('ZADD', key('turns'), 'NX', int(redis.call('INCR', key('turn'))), tenant)
+  end
+end
+
+local function concurrency_of(tenant)
+  local set = redis.call('HMGET', key('caps', tenant), 'max_runs', 'user_max_runs')
+  local limit = function(value) return (not value or value == 'inf') and math.huge or tonumber(value) end
+  return { tenant = limit(set[1]), user = limit(set[2]) }
+end
+
+local function make_ready(run, r, score)
+  redis.call('ZADD', key('ready', r.tenant), score, run)
+  if has_user(r) then redis.call('ZADD', key('ready_user', r.tenant, r.user), score, run) end
+  take_turn(r.tenant)
+end
+
+local function leave_ready(run, r)
+  redis.call('ZREM', key('ready', r.tenant), run)
+  if has_user(r) then redis.call('ZREM', key('ready_user', r.tenant, r.user), run) end
+end
+
+local function hold_back(run, r, score)
+  leave_ready(run, r)
+  redis.call('ZADD', key('held_back', r.tenant, r.user), score, run)
+  redis.call('SADD', key('capped_users'), cjson.encode({ r.tenant, r.user }))
+end
+
+local function leave_held_back(run, r)
+  local held = key('held_back', r.tenant, r.user)
+  if redis.call('ZREM', held, run) == 1 and redis.call('EXISTS', held) == 0 then
+    redis.call('SREM', key('capped_users'), cjson.encode({ r.tenant, r.user }))
+  end
+end
+
+-- Runs of a user that were held back and have a place now, or go before one that has, become ready.
+-- Returns how many.
+local function call_back(r, most)
+  local held, ready = key('held_back', r.tenant, r.user), key('ready_user', r.tenant, r.user)
+  if redis.call('EXISTS', held) == 0 then return 0 end
+  local room = concurrency_of(r.tenant).user - redis.call('ZCARD', ready)
+    - redis.call('SCARD', key('busy_user', r.tenant, r.user))
+  for moved = 0, most - 1 do
+    local first = redis.call('ZRANGE', held, 0, 0, 'WITHSCORES')
+    if not first[1] then return moved end
+    if room <= 0 then
+      local last = redis.call('ZRANGE', ready, -1, -1, 'WITHSCORES')
+      if not last[1] or tonumber(last[2]) <= tonumber(first[2]) then return moved end
+      hold_back(last[1], r, last[2])
+      room = room + 1
+    end
+    leave_held_back(first[1], r)
+    make_ready(first[1], r, first[2])
+    room = room - 1
+  end
+  return most
+end
 
 local function enqueue(run, tenant, rank, since)
+  local r = { tenant = tenant, user = redis.call('HGET', key('run', run), 'user') }
   redis.call('HSET', key('run', run), 'status', 'queued', 'queued_ms', int(since))
   redis.call('HDEL', key('run', run), 'reason')
-  redis.call('ZADD', key('ready', tenant), int(tonumber(rank) * RANK_SPAN + since), run)
-  redis.call('ZADD', key('turns'), 'NX', int(redis.call('INCR', key('turn'))), tenant)
   redis.call('ZADD', key('queued', rank), int(since), run)
+  local score = int(tonumber(rank) * RANK_SPAN + since)
+  if not has_user(r) then return make_ready(run, r, score) end
+  local capped = concurrency_of(tenant).user < math.huge
+  if not capped and redis.call('EXISTS', key('held_back', tenant, r.user)) == 0 then
+    return make_ready(run, r, score)
+  end
+  hold_back(run, r, score)
+  call_back(r, MAX_CALLED_BACK)
 end
 
 local function leave_queue(run, r)
-  redis.call('ZREM', key('ready', r.tenant), run)
+  leave_ready(run, r)
   redis.call('ZREM', key('queued', r.rank), run)
-  if r.user and r.user ~= '' then redis.call('ZREM', key('held_back', r.tenant, r.user), run) end
+  if has_user(r) then leave_held_back(run, r) end
 end
 
 local function leave_waiting(run)
@@ -31,80 +109,68 @@ local function leave_waiting(run)
   end
 end
 
-local function concurrency_of(tenant)
-  local set = redis.call('HMGET', key('caps', tenant), 'max_runs', 'user_max_runs')
-  local limit = function(value) return (not value or value == 'inf') and math.huge or tonumber(value) end
-  return { tenant = limit(set[1]), user = limit(set[2]) }
-end
-
-local function take_turn(tenant)
-  if redis.call('EXISTS', key('ready', tenant)) == 1 then
-    redis.call('ZADD', key('turns'), 'NX', int(redis.call('INCR', key('turn'))), tenant)
+-- Room that was kept for a run that was woken for it; see money.lua.
+local function forget_promise(run)
+  local promise = redis.call('HMGET', key('run', run), 'promised_by', 'promise')
+  if promise[1] then
+    redis.call('HDEL', key('run', run), 'promised_by', 'promise')
+    redis.call('ZREM', key('promised'), run)
+    redis.call('HINCRBY', promise[1], 'promised', '-' .. promise[2])
   end
-end
-
-local function hold_back(run, r, score)
-  redis.call('ZADD', key('held_back', r.tenant, r.user), score, run)
-  redis.call('SADD', key('capped_users'), cjson.encode({ r.tenant, r.user }))
-end
-
--- The oldest run of a user that was held back may be admitted now.
-local function call_back(tenant, user)
-  local held = key('held_back', tenant, user)
-  local first = redis.call('ZPOPMIN', held)
-  if first[1] then
-    redis.call('ZADD', key('ready', tenant), first[2], first[1])
-    take_turn(tenant)
-  end
-  if redis.call('EXISTS', held) == 0 then redis.call('SREM', key('capped_users'), cjson.encode({ tenant, user })) end
 end
 
 local function make_busy(run, r, score)
   redis.call('ZADD', key('admitted'), score, run)
   redis.call('SADD', key('busy', r.tenant), run)
-  if r.user and r.user ~= '' then redis.call('SADD', key('busy_user', r.tenant, r.user), run) end
+  if has_user(r) then redis.call('SADD', key('busy_user', r.tenant, r.user), run) end
 end
 
--- Gives an admitted run's place to others; giving it back twice changes nothing.
+-- Gives a run's place to others; giving it back twice changes nothing.
 local function make_room(run, r)
   redis.call('ZREM', key('admitted'), run)
   redis.call('SREM', key('busy', r.tenant), run)
   if redis.call('SREM', key('capped_tenants'), r.tenant) == 1 then take_turn(r.tenant) end
-  if r.user and r.user ~= '' then
+  if has_user(r) then
     redis.call('SREM', key('busy_user', r.tenant, r.user), run)
-    call_back(r.tenant, r.user)
+    call_back(r, MAX_CALLED_BACK)
   end
 end
 
 -- The owner lets go: no lease, no slot, no place in the queue.
 local function release(run, r, owner)
+  forget_promise(run)
   redis.call('HDEL', key('run', run), 'owner', 'claim')
   redis.call('SREM', key('lease', owner), run)
   redis.call('ZREM', key('running'), run)
   make_room(run, r)
 end
 
--- Admits the first ready run of a tenant, or finds that it or its user is at a cap.
-local function admit_first(tenant, caps, now, activations)
-  local first = redis.call('ZPOPMIN', key('ready', tenant))
+-- A tenant's turn: admits its first ready run. Returns how many were admitted, and how many had to be put
+-- aside on the way because a cap was lowered below what its user has; `most` bounds them.
+local function admit_first(tenant, caps, now, activations, most)
   -- To the end of the line: a run handed over does not go before another tenant's.
   redis.call('ZREM', key('turns'), tenant)
-  take_turn(tenant)
-  local run = first[1]
-  if not run then return 0 end
-  local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
-  if r.status ~= 'queued' then return 0 end
-  if r.user and r.user ~= '' and redis.call('SCARD', key('busy_user', tenant, r.user)) >= caps.user then
-    hold_back(run, r, first[2])
-    return 0
+  local admitted, aside = 0, 0
+  while admitted == 0 and aside < most do
+    local run, score = unpack(redis.call('ZPOPMIN', key('ready', tenant)))
+    if not run then break end
+    local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
+    if has_user(r) then redis.call('ZREM', key('ready_user', tenant, r.user), run) end
+    if r.status ~= 'queued' then
+      aside = aside + 1
+    elseif has_user(r) and redis.call('SCARD', key('busy_user', tenant, r.user)) >= caps.user then
+      hold_back(run, r, score)
+      aside = aside + 1
+    else
+      make_busy(run, r, int(now))
+      activations[#activations + 1] = run
+      activations[#activations + 1] = r.wake_seq
+      admitted = 1
+    end
   end
-  make_busy(run, r, int(now))
-  activations[#activations + 1] = run
-  activations[#activations + 1] = r.wake_seq
-  return 1
+  take_turn(tenant)
+  return admitted, aside
 end
-
-local MAX_HELD_BACK = 500
 
 -- Up to 1.5x the reported slots are queued or active at once, at least one.
 -- Returns [run, wake_seq, ...] for queue.add; what the caller loses, the scheduler adds again (R10).
@@ -114,18 +180,19 @@ local function admit(now)
     slots = slots + tonumber(n)
   end
   local free = math.max(1, math.floor(slots * 1.5)) - redis.call('ZCARD', key('admitted'))
-  local activations, caps = {}, {}
-  -- Runs held back take no place, so their number is bounded as well: the next call goes on.
-  for _ = 1, free + MAX_HELD_BACK do
-    if free <= 0 then break end
+  local activations, caps, aside = {}, {}, 0
+  while free > 0 and aside < MAX_HELD_BACK do
     local tenant = redis.call('ZRANGE', key('turns'), 0, 0)[1]
     if not tenant then break end
     caps[tenant] = caps[tenant] or concurrency_of(tenant)
     if redis.call('SCARD', key('busy', tenant)) >= caps[tenant].tenant then
       redis.call('ZREM', key('turns'), tenant)
       redis.call('SADD', key('capped_tenants'), tenant)
+      aside = aside + 1
     else
-      free = free - admit_first(tenant, caps[tenant], now, activations)
+      local most = math.min(MAX_HELD_BACK_PER_TURN, MAX_HELD_BACK - aside)
+      local admitted, put_aside = admit_first(tenant, caps[tenant], now, activations, most)
+      free, aside = free - admitted, aside + put_aside
     end
   end
   return activations
@@ -134,17 +201,17 @@ end
 -- A cap was raised or removed: nobody released anything, and still there is room.
 local function repair_capped(limit)
   for _, tenant in ipairs(redis.call('SRANDMEMBER', key('capped_tenants'), limit)) do
-    if redis.call('SCARD', key('busy', tenant)) < concurrency_of(tenant).tenant then
+    local idle = redis.call('EXISTS', key('ready', tenant)) == 0
+    if idle or redis.call('SCARD', key('busy', tenant)) < concurrency_of(tenant).tenant then
       redis.call('SREM', key('capped_tenants'), tenant)
       take_turn(tenant)
     end
   end
+  local left = limit
   for _, capped in ipairs(redis.call('SRANDMEMBER', key('capped_users'), limit)) do
     local tenant, user = unpack(cjson.decode(capped))
-    local room = concurrency_of(tenant).user - redis.call('SCARD', key('busy_user', tenant, user))
-    for _ = 1, math.min(room, limit) do
-      call_back(tenant, user)
-    end
+    left = left - call_back({ tenant = tenant, user = user }, left)
+    if left <= 0 then break end
   end
 end
 
