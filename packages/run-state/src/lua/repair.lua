@@ -16,9 +16,10 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('timers'), '-inf', int(now)
   if wake(run, reason, now) then count.timers = count.timers + 1 end
 end
 
+local MOST_LOST = 1000 -- of a worker that held more, the next call takes the rest
 for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(now), 'LIMIT', 0, 10)) do
   count.leases = count.leases + 1
-  for _, run in ipairs(redis.call('SMEMBERS', key('lease', lease))) do
+  for _, run in ipairs(redis.call('SRANDMEMBER', key('lease', lease), MOST_LOST - count.lost)) do
     local r = record(run, { 'owner', 'status', 'tenant', 'user', 'root', 'rank' })
     if r.owner == lease and not is_terminal(r.status) then
       release(run, r, lease)
@@ -27,9 +28,9 @@ for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(no
       enqueue(run, r.tenant, r.rank, now)
       count.lost = count.lost + 1
     end
+    redis.call('SREM', key('lease', lease), run)
   end
-  redis.call('DEL', key('lease', lease))
-  redis.call('ZREM', key('leases'), lease)
+  if redis.call('EXISTS', key('lease', lease)) == 0 then redis.call('ZREM', key('leases'), lease) end
   redis.call('HDEL', key('slots'), lease)
 end
 

@@ -1,5 +1,7 @@
 -- Holds and caps (R1, R2). All scopes of a hold are checked and changed in the script that writes its event.
 -- Amounts are integer nano-USD below 9e15, exact in a Lua double.
+-- <scope>          HASH  spent, held, promised (room kept for runs that were woken for it and did not ask yet)
+-- <scope>:waiters  ZSET  parked runs that wait for room here, by the time they first had none
 
 local SPEND_TTL_SECONDS = 400 * 24 * 3600
 
@@ -55,32 +57,61 @@ local function take_hold(run, scopes, hold)
   for _, scope in ipairs(scopes) do
     add(scope, 0, hold.amount)
   end
+  forget_promise(run)
+  redis.call('HDEL', key('run', run), 'waits_since')
   redis.call('HSET', key('run', run, 'holds'), hold.id, 'held ' .. int(hold.amount) .. ' ' .. hold.day)
 end
 
 local MAX_WOKEN = 8
+local PROMISE_MS = 10000 -- a woken run asks by then, or its room is for others
+local MAX_OVERDUE = 100
+
+-- What of a scope's room is kept for runs that were woken for it. Newcomers may take it all the same.
+local function promised_in(scope, now)
+  local overdue = int(now - PROMISE_MS)
+  for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('promised'), '-inf', overdue, 'LIMIT', 0, MAX_OVERDUE)) do
+    forget_promise(run)
+    redis.call('ZREM', key('promised'), run)
+  end
+  return tonumber(redis.call('HGET', scope.key, 'promised') or 0)
+end
+
+local function promise(run, scope, need, now)
+  redis.call('ZADD', key('promised'), int(now), run)
+  redis.call('HINCRBY', scope.key, 'promised', int(need))
+  redis.call('HSET', key('run', run), 'promised_by', scope.key, 'promise', int(need))
+end
 
 -- Wakes, oldest first, only waiters that now fit, so that they are no herd; and those that wait in vain,
 -- to ask again and get another answer: nothing is held that could still be settled, the cap is gone, or
 -- (after a settlement) so much is spent that no settlement will make room for them.
 local function wake_waiters(scope, now, settled)
-  local promised = 0
-  for _, run in ipairs(redis.call('ZRANGE', scope.key .. ':waiters', 0, MAX_WOKEN - 1)) do
+  local waiters = redis.call('ZRANGE', scope.key .. ':waiters', 0, MAX_WOKEN - 1)
+  if #waiters == 0 then return end
+  local promised = promised_in(scope, now)
+  for _, run in ipairs(waiters) do
     local need = tonumber(redis.call('HGET', key('run', run), 'need') or 0)
-    if scope.cap and fits(scope, promised + need) then
-      promised = promised + need
-    elseif scope.cap and scope.held + promised > 0 then
+    local room = scope.cap and fits(scope, promised + need)
+    if not room and scope.cap and scope.held + promised > 0 then
       if not settled or scope.spent + need <= tonumber(scope.cap) then break end
     end
-    if not wake(run, 'capacity', now) then redis.call('ZREM', scope.key .. ':waiters', run) end
+    if not wake(run, 'capacity', now) then
+      redis.call('ZREM', scope.key .. ':waiters', run)
+    elseif room then
+      promised = promised + need
+      promise(run, scope, need, now)
+    end
   end
 end
 
--- Parks a run at a scope. <root>:scopes names all scopes that have or had waiters, for repair.
+-- Parks a run at a scope, in the place it had if it was woken and came too late. <root>:scopes names all
+-- scopes that have or had waiters, for repair.
 local function wait_for_room(run, r, wait, now)
+  redis.call('HSETNX', key('run', run), 'waits_since', int(now))
+  local since = redis.call('HGET', key('run', run), 'waits_since')
   for _, scope in ipairs(scopes_of(run, r, wait.day)) do
     if scope.name == wait.scope then
-      redis.call('ZADD', scope.key .. ':waiters', int(now), run)
+      redis.call('ZADD', scope.key .. ':waiters', since, run)
       redis.call('SADD', key('scopes'), scope.key)
       redis.call('HSET', key('run', run), 'waits_on', scope.key, 'need', int(wait.need), 'waits_day', wait.day)
       wake_waiters(scope, now, false)
