@@ -192,21 +192,22 @@ export const closeBooks = async (
   return { caps, failures: new Map([...codes].map(([code, list]) => [code, list.length])) };
 };
 
-/** How long runs waited for room, ms, shortest first. */
-export const capacityWaits = async ({ db }: System): Promise<number[]> => {
-  const rows = await db
-    .selectFrom('audit_events')
-    .select(['run_id', 'type', 'body'])
-    .where('type', 'in', ['run.parked', 'run.claimed'])
-    .orderBy('run_id')
-    .orderBy('seq')
-    .execute();
-  const at = (body: string | null): number => Date.parse((JSON.parse(body ?? '{}') as { ts: string }).ts);
-  return rows
-    .flatMap(({ run_id: run, type, body }, n) => {
-      const before = rows[n - 1];
-      const isWait = before?.run_id === run && before.type === 'run.parked' && type === 'run.claimed';
-      return isWait ? [at(body) - at(before.body)] : [];
-    })
-    .toSorted((a, b) => a - b);
+const LOOK_MS = 250;
+
+/** Looks at the run that is parked longest until told to stop: the longest any run was parked, ms. */
+export const watchParked = ({ partition: { redis, root } }: System): (() => Promise<number>) => {
+  const stop = new AbortController();
+  let longest = 0;
+  const watching = (async () => {
+    while (!stop.signal.aborted) {
+      const [, since] = await redis.zrange(`${root}:parked`, 0, '0', 'WITHSCORES');
+      if (since !== undefined) longest = Math.max(longest, Date.now() - Number(since));
+      await sleep(LOOK_MS, undefined, stop).catch(() => undefined);
+    }
+  })();
+  return async () => {
+    stop.abort();
+    await watching;
+    return longest;
+  };
 };
