@@ -52,7 +52,7 @@ const OWNERS: readonly (readonly [RegExp, string])[] = [
   [/^(ioredis|bullmq)$/, 'packages/run-state'],
   [/^(pg|pg-.*|kysely|@types\/pg)$/, 'packages/audit-store'],
   [/^(@anthropic-ai\/sdk|openai|@pydantic\/genai-prices)$/, 'packages/providers'],
-  [/^(hono|@hono\/.*)$/, 'services/api'],
+  [/^(hono|@hono\/.*|rate-limiter-flexible)$/, 'services/api'],
   [/^(prom-client|@opentelemetry\/(?!api$).*)$/, 'packages/runtime'],
 ];
 

@@ -56,6 +56,9 @@ const NAMES: ReadonlySet<string> = new Set([
   'DEFAULT_USER_DAILY_CAP_USD',
   'DEFAULT_TENANT_DAILY_CAP_USD',
   'HTTP_TOOL_ALLOW',
+  // beyond the contract
+  'RATE_LIMIT_PER_SECOND',
+  'PRICE_OVERRIDES_FILE',
   'LOG_LEVEL',
 ]);
 
@@ -70,5 +73,7 @@ export const METRICS: ReadonlySet<string> = new Set(
     'cost_denied_total cap_remaining_ratio aborts_total abort_latency_seconds fenced_writes_total resumes_total',
     'duplicate_attempts_total audit_backlog_events audit_lag_seconds audit_batch_rows audit_written_total',
     'audit_quarantined_total',
+    // beyond the contract
+    'state_trusted',
   ].flatMap((line) => line.split(' ')),
 );
