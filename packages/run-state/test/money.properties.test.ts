@@ -6,9 +6,17 @@ import { completed, requested } from './drafts.ts';
 import { money } from './inspect.ts';
 import { freshPartition, lease, type Owner, running, settle, TENANT } from './support.ts';
 
-const DAYS = ['2026-01-01', '2026-01-02'] as const;
+const DAYS = ['2026-01-01', '2026-01-31', '2026-02-01'] as const;
 const USERS = ['u1', 'u2', null] as const;
-const CAPS = { run: 60, user: 100, own: 40, tenant: 150 } as const;
+const CAPS = {
+  run: 60,
+  user: 100,
+  own: 40,
+  tenant: 150,
+  userMonth: 120,
+  ownMonth: 50,
+  tenantMonth: 200,
+} as const;
 
 const CapChange = fc.record({ kind: fc.constant('cap' as const), nano: fc.integer({ min: 0, max: 200 }) });
 const step = fc.oneof(
@@ -67,19 +75,28 @@ const setTenantCap = (partition: Partition, tenantDailyNano: number): Promise<vo
   setTenantCaps(partition, TENANT, {
     runNano: null,
     userDailyNano: CAPS.user,
+    userMonthlyNano: CAPS.userMonth,
     tenantDailyNano,
+    tenantMonthlyNano: CAPS.tenantMonth,
     timeZone: 'UTC',
   });
 
-const scopesOf = (owner: Owner, run: number, day: string): string[] => [
-  `run:${owner.run.runId}`,
-  ...(userOf(run) === null ? [] : [`spend:user:acme:${day}:${userOf(run)}`]),
-  `spend:tenant:acme:${day}`,
-];
+const scopesOf = (owner: Owner, run: number, day: string): string[] => {
+  const [user, month] = [userOf(run), day.slice(0, 7)];
+  return [
+    `run:${owner.run.runId}`,
+    ...(user === null ? [] : [`spend:user:acme:${day}:${user}`, `spend:user_month:acme:${month}:${user}`]),
+    `spend:tenant:acme:${day}`,
+    `spend:tenant_month:acme:${month}`,
+  ];
+};
 
 const capOf = (model: Model, scope: string): number => {
   if (scope.startsWith('run:')) return CAPS.run;
-  if (scope.startsWith('spend:tenant')) return model.tenantCap;
+  const [, kind] = scope.split(':');
+  if (kind === 'tenant') return model.tenantCap;
+  if (kind === 'tenant_month') return CAPS.tenantMonth;
+  if (kind === 'user_month') return scope.endsWith(':u1') ? CAPS.ownMonth : CAPS.userMonth;
   return scope.endsWith(':u1') ? CAPS.own : CAPS.user;
 };
 
@@ -128,7 +145,10 @@ test('whatever is held, settled and expired, counters are those of the model and
       const partition = await freshPartition();
       const model: Model = { holds: [], tenantCap: CAPS.tenant };
       await setTenantCap(partition, CAPS.tenant);
-      await partition.redis.hset(`${partition.root}:caps:acme`, 'user:u1', CAPS.own);
+      await partition.redis.hset(`${partition.root}:caps:acme`, {
+        'user:u1': CAPS.own,
+        'user_month:u1': CAPS.ownMonth,
+      });
       const owners = await makeRuns(partition);
       for (const s of steps) {
         if (s.kind === 'cap') {
