@@ -58,6 +58,16 @@ const work = (partition: Partition, leaseId: string, activation: Activation | un
   return claim(partition, activation.runId, { wakeSeq: activation.wakeSeq, leaseId });
 };
 
+/** Until the server's clock shows another millisecond, so that what is queued now is younger than all before. */
+const anotherMillisecond = async ({ redis }: Partition): Promise<void> => {
+  const ms = async (): Promise<number> => {
+    const [seconds, micros] = await redis.time();
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  };
+  const before = await ms();
+  while ((await ms()) === before);
+};
+
 /** Works off everything, one after the other, and gives the order. */
 const workOff = async (
   partition: Partition,
@@ -184,6 +194,7 @@ for (const [how, letGo] of Object.entries(RELEASES)) {
       const { partition, leaseId } = await capped(caps);
       const { runIds, activations } = await submitAll(partition, times(3, { userId: 'u1' }));
       const owner = await work(partition, leaseId, activations[0]);
+      await anotherMillisecond(partition);
       assert.deepEqual(idsOf(await letGo(owner)), runIds.slice(1, 2));
     });
   }
@@ -195,6 +206,7 @@ test('a lost lease gives its places back, and its runs wait behind the others', 
   const dead = await lease(partition);
   for (const activation of activations) await work(partition, dead, activation);
   await expireLease(partition, dead);
+  await anotherMillisecond(partition);
   const repaired = await repair(partition, REPAIR);
   assert.deepEqual([repaired.lost, idsOf(repaired.activations)], [2, runIds.slice(2)]);
   const order = await workOff(partition, leaseId, repaired.activations);
