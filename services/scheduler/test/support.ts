@@ -86,14 +86,14 @@ export interface RunningLoop extends TickBench {
   readonly stop: () => Promise<void>;
 }
 
-export const startLoop = async (partition: Partition): Promise<RunningLoop> => {
+export const startLoop = async (
+  partition: Partition,
+  verify: () => Promise<unknown> = () => Promise.resolve(),
+): Promise<RunningLoop> => {
   const bench = await tickBench(partition);
   const leadership = leadershipOf(partition);
   const stopping = new AbortController();
-  const running = runLoop(
-    { ...bench, leadership, verify: () => Promise.resolve(), random: Math.random },
-    stopping.signal,
-  );
+  const running = runLoop({ ...bench, leadership, verify, random: Math.random }, stopping.signal);
   const stop = (): Promise<void> => {
     stopping.abort();
     return running;

@@ -1,0 +1,213 @@
+/**
+ * A Redis that loses, for the tests of verification: a server of its own that is emptied, restarted, cut or
+ * replaced by an older copy, beside a database that has stored the audit stream up to some point.
+ */
+import { randomUUID } from 'node:crypto';
+import { cp, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createPool, type Db, ensureTenantWithCaps, writeBatch } from '@signalbox/audit-store';
+import { type AuditRecord, type EventDraft, newId } from '@signalbox/contracts';
+import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
+import { type LocalRedis, startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import {
+  acknowledge,
+  type CommitReply,
+  createAuditReader,
+  ensureGroup,
+  openPartition,
+  type Partition,
+  readTrust,
+  replaceCaps,
+} from '@signalbox/run-state';
+import { systemClock } from '@signalbox/runtime';
+import { completed, requested, submitted } from '../../../packages/audit-store/test/journal.ts';
+import {
+  claim,
+  lease,
+  openRedis,
+  type Owner,
+  settle,
+  submit,
+} from '../../../packages/run-state/test/support.ts';
+import { type Verified, verifyRunState } from '../src/verification.ts';
+import { atEnd, freshDatabase, recordingLogger, type Recorded } from './support.ts';
+
+export const TENANT = 'acme';
+export const TODAY = new Date().toISOString().slice(0, 10);
+const TS = new Date().toISOString();
+const CAP = 1_000_000;
+
+export interface Loss extends Recorded {
+  readonly redis: LocalRedis;
+  readonly dir: string;
+  readonly partition: Partition;
+  readonly db: Db;
+  readonly verify: (db?: Db) => Promise<Verified | null>;
+}
+
+let server: Promise<{ redis: LocalRedis; dir: string }> | undefined;
+
+/** One server per test file; each test has a namespace of its own. */
+const sharedServer = async (): Promise<{ redis: LocalRedis; dir: string }> => {
+  const dir = join(await temporaryDir(), 'redis');
+  const redis = await startRedis({ dir });
+  atEnd(() => redis.stop());
+  return { redis, dir };
+};
+
+export const openDb = (databaseUrl: string): Db => {
+  const db = createPool({ databaseUrl, role: 'scheduler', onError: () => undefined });
+  atEnd(() => db.destroy());
+  return db;
+};
+
+/** A verified partition with caps, and an empty database that knows its tenant. */
+export const openLoss = async (databaseUrl?: string): Promise<Loss> => {
+  const { redis, dir } = await (server ??= sharedServer());
+  const db = openDb(databaseUrl ?? (await freshDatabase()));
+  const partition = openPartition(await openRedis('state', redis.url), { namespace: `loss-${randomUUID()}` });
+  const caps = { runNano: CAP, userDailyNano: CAP, tenantDailyNano: CAP };
+  await ensureTenantWithCaps(db, { id: TENANT, partition: 0, timeZone: 'UTC', defaults: caps });
+  await replaceCaps(partition, TENANT, { ...caps, users: [] });
+  const recorded = recordingLogger();
+  const verify = (other: Db = db) =>
+    verifyRunState({ partition, db: other, clock: systemClock, logger: recorded.logger });
+  await verify();
+  return { ...recorded, redis, dir, partition, db, verify };
+};
+
+export const isTrusted = async ({ partition }: Loss): Promise<boolean> =>
+  (await readTrust(partition)) !== null;
+
+/** Submits a run of user u1 whose journal says what its record says. */
+export const submitRun = async (
+  { partition }: Loss,
+  { runAt = null, userId = 'u1' }: { runAt?: string | null; userId?: string | null } = {},
+): Promise<string> => {
+  const runId = newId('run');
+  const draft = submitted({ run_at: runAt, cap_nano: CAP, user_id: userId });
+  const actor = { type: 'user', id: 'key_1' } as const;
+  const { entries } = appendDrafts(EMPTY_HEAD, [{ ...draft, refs: {} }], { runId, epoch: 0, ts: TS, actor });
+  const dueMs = runAt === null ? null : Date.parse(runAt);
+  await submit(partition, { runId, userId, capNano: CAP, dueMs, entry: entries[0] ?? '' });
+  return runId;
+};
+
+export const claimed = (wakeSeq: number, resumed = false): EventDraft => ({
+  type: 'run.claimed',
+  data: { worker: 'w', wake_seq: wakeSeq, resumed },
+});
+
+/** Claims a run and says so in the journal. */
+export const own = async ({ partition }: Loss, runId: string, leaseId?: string): Promise<Owner> => {
+  const owner = await claim(partition, runId, { leaseId: leaseId ?? (await lease(partition, 1)) });
+  await owner.write({ results: [claimed(owner.run.wakeSeq)], notes: owner.run.notes.length });
+  return owner;
+};
+
+/** Announces a call and takes its hold. */
+export const call = (owner: Owner, step: number, nano: number): Promise<CommitReply> => {
+  const { runId } = owner.run;
+  const hold = { id: `${runId}:${step}:1`, amount: nano, day: TODAY };
+  return owner.write({ announce: [requested({ runId, step, nano, day: TODAY })], hold });
+};
+
+/** Its answer, and what it cost. */
+export const answer = (owner: Owner, step: number, nano: number): Promise<CommitReply> => {
+  const { runId } = owner.run;
+  const output = { ...completed({ runId, step, nano }), refs: {} };
+  return owner.write({
+    results: [output],
+    settlements: [settle(`${runId}:${step}:1`, nano)],
+    progress: true,
+  });
+};
+
+export const finish = (owner: Owner, steps: number): Promise<CommitReply> =>
+  owner.write({
+    announce: [{ type: 'run.succeeded', data: { steps } }],
+    after: { type: 'finish', status: 'succeeded' },
+  });
+
+/** The owner after a loss: charges what the one before left open, and ends the run. */
+export const finishOff = async (loss: Loss, runId: string, open: readonly [step: number, nano: number][]) => {
+  const owner = await own(loss, runId);
+  for (const [step, nano] of open) {
+    const settlement = { hold_id: `${runId}:${step}:1`, observed_nano: nano, estimated: true };
+    await owner.write({
+      results: [
+        {
+          type: 'cost.expired',
+          data: { step, attempt: 1, model: 'openai/gpt-4o-mini', settlement },
+        },
+      ],
+      settlements: [settle(`${runId}:${step}:1`, nano, true)],
+    });
+  }
+  return { owner, reply: await finish(owner, open.length) };
+};
+
+/** The audit-writer: stores the stream, or its oldest `most` commits; `change` is what befalls them on the way. */
+export const store = async (
+  { partition, db }: Loss,
+  most = 10_000,
+  change: (record: AuditRecord) => AuditRecord = (record) => record,
+): Promise<number> => {
+  await ensureGroup(partition);
+  const reader = createAuditReader(partition, partition.redis, 'writer');
+  const trust = await readTrust(partition);
+  const pending = await reader.pending(most);
+  const fresh = pending.length < most ? await reader.read(most - pending.length, 1) : [];
+  const records = [...pending, ...fresh];
+  await writeBatch(db, records.map(change), { partition: 0, incarnation: trust?.incarnation ?? -1 });
+  await acknowledge(
+    partition,
+    records.map(({ streamId }) => streamId),
+  );
+  return records.length;
+};
+
+export const flush = async ({ partition }: Loss): Promise<void> => {
+  await partition.redis.flushall();
+};
+
+const APPEND_ONLY = 'appendonlydir';
+
+/** What a backup of the server's disk would hold now. */
+export const backUp = async ({ dir }: Loss): Promise<string> => {
+  const copy = join(await temporaryDir(), APPEND_ONLY);
+  await cp(join(dir, APPEND_ONLY), copy, { recursive: true });
+  return copy;
+};
+
+const reconnected = (loss: Loss): Promise<true> =>
+  waitFor(
+    async () => ((await loss.partition.redis.ping().catch(() => undefined)) === undefined ? undefined : true),
+    { what: 'the connection to Redis', timeoutMs: 10_000 },
+  );
+
+/** Kills the server and starts it on the same data, or on an older copy. */
+export const restart = async (loss: Loss, from?: string): Promise<void> => {
+  await loss.redis.kill();
+  if (from !== undefined) {
+    await rm(join(loss.dir, APPEND_ONLY), { recursive: true });
+    await cp(from, join(loss.dir, APPEND_ONLY), { recursive: true });
+  }
+  await loss.redis.start();
+  await reconnected(loss);
+};
+
+/** Where the append-only file ends. */
+export const appendOnlyEnd = async ({ dir }: Loss): Promise<{ file: string; bytes: number }> => {
+  const names = await readdir(join(dir, APPEND_ONLY));
+  const file = join(dir, APPEND_ONLY, names.find((name) => name.endsWith('.incr.aof')) ?? '');
+  return { file, bytes: (await stat(file)).size };
+};
+
+/** As after a power failure: the file ends in the middle of a command. */
+export const restartCutAt = async (loss: Loss, { file, bytes }: { file: string; bytes: number }) => {
+  await loss.redis.kill();
+  await truncate(file, bytes);
+  await loss.redis.start();
+  await reconnected(loss);
+};
