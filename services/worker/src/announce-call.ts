@@ -76,9 +76,6 @@ const denied = (
   },
 });
 
-/** Waits for others' holds at most this long before it looks again by itself. */
-const CAPACITY_RETRY_MS = 30_000;
-
 /** When a scope begins anew; null for one that never does. */
 const resetOf = (scope: CapScope, today: TenantDay): string | null => {
   if (scope === 'run') return null;
@@ -93,7 +90,7 @@ const onDenied = async (
   terms: { price: Price; prepared: Prepared; reply: CommitReply; today: TenantDay; wakeSeq: number },
 ): Promise<number | null> => {
   const { price, prepared, reply, today, wakeSeq } = terms;
-  const { session, clock, metrics } = context;
+  const { session, metrics } = context;
   const needNano = offer.hold?.amount_nano ?? 0;
   const answer = answerDenial({
     needNano,
@@ -114,7 +111,9 @@ const onDenied = async (
     resets_at: resetsAt,
   });
   if (answer.type === 'park') {
-    const dueMs = clock.now() + CAPACITY_RETRY_MS;
+    // Settlements wake it, in its turn. By itself it looks only when the scope begins anew: any sooner, all that
+    // wait would look at once, again and again.
+    const dueMs = resetsAt === null ? null : Date.parse(resetsAt);
     const { maxOutputTokens } = answer;
     const waited = offerFor(context, action, { price, prepared, maxOutputTokens, day: today.day });
     await session.announce([event, { type: 'run.parked', data: { reason: 'capacity', until: null } }], {
