@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
 import { openPartition, type Partition, setTenantCaps } from '@signalbox/run-state';
 import { openRedis, trust } from '../../../packages/run-state/test/support.ts';
-import { type ServiceProcess, startMain } from '../test/process.ts';
+import { type ServiceProcess, startMain } from '../../../test/support/service-main.ts';
 import { openProxy } from '../test/proxy.ts';
 import {
   drained,
@@ -31,7 +31,11 @@ const ready = (service: ServiceProcess, status: number): Promise<true> =>
   });
 
 test('a bad environment stops it at once with one message that lists every problem', async () => {
-  const service = await startMain({ REDIS_URL: 'http://nowhere', METRICS_PORT: 'many', LOG_LEVEL: 'loud' });
+  const service = await startMain('audit-writer', {
+    REDIS_URL: 'http://nowhere',
+    METRICS_PORT: 'many',
+    LOG_LEVEL: 'loud',
+  });
   const { code } = await service.exited;
   assert.equal(code, 78);
   const output = service.output();
@@ -43,7 +47,7 @@ test('a bad environment stops it at once with one message that lists every probl
 
 test('a taken port ends it with an error', async () => {
   const { server } = await ownRedis();
-  const service = await startMain({
+  const service = await startMain('audit-writer', {
     REDIS_URL: server.url,
     DATABASE_URL: await freshDatabase(),
     METRICS_PORT: String(server.port),
@@ -57,7 +61,11 @@ test('it stores, shows its metrics, outlives Postgres and Redis being away, and 
   const { server, partition } = await ownRedis();
   const databaseUrl = await freshDatabase();
   const proxy = await openProxy(databaseUrl);
-  const service = await startMain({ REDIS_URL: server.url, DATABASE_URL: proxy.url, RUN_TTL_SECONDS: '60' });
+  const service = await startMain('audit-writer', {
+    REDIS_URL: server.url,
+    DATABASE_URL: proxy.url,
+    RUN_TTL_SECONDS: '60',
+  });
   await ready(service, 200);
   const runId = await endedRun(partition);
   await drained(partition);
@@ -104,7 +112,7 @@ test('SIGTERM with Postgres away gives the batch in hand up within seconds, with
   const proxy = await openProxy(databaseUrl);
   await proxy.cut();
   const env = { REDIS_URL: server.url, DATABASE_URL: proxy.url };
-  const service = await startMain(env);
+  const service = await startMain('audit-writer', env);
   await endedRun(partition);
   await ready(service, 503);
   await waitFor(() => service.lines().find(({ msg }) => msg === 'a batch could not be stored'), {
@@ -118,7 +126,10 @@ test('SIGTERM with Postgres away gives the batch in hand up within seconds, with
 
 test('SIGTERM with Redis away ends it with 0', async () => {
   const { server } = await ownRedis();
-  const service = await startMain({ REDIS_URL: server.url, DATABASE_URL: await freshDatabase() });
+  const service = await startMain('audit-writer', {
+    REDIS_URL: server.url,
+    DATABASE_URL: await freshDatabase(),
+  });
   await ready(service, 200);
   await server.stop();
   await ready(service, 503);

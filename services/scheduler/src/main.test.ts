@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
 import { openPartition, type Partition, readDemand, readTrust } from '@signalbox/run-state';
 import { openRedis, submit } from '../../../packages/run-state/test/support.ts';
-import { type ServiceProcess, startMain } from '../test/process.ts';
+import { type ServiceProcess, startMain } from '../../../test/support/service-main.ts';
 import { freshDatabase, until } from '../test/support.ts';
 
 const ENCRYPTION_KEYS = `k1:${randomBytes(32).toString('base64')}`;
@@ -42,7 +42,7 @@ const leaderOf = (services: readonly ServiceProcess[]): Promise<ServiceProcess> 
   );
 
 test('a bad environment stops it at once with one message that lists every problem', async () => {
-  const service = await startMain({
+  const service = await startMain('scheduler', {
     QUEUE_REDIS_URL: 'nowhere',
     ENCRYPTION_KEYS: 'k1:short',
     LEASE_SECONDS: '0',
@@ -60,7 +60,7 @@ test('a bad environment stops it at once with one message that lists every probl
 
 test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 on SIGTERM', async () => {
   const { server, partition, env } = await ownRedis();
-  const service = await startMain(env);
+  const service = await startMain('scheduler', env);
   await ready(service, 200);
   await trusted(partition);
   await submit(partition, { dueMs: 1 });
@@ -103,13 +103,13 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
 
 test('of two processes one leads; the other takes over from a killed one and from one that stops', async () => {
   const { server, env } = await ownRedis();
-  const two = [await startMain(env), await startMain(env)];
+  const two = [await startMain('scheduler', env), await startMain('scheduler', env)];
   await Promise.all(two.map((service) => ready(service, 200)));
   const killed = await leaderOf(two);
   await killed.kill();
   const left = two.filter((service) => service !== killed);
   const stopped = await leaderOf(left);
-  const next = await startMain(env);
+  const next = await startMain('scheduler', env);
   await ready(next, 200);
   assert.deepEqual(await stopped.stop({ graceMs: 8_000 }), { code: 0, signal: null });
   assert.equal(await leaderOf([next]), next);
@@ -119,7 +119,7 @@ test('of two processes one leads; the other takes over from a killed one and fro
 
 test('SIGTERM with Redis away ends it with 0', async () => {
   const { server, env } = await ownRedis();
-  const service = await startMain(env);
+  const service = await startMain('scheduler', env);
   await ready(service, 200);
   await server.stop();
   await ready(service, 503);

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Child, REPOSITORY, startChild, temporaryDir, waitFor } from '@signalbox/local';
 
-/** The audit-writer as a process of its own, with nothing in its environment but what is given. */
+/** A service as a process of its own, with nothing in its environment but what is given. */
 export interface ServiceProcess extends Child {
   /** Lines of its log that are JSON. */
   lines(): Record<string, unknown>[];
@@ -17,15 +17,18 @@ const parsed = (line: string): Record<string, unknown>[] => {
   }
 };
 
-export const startMain = async (env: Record<string, string>): Promise<ServiceProcess> => {
+export const startMain = async (
+  service: 'audit-writer' | 'scheduler',
+  env: Record<string, string>,
+): Promise<ServiceProcess> => {
   const dir = await temporaryDir();
   const inherited = ['PATH', 'NODE_OPTIONS'].flatMap((name) => {
     const value = process.env[name];
     return value === undefined ? [] : [[name, value] as const];
   });
   const child = await startChild({
-    name: 'audit-writer',
-    command: [process.execPath, join(REPOSITORY, 'services/audit-writer/src/main.ts')],
+    name: service,
+    command: [process.execPath, join(REPOSITORY, `services/${service}/src/main.ts`)],
     logFile: join(dir, 'service.log'),
     cwd: REPOSITORY,
     env: { ...Object.fromEntries(inherited), METRICS_PORT: '0', ...env },
