@@ -413,7 +413,7 @@ test('a damaged stored run stops nobody else', async () => {
   assert.equal((await loss.verify())?.runsLoaded, 1);
   assert.deepEqual(await Promise.all(runs.map((id) => statusOf(loss, id))), [undefined, undefined, 'queued']);
   const errors = loss.log.filter(({ level }) => level === 'error' || level === 50);
-  assert.deepEqual(errors.map((line) => line['run_id']).toSorted(), [damaged, keyless].toSorted());
+  assert.deepEqual(new Set(errors.map((line) => line['run_id'])), new Set([damaged, keyless]));
 });
 
 test('more runs than one page: all are loaded', async () => {

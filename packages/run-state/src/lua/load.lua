@@ -22,6 +22,7 @@ if r.status then
   make_room(run, r)
   leave_queue(run, r)
   leave_waiting(run)
+  forget_promise(run)
 end
 redis.call('DEL', key('run', run, 'events'), key('run', run, 'contents'), key('run', run, 'holds'))
 
