@@ -178,7 +178,7 @@ export const empty: Lose = async ({ partition: { redis, root } }) => {
 
 const APPEND_ONLY = 'appendonlydir';
 const dataOf = async ({ partition: { redis } }: System): Promise<string> => {
-  const [, dir = ''] = (await redis.config('GET', 'dir')) as string[];
+  const [, dir = ''] = await redis.config('GET', 'dir');
   return join(dir, APPEND_ONLY);
 };
 

@@ -435,3 +435,28 @@ test('a loop verifies what it finds unverified, and goes on', async () => {
   await loop.stop();
   assert.equal(await isTrusted(loss), true);
 });
+
+const LIVE = 2000;
+
+test(`the time it takes with ${LIVE} live runs`, { skip: process.env['PROVE'] !== 'full' }, async () => {
+  const loss = await openLoss();
+  for (let n = 0; n < LIVE; n += 100) {
+    const owners = await Promise.all(
+      Array.from({ length: 100 }, async () => own(loss, await submitRun(loss))),
+    );
+    for (let step = 1; step <= 3; step += 1) {
+      await Promise.all(owners.map((owner) => call(owner, step, 100)));
+      if (step < 3) await Promise.all(owners.map((owner) => answer(owner, step, 10)));
+    }
+  }
+  while ((await store(loss, 1000)) > 0);
+  const unchanged = await restart(loss).then(() => loss.verify());
+  await flush(loss);
+  const verified = await loss.verify();
+  assert.equal(verified?.runsLoaded, LIVE);
+  await assertSound(loss);
+  process.stdout.write(
+    `verified ${LIVE} live runs of 7 events: ${unchanged?.seconds.toFixed(2)} s after a restart, ` +
+      `${verified.seconds.toFixed(2)} s after a flush\n`,
+  );
+});
