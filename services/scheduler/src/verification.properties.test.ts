@@ -96,9 +96,8 @@ const lose = async (world: World, how: string, after: readonly Step[]): Promise<
 
 /** Workers go on where they are not refused, and give back what is held under their lease without them. */
 const resume = async ({ loss, leaseId, work }: World): Promise<void> => {
-  for (const one of [...work]) {
-    if ((await goOn(one)) !== 'OK') work.splice(work.indexOf(one), 1);
-  }
+  const before = work.splice(0);
+  for (const one of before) if ((await goOn(one)) === 'OK') work.push(one);
   const mine = new Set(work.map(({ owner }) => owner.run.runId));
   const strays = (await heldRuns(loss.partition, leaseId)).filter((runId) => !mine.has(runId));
   await releaseRuns(loss.partition, leaseId, strays);
