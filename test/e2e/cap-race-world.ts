@@ -78,19 +78,19 @@ export const submitRace = async (
   return runOfTag;
 };
 
-const KILL_AFTER = { leastMs: 300, spreadMs: 1000 };
+/** Between two kills, ms for each run of the race: more of them take longer, and each must get somewhere. */
+const KILL_AFTER = { least: 2.5, spread: 7 };
 
 /** SIGKILLs a random worker again and again, and starts another in its place. Returns how to stop: kills made. */
-export const killAtRandom = (system: System, seed: number): (() => Promise<number>) => {
+export const killAtRandom = (system: System, { seed, runs }: RacePlan): (() => Promise<number>) => {
   const random = seeded(seed, 'kills');
   const stop = new AbortController();
   const { stack } = system;
   let killed = 0;
   const killing = (async () => {
     while (!stop.signal.aborted) {
-      await sleep(KILL_AFTER.leastMs + random() * KILL_AFTER.spreadMs, undefined, stop).catch(
-        () => undefined,
-      );
+      const pauseMs = (KILL_AFTER.least + random() * KILL_AFTER.spread) * runs.length;
+      await sleep(pauseMs, undefined, stop).catch(() => undefined);
       if (stop.signal.aborted) return;
       const alive = stack.workers.filter((worker) => worker.exit() === undefined);
       const victim = alive[Math.floor(random() * alive.length)];
@@ -151,8 +151,8 @@ interface Failure {
 
 export interface Books {
   readonly caps: readonly CapBook[];
-  /** Codes of the runs that failed. */
-  readonly failures: ReadonlyMap<string, number>;
+  /** Codes of the runs that failed, and their ids. */
+  readonly failures: ReadonlyMap<string, readonly string[]>;
 }
 
 const tagOf = ({ body }: LedgerEntry): string => /#tag ([\w-]+)/.exec(JSON.stringify(body))?.[1] ?? '';
@@ -188,8 +188,20 @@ export const closeBooks = async (
       refused: ids.filter((id) => failures.get(id)?.details?.scope === cap.scope).length,
     };
   });
-  const codes = Map.groupBy(failures.values(), ({ code }) => code);
-  return { caps, failures: new Map([...codes].map(([code, list]) => [code, list.length])) };
+  const codes = Map.groupBy(failures, ([, { code }]) => code);
+  return { caps, failures: new Map([...codes].map(([code, list]) => [code, list.map(([id]) => id)])) };
+};
+
+const MAX_CLAIMS = 3;
+const STEPS_ON = ['llm.completed', 'tool.completed', 'run.parked', 'run.handed_over'];
+
+/** The journal proves that workers were lost with the run as often as makes it poison, and nothing came between. */
+export const isLostTooOften = async ({ db }: System, runId: string): Promise<boolean> => {
+  const events = db.selectFrom('audit_events').select('type').where('run_id', '=', runId).orderBy('seq');
+  const types = (await events.execute()).map(({ type }) => type);
+  const claims = types.flatMap((type, n) => (type === 'run.claimed' ? [n] : []));
+  const first = claims.at(-MAX_CLAIMS - 1);
+  return first !== undefined && !types.slice(first).some((type) => STEPS_ON.includes(type));
 };
 
 const LOOK_MS = 250;
