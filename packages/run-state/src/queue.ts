@@ -39,6 +39,11 @@ export const openActivationQueue = (partition: Partition, redis: Redis): Activat
 
 export interface ConsumerOptions {
   readonly concurrency: number;
+  /**
+   * How long a silent consumer keeps its jobs: its lease. Longer, and a run that a dead worker had fetched but not
+   * claimed would wait longer than those it owned, since a job still known is not added again.
+   */
+  readonly lockMs: number;
   readonly onActivation: (activation: Activation) => Promise<void>;
   readonly onError: (error: Error) => void;
 }
@@ -49,8 +54,6 @@ export interface ActivationConsumer {
   close(): Promise<void>;
 }
 
-const LOCK_MS = 30_000;
-const STALLED_CHECK_MS = 15_000;
 // A stalled job costs one refused claim; BullMQ must never be the one that fails a run for it.
 const STALLS_ALLOWED = 1_000_000;
 
@@ -63,8 +66,8 @@ export const consumeActivations = (
     connection: redis,
     prefix: partition.root,
     concurrency: options.concurrency,
-    lockDuration: LOCK_MS,
-    stalledInterval: STALLED_CHECK_MS,
+    lockDuration: options.lockMs,
+    stalledInterval: Math.ceil(options.lockMs / 2),
     maxStalledCount: STALLS_ALLOWED,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },

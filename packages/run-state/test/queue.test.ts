@@ -18,6 +18,7 @@ const openQueue = async (partition: Partition) => {
 
 const consume = async (partition: Partition, onActivation: (activation: Activation) => Promise<void>) => {
   const consumer = consumeActivations(partition, await openRedis('queue-worker'), {
+    lockMs: 30_000,
     concurrency: 4,
     onActivation,
     onError: () => undefined,

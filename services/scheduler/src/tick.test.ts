@@ -21,6 +21,7 @@ test('the run of a dead worker goes to a worker again (R10)', async () => {
   await expireLease(partition, dead);
   const seen: number[] = [];
   const consumer = consumeActivations(partition, await openRedis('queue-worker'), {
+    lockMs: 30_000,
     concurrency: 1,
     onError: () => undefined,
     onActivation: async ({ runId, wakeSeq }) => {

@@ -90,6 +90,7 @@ void watchAborts({ partition, tail, worker, clock, logger, stopping: shutdown.st
 
 const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue-worker'), {
   concurrency: config.concurrency,
+  lockMs: config.leaseMs,
   onActivation: (activation) => worker.work(activation),
   onError: (error) => logger.warn('queue', { error }),
 });
