@@ -26,10 +26,16 @@ export const openActivationQueue = (partition: Partition, redis: Redis): Activat
     add: async (activations) => {
       if (activations.length === 0) return;
       await queue.addBulk(
-        activations.map(({ runId, wakeSeq }) => ({
+        activations.map(({ runId, wakeSeq, front = false }) => ({
           name: 'activation',
           data: { runId, wakeSeq },
-          opts: { jobId: `${runId}_${wakeSeq}`, attempts: 1, removeOnComplete: true, removeOnFail: true },
+          opts: {
+            jobId: `${runId}_${wakeSeq}`,
+            lifo: front,
+            attempts: 1,
+            removeOnComplete: true,
+            removeOnFail: true,
+          },
         })),
       );
     },

@@ -18,6 +18,8 @@ export type CommitCode = z.infer<typeof CommitCode>;
 export interface Activation {
   readonly runId: string;
   readonly wakeSeq: number;
+  /** Goes before those that wait in the queue: its tenant is below its fair share of slots. */
+  readonly front?: true;
 }
 
 export const Text = z.string();
@@ -32,8 +34,9 @@ export const FlatMap = Texts.transform((flat) => {
 
 export const Activations = Texts.transform((flat) => {
   const activations: Activation[] = [];
-  for (let i = 0; i + 1 < flat.length; i += 2) {
-    activations.push({ runId: flat[i] ?? '', wakeSeq: Number(flat[i + 1]) });
+  for (let i = 0; i + 2 < flat.length; i += 3) {
+    const activation = { runId: flat[i] ?? '', wakeSeq: Number(flat[i + 1]) };
+    activations.push(flat[i + 2] === 'front' ? { ...activation, front: true } : activation);
   }
   return activations;
 });

@@ -41,8 +41,7 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
   if r.status == 'queued' then
     redis.call('ZADD', key('admitted'), int(now), run)
-    again[#again + 1] = run
-    again[#again + 1] = r.wake_seq
+    append(again, { run, r.wake_seq, '' })
     count.requeued = count.requeued + 1
   elseif r.tenant then
     make_room(run, r)

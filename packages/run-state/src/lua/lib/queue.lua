@@ -19,9 +19,16 @@ local function has_user(r)
   return r.user and r.user ~= ''
 end
 
+-- The tenant with the fewest runs at work is next; among equals, who waits longest.
+local TURN_SPAN = 2 ^ 32
+
+local function turn_of(tenant)
+  return int(redis.call('SCARD', key('busy', tenant)) * TURN_SPAN + redis.call('INCR', key('turn')))
+end
+
 local function take_turn(tenant)
   if redis.call('EXISTS', key('ready', tenant)) == 1 then
-    redis.call('ZADD', key('turns'), 'NX', int(redis.call('INCR', key('turn'))), tenant)
+    redis.call('ZADD', key('turns'), 'NX', turn_of(tenant), tenant)
   end
 end
 
@@ -129,7 +136,11 @@ end
 local function make_room(run, r)
   redis.call('ZREM', key('admitted'), run)
   redis.call('SREM', key('busy', r.tenant), run)
-  if redis.call('SREM', key('capped_tenants'), r.tenant) == 1 then take_turn(r.tenant) end
+  if redis.call('SREM', key('capped_tenants'), r.tenant) == 1 then
+    take_turn(r.tenant)
+  elseif redis.call('ZSCORE', key('turns'), r.tenant) then
+    redis.call('ZADD', key('turns'), 'XX', turn_of(r.tenant), r.tenant)
+  end
   if has_user(r) then
     redis.call('SREM', key('busy_user', r.tenant, r.user), run)
     call_back(r, MAX_CALLED_BACK)
@@ -145,9 +156,17 @@ local function release(run, r, owner)
   make_room(run, r)
 end
 
+-- 'front' for a run of a tenant below its fair share of slots while BullMQ holds runs that wait for one: those
+-- are of tenants above theirs, and prefetch must not put them before it.
+local function place_of(tenant, slots)
+  if redis.call('ZCARD', key('admitted')) <= slots then return '' end
+  local tenants = redis.call('ZCARD', key('turns')) + 1
+  return redis.call('SCARD', key('busy', tenant)) * tenants <= slots and 'front' or ''
+end
+
 -- A tenant's turn: admits its first ready run. Returns how many were admitted, and how many had to be put
 -- aside on the way because a cap was lowered below what its user has; `most` bounds them.
-local function admit_first(tenant, caps, now, activations, most)
+local function admit_first(tenant, caps, fleet, activations, most)
   -- To the end of the line: a run handed over does not go before another tenant's.
   redis.call('ZREM', key('turns'), tenant)
   local admitted, aside = 0, 0
@@ -162,9 +181,8 @@ local function admit_first(tenant, caps, now, activations, most)
       hold_back(run, r, score)
       aside = aside + 1
     else
-      make_busy(run, r, int(now))
-      activations[#activations + 1] = run
-      activations[#activations + 1] = r.wake_seq
+      make_busy(run, r, int(fleet.now))
+      append(activations, { run, r.wake_seq, place_of(tenant, fleet.slots) })
       admitted = 1
     end
   end
@@ -173,7 +191,7 @@ local function admit_first(tenant, caps, now, activations, most)
 end
 
 -- Up to 1.5x the reported slots are queued or active at once, at least one.
--- Returns [run, wake_seq, ...] for queue.add; what the caller loses, the scheduler adds again (R10).
+-- Returns [run, wake_seq, 'front' or '', ...] for queue.add; what the caller loses, the scheduler adds again (R10).
 local function admit(now)
   local slots = 0
   for _, n in ipairs(redis.call('HVALS', key('slots'))) do
@@ -191,7 +209,7 @@ local function admit(now)
       aside = aside + 1
     else
       local most = math.min(MAX_HELD_BACK_PER_TURN, MAX_HELD_BACK - aside)
-      local admitted, put_aside = admit_first(tenant, caps[tenant], now, activations, most)
+      local admitted, put_aside = admit_first(tenant, caps[tenant], { now = now, slots = slots }, activations, most)
       free, aside = free - admitted, aside + put_aside
     end
   end
