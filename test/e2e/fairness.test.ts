@@ -8,14 +8,15 @@ import { after, test } from 'node:test';
 import { createApiKey } from '@signalbox/api';
 import { fromUsd } from '@signalbox/contracts';
 import { waitFor } from '@signalbox/local';
+import { setTenantCaps } from '@signalbox/run-state';
 import { percentile } from './aborting.ts';
 import { type ApiClient, createClient } from './client.ts';
 import { FULL, settled, startSystem } from './stack.ts';
 
-const BACKLOG = FULL ? 5000 : 500;
+const BACKLOG = FULL ? 5000 : 600;
 const FEW = 10;
 const WORKERS = 2;
-const SLOTS_EACH = 10;
+const SLOTS_EACH = 100;
 const SLOTS = WORKERS * SLOTS_EACH;
 const SUBMITTERS = 16;
 /** Of A's runs that start between the submit and the start of one of B's. */
@@ -34,7 +35,7 @@ const openTenant = async (tenantId: string): Promise<ApiClient> => {
 
 /** Time in a slot, so that the fleet is full and not the machine. */
 const SLOW = { model: 'mock/script', instructions: 'Wait.', tools: [] };
-const SCRIPT = JSON.stringify({ turns: [{ text: 'done', delay_ms: 200 }] });
+const SCRIPT = JSON.stringify({ turns: [{ text: 'done', delay_ms: 1000 }] });
 
 const submitMany = async (api: ApiClient, count: number): Promise<string[]> => {
   const ids: string[] = [];
@@ -93,12 +94,17 @@ const claimed = (ids: readonly string[]): Promise<true> =>
     { what: 'all to start', timeoutMs: 120_000, everyMs: 20 },
   );
 
-test(`B's ${FEW} runs start before A's backlog of ${BACKLOG} is worked off`, async () => {
-  const [a, b, idle] = await Promise.all(['a', 'b', 'idle'].map(openTenant));
-  assert.ok(a && b && idle);
-  const warm = await submitFew(idle);
-  await settled(system, warm);
-  const alone = await submitFew(idle);
+interface Outcome {
+  readonly idleMs: number;
+  readonly busyMs: number;
+  /** A's runs that started between the submit and the start of each of B's. */
+  readonly between: readonly number[];
+}
+
+/** B's start delay alone, then behind A's backlog. */
+const race = async (a: ApiClient, b: ApiClient): Promise<Outcome> => {
+  await settled(system, await submitFew(b));
+  const alone = await submitFew(b);
   await settled(system, alone);
 
   const backlog = await submitMany(a, BACKLOG);
@@ -113,12 +119,27 @@ test(`B's ${FEW} runs start before A's backlog of ${BACKLOG} is worked off`, asy
     ({ submittedAt, startedAt }) =>
       others.filter((other) => other.startedAt > submittedAt && other.startedAt < startedAt).length,
   );
-  const [idleMs, busyMs] = [p95Delay(before), p95Delay(behind)];
+  return { idleMs: p95Delay(before), busyMs: p95Delay(behind), between };
+};
+
+const show = (what: string, { idleMs, busyMs, between }: Outcome): void => {
+  const counts = between.toSorted((x, y) => x - y).join(' ');
   process.stdout.write(
-    `start delay p95: idle ${idleMs} ms, behind ${BACKLOG} runs of another tenant ${busyMs} ms (x${(busyMs / idleMs).toFixed(1)}); of its runs ${between.toSorted((x, y) => x - y).join(' ')} started between\n`,
+    `start delay p95, ${what}: idle ${idleMs} ms, behind ${BACKLOG} runs of another tenant ${busyMs} ms (x${(busyMs / idleMs).toFixed(1)}); of its runs ${counts} started between\n`,
   );
   assert.ok(
     between.every((count) => count <= MOST_BETWEEN),
     `${Math.max(...between)} of A's runs went before`,
   );
+};
+
+test(`a fleet full of A's backlog of ${BACKLOG}: B's ${FEW} runs are the next to start`, async () => {
+  const [a, b] = await Promise.all([openTenant('a'), openTenant('b')]);
+  show('no caps', await race(a, b));
+});
+
+test('a concurrency cap on A leaves places free: B starts as on an idle system', async () => {
+  const [a, b] = await Promise.all([openTenant('capped'), openTenant('other')]);
+  await setTenantCaps(system.partition, 'capped', { maxRuns: SLOTS - FEW });
+  show(`A capped at ${SLOTS - FEW} of ${SLOTS} slots`, await race(a, b));
 });

@@ -39,7 +39,8 @@ export const behaviour =
     const call = messages.filter(({ role }) => role === 'assistant').length + 1;
     const limit = maxTokens ?? 1;
     const common = {
-      delayMs: 40 + random() * 260,
+      // Long enough that calls are open, and more to come, when Redis is lost.
+      delayMs: 250 + random() * 750,
       usage: {
         input_tokens: 100,
         output_tokens: random() < 0.25 ? limit : 1 + Math.floor(random() * (limit - 1)),

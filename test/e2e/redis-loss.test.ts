@@ -67,12 +67,14 @@ const assertWaits = async (system: System, runId: string): Promise<void> => {
 const race = async (system: System, plan: Plan, prepare: Prepare) => {
   await setCaps(system, plan);
   const stopWatching = watchTrust(system);
+  after(stopWatching);
   const runOfTag = await submitAll(system, plan);
   await untilStored(system, runOfTag);
   const lose = await prepare(system);
   await sleep(plan.random() * 700);
   const before = system.provider.ledger.length;
   const delayed = await delayVerification(system, VERIFICATION_DELAY_MS);
+  after(delayed);
   const announcedNano = await lose(system);
   await assertWaits(system, runOfTag.values().next().value ?? '');
   await delayed();
