@@ -4,10 +4,12 @@ import { REPOSITORY } from './src/process.ts';
 import { startStack } from './src/stack.ts';
 
 const started = performance.now();
-const stack = await startStack({ dir: join(REPOSITORY, '.signalbox') }).catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error);
-  process.exit(1);
-});
+const stack = await startStack({ dir: join(REPOSITORY, '.signalbox'), checkpoints: true }).catch(
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error);
+    process.exit(1);
+  },
+);
 const seconds = ((performance.now() - started) / 1000).toFixed(1);
 
 console.log(`

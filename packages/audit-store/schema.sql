@@ -1,5 +1,12 @@
 -- Made by `pnpm --filter @signalbox/audit-store schema` from the migrations. Do not edit.
 
+create table admin_chains (
+  tenant_id text collate "C" not null,
+  seq integer default 0 not null,
+  hash text not null,
+  constraint admin_chains_pkey PRIMARY KEY (tenant_id)
+);
+
 create table agent_versions (
   tenant_id text not null,
   name text collate "C" not null,
@@ -56,6 +63,8 @@ create table audit_events (
   constraint audit_events_seq_check CHECK ((seq > 0))
 ) partition by RANGE (run_id);
 
+create table audit_events_admin partition of audit_events FOR VALUES FROM ('admin_') TO ('admin`');
+
 create table audit_events_default partition of audit_events DEFAULT;
 
 create table audit_quarantine (
@@ -82,6 +91,39 @@ create table caps (
   constraint caps_name_check CHECK ((name = ANY (ARRAY['run'::text, 'daily'::text, 'monthly'::text, 'user_daily'::text, 'user_monthly'::text, 'max_runs'::text, 'user_max_runs'::text]))),
   constraint caps_pkey PRIMARY KEY (tenant_id, user_id, name),
   constraint caps_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
+);
+
+create table checkpoint_due (
+  tenant_id text collate "C" not null,
+  run_id text collate "C" not null,
+  seq integer not null,
+  since timestamp with time zone default now() not null,
+  constraint checkpoint_due_pkey PRIMARY KEY (tenant_id, run_id)
+);
+
+create table checkpoint_leaves (
+  tenant_id text collate "C" not null,
+  run_id text collate "C" not null,
+  seq integer not null,
+  hash text not null,
+  n integer not null,
+  constraint checkpoint_leaves_pkey PRIMARY KEY (tenant_id, run_id, seq)
+);
+
+create table checkpoints (
+  tenant_id text collate "C" not null,
+  n integer not null,
+  ts timestamp with time zone not null,
+  prev text not null,
+  root text not null,
+  chains integer not null,
+  key_id text not null,
+  public_key text not null,
+  hash text not null,
+  signature text not null,
+  constraint checkpoints_chains_check CHECK ((chains > 0)),
+  constraint checkpoints_n_check CHECK ((n > 0)),
+  constraint checkpoints_pkey PRIMARY KEY (tenant_id, n)
 );
 
 create table contents (
@@ -125,11 +167,98 @@ create table daily_costs (
   constraint daily_costs_pkey PRIMARY KEY (tenant_id, day, user_id, agent, model)
 );
 
+create table erased_runs (
+  run_id text collate "C" not null,
+  tenant_id text not null,
+  erased_at timestamp with time zone default now() not null,
+  constraint erased_runs_pkey PRIMARY KEY (run_id)
+);
+
 create table incarnations (
   partition integer not null,
   n integer default 0 not null,
   verified_at timestamp with time zone default now() not null,
   constraint incarnations_pkey PRIMARY KEY (partition)
+);
+
+create table legal_holds (
+  tenant_id text not null,
+  run_id text collate "C" default ''::text not null,
+  reason text,
+  held_by text not null,
+  since timestamp with time zone default now() not null,
+  constraint legal_holds_pkey PRIMARY KEY (tenant_id, run_id)
+);
+
+create table provider_keys (
+  tenant_id text not null,
+  provider text not null,
+  key_id text not null,
+  sealed_key text not null,
+  set_at timestamp with time zone default now() not null,
+  set_by text not null,
+  constraint provider_keys_pkey PRIMARY KEY (tenant_id, provider),
+  constraint provider_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(id)
+);
+
+create table replay_forks (
+  replay_id text collate "C" not null,
+  run_id text collate "C" not null,
+  from_step integer not null,
+  cap_nano bigint not null,
+  fork_run_id text collate "C",
+  held_at timestamp with time zone default now() not null,
+  constraint replay_forks_cap_nano_check CHECK ((cap_nano >= 0)),
+  constraint replay_forks_pkey PRIMARY KEY (replay_id, run_id),
+  constraint replay_forks_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES replays(id)
+);
+
+create table replays (
+  id text collate "C" not null,
+  tenant_id text not null,
+  created_by text not null,
+  status text default 'queued'::text not null,
+  filter jsonb not null,
+  compare text not null,
+  mode text not null,
+  changed jsonb not null,
+  sealed_changes text,
+  budget_nano bigint,
+  key_digest text,
+  fingerprint text,
+  cursor text collate "C",
+  selected integer default 0 not null,
+  identical integer default 0 not null,
+  diverged integer default 0 not null,
+  failed integer default 0 not null,
+  not_forked integer default 0 not null,
+  steps bigint default 0 not null,
+  busy_ms bigint default 0 not null,
+  divergences jsonb default '[]'::jsonb not null,
+  failures jsonb default '[]'::jsonb not null,
+  error text,
+  owner text,
+  lease_until timestamp with time zone,
+  takeovers integer default 0 not null,
+  touched_at timestamp with time zone default clock_timestamp() not null,
+  created_at timestamp with time zone default now() not null,
+  started_at timestamp with time zone,
+  finished_at timestamp with time zone,
+  constraint replays_budget_nano_check CHECK ((budget_nano >= 0)),
+  constraint replays_pkey PRIMARY KEY (id),
+  constraint replays_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'aborted'::text])))
+);
+
+create table retention (
+  tenant_id text not null,
+  content_days integer,
+  event_days integer,
+  changed_by text default ''::text not null,
+  changed_at timestamp with time zone default now() not null,
+  constraint retention_check CHECK ((content_days <= event_days)),
+  constraint retention_content_days_check CHECK (((content_days >= 0) AND (content_days <= 3650))),
+  constraint retention_event_days_check CHECK (((event_days >= 183) AND (event_days <= 3650))),
+  constraint retention_pkey PRIMARY KEY (tenant_id)
 );
 
 create table run_keys (
@@ -169,6 +298,9 @@ create table runs (
   created_at timestamp with time zone not null,
   started_at timestamp with time zone,
   finished_at timestamp with time zone,
+  idempotency_key_digest text,
+  idempotency_fingerprint text,
+  content_erased boolean default false not null,
   constraint runs_pkey PRIMARY KEY (id),
   constraint runs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text, 'succeeded'::text, 'failed'::text, 'aborted'::text])))
 );
@@ -194,9 +326,15 @@ create table tenants (
 
 CREATE INDEX api_keys_tenant ON public.api_keys USING btree (tenant_id, id);
 
+CREATE INDEX audit_events_tenant ON ONLY public.audit_events USING btree (tenant_id, ts DESC, run_id DESC, seq DESC);
+
 CREATE INDEX audit_events_ts ON ONLY public.audit_events USING brin (ts);
 
 CREATE INDEX audit_quarantine_run ON public.audit_quarantine USING btree (run_id);
+
+CREATE INDEX checkpoint_due_since ON public.checkpoint_due USING btree (since);
+
+CREATE INDEX checkpoint_leaves_n ON public.checkpoint_leaves USING btree (tenant_id, n);
 
 CREATE INDEX cost_ledger_day ON public.cost_ledger USING btree (tenant_id, day);
 
@@ -204,7 +342,17 @@ CREATE INDEX cost_ledger_held ON public.cost_ledger USING btree (tenant_id) WHER
 
 CREATE INDEX cost_ledger_run ON public.cost_ledger USING btree (run_id);
 
+CREATE INDEX erased_runs_time ON public.erased_runs USING btree (erased_at);
+
+CREATE INDEX legal_holds_run ON public.legal_holds USING btree (run_id);
+
+CREATE INDEX replays_open ON public.replays USING btree (touched_at) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
 CREATE INDEX runs_agent ON public.runs USING btree (tenant_id, agent, id DESC) WHERE (agent IS NOT NULL);
+
+CREATE INDEX runs_content_kept ON public.runs USING btree (tenant_id, finished_at, id) WHERE ((finished_at IS NOT NULL) AND (NOT content_erased));
+
+CREATE INDEX runs_idempotency ON public.runs USING btree (id) WHERE (idempotency_key_digest IS NOT NULL);
 
 CREATE INDEX runs_live ON public.runs USING btree (id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
 
@@ -215,6 +363,10 @@ CREATE INDEX runs_status ON public.runs USING btree (tenant_id, status, id DESC)
 CREATE INDEX runs_tenant ON public.runs USING btree (tenant_id, id DESC);
 
 CREATE INDEX runs_user ON public.runs USING btree (tenant_id, user_id, id DESC) WHERE (user_id IS NOT NULL);
+
+CREATE UNIQUE INDEX audit_events_admin_event_id ON public.audit_events_admin USING btree (run_id, event_id);
+
+CREATE UNIQUE INDEX replays_key ON public.replays USING btree (tenant_id, key_digest);
 
 create view replay_records as
  SELECT request.run_id,
@@ -240,6 +392,65 @@ create view replay_records as
      LEFT JOIN audit_events finish ON finish.run_id = request.run_id AND (finish.type = (request.category || '.completed'::text) OR finish.type = (request.category || '.failed'::text)) AND (finish.data -> 'step'::text) = (request.data -> 'step'::text) AND (finish.data -> 'attempt'::text) = (request.data -> 'attempt'::text)
      LEFT JOIN cost_ledger ledger ON ledger.hold_id = ((request.data -> 'hold'::text) ->> 'id'::text)
   WHERE request.type = ANY (ARRAY['llm.requested'::text, 'tool.requested'::text]);
+
+CREATE OR REPLACE FUNCTION public.detach_audit_partition(keep_days integer)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  floor_days constant int := 183;
+  month_days int;
+  cutoff timestamptz;
+  partition text;
+  detached text;
+  month timestamp;
+  lower_id text;
+  upper_id text;
+  young boolean;
+begin
+  if keep_days < floor_days then
+    raise exception 'audit events are kept for at least % days (six months), not %', floor_days, keep_days
+      using errcode = 'invalid_parameter_value';
+  end if;
+  perform pg_advisory_xact_lock(hashtext('signalbox'), hashtext('ensure_audit_partitions'));
+  for partition in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = 'audit_events'::regclass and c.relname ~ '^audit_events_\d{4}_\d{2}$'
+    order by c.relname
+  loop
+    month := to_date(right(partition, 7), 'YYYY_MM');
+    exit when month + interval '1 month' > (now() - make_interval(days => floor_days)) at time zone 'UTC';
+    lower_id := first_run_id_at(month);
+    upper_id := first_run_id_at(month + interval '1 month');
+    month_days := month_keep_days(lower_id, upper_id, keep_days);
+    continue when month_days is null;
+    cutoff := now() - make_interval(days => month_days);
+    continue when month + interval '1 month' > cutoff at time zone 'UTC';
+    continue when exists (
+      select from runs where id >= lower_id and id < upper_id and status in ('queued', 'running', 'waiting'));
+    execute format('select exists (select from %I where ts >= $1)', partition) into young using cutoff;
+    continue when young;
+    continue when exists (select from runs where id >= lower_id and id < upper_id and status_seq > last_seq);
+    continue when exists (
+      select from legal_holds h where h.run_id >= lower_id and h.run_id < upper_id);
+    continue when exists (
+      select from legal_holds h join runs r on r.tenant_id = h.tenant_id
+      where h.run_id = '' and r.id >= lower_id and r.id < upper_id);
+    detached := replace(partition, 'audit_events', 'audit_detached');
+    execute format('alter table audit_events detach partition %I', partition);
+    execute format('alter table %I rename to %I', partition, detached);
+    -- The row trigger of audit_events left it with the partition's place; what it keeps stays as it is.
+    execute format(
+      'create trigger audit_events_append_only before update or delete on %I '
+      'for each row execute function refuse_audit_change()', detached);
+    return detached;
+  end loop;
+  return null;
+end
+$function$;
 
 CREATE OR REPLACE FUNCTION public.ensure_audit_partitions(starting timestamp with time zone, months integer)
  RETURNS integer
@@ -277,12 +488,64 @@ begin
 end
 $function$;
 
+CREATE OR REPLACE FUNCTION public.erase_run_contents(tenant text, ids text[])
+ RETURNS TABLE(erased_id text, since timestamp with time zone)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+  perform pg_advisory_xact_lock(hashtext('signalbox'), hashtext('erasure'));
+  if exists (select from legal_holds h where h.tenant_id = tenant and (h.run_id = '' or h.run_id = any(ids))) then
+    raise exception 'under legal hold' using errcode = 'SBLH1';
+  end if;
+  insert into erased_runs (run_id, tenant_id) select id, tenant from unnest(ids) as x (id)
+    on conflict (run_id) do nothing;
+  delete from run_keys where run_id = any(ids);
+  delete from contents where run_id = any(ids);
+  -- A whole record that Postgres would not take: its events stay.
+  update audit_quarantine set raw = convert_to(json_build_object(
+      'streamId', record -> 'streamId', 'runId', record -> 'runId', 'tenantId', record -> 'tenantId',
+      'entries', record -> 'entries')::text, 'UTF8')
+    from (select id as quarantine_id, convert_from(raw, 'UTF8')::json as record
+      from audit_quarantine where run_id = any(ids) and reason = 'refused') refused
+    where id = quarantine_id;
+  -- In the writer's order: first the lock on erasures, then runs by their id.
+  perform from runs where id = any(ids) order by id for update;
+  update runs set content_erased = true where id = any(ids) and not content_erased;
+  return query select e.run_id, e.erased_at from erased_runs e where e.run_id = any(ids);
+end
+$function$;
+
 CREATE OR REPLACE FUNCTION public.first_run_id_at(instant timestamp without time zone)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
 AS $function$
   select 'run_' || lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.month_keep_days(lower_id text, upper_id text, default_days integer)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+  with recursive known (tenant_id) as (
+    select min(tenant_id) from runs
+    union all
+    select (select min(r.tenant_id) from runs r where r.tenant_id > k.tenant_id)
+    from known k where k.tenant_id is not null
+  ), periods as (
+    select coalesce(own.event_days, default_days) as days
+    from known k left join retention own on own.tenant_id = k.tenant_id
+    where exists (select from runs r where r.tenant_id = k.tenant_id and r.id >= lower_id and r.id < upper_id)
+  )
+  select case
+    when count(*) = 0 then default_days
+    when bool_or(days is null) then null
+    else max(days)
+  end from periods
 $function$;
 
 CREATE OR REPLACE FUNCTION public.refuse_audit_change()
@@ -299,10 +562,25 @@ CREATE TRIGGER audit_events_append_only BEFORE DELETE OR UPDATE ON public.audit_
 
 CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON public.audit_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
 
+CREATE TRIGGER audit_events_append_only BEFORE DELETE OR UPDATE ON public.audit_events_admin FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
+
+CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON public.audit_events_admin FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
 CREATE TRIGGER audit_events_append_only BEFORE DELETE OR UPDATE ON public.audit_events_default FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
 
 CREATE TRIGGER audit_events_no_truncate BEFORE TRUNCATE ON public.audit_events_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
 
+CREATE TRIGGER checkpoint_leaves_append_only BEFORE DELETE OR UPDATE ON public.checkpoint_leaves FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
+
+CREATE TRIGGER checkpoint_leaves_no_truncate BEFORE TRUNCATE ON public.checkpoint_leaves FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
+CREATE TRIGGER checkpoints_append_only BEFORE DELETE OR UPDATE ON public.checkpoints FOR EACH ROW EXECUTE FUNCTION refuse_audit_change();
+
+CREATE TRIGGER checkpoints_no_truncate BEFORE TRUNCATE ON public.checkpoints FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change();
+
+grant select on admin_chains to signalbox_api;
+grant select on admin_chains to signalbox_scheduler;
+grant insert, select, update on admin_chains to signalbox_writer;
 grant insert, select on agent_versions to signalbox_api;
 grant select on agent_versions to signalbox_scheduler;
 grant insert, select, update on agents to signalbox_api;
@@ -317,6 +595,12 @@ grant select on audit_quarantine to signalbox_scheduler;
 grant insert, select on audit_quarantine to signalbox_writer;
 grant delete, insert, select, update on caps to signalbox_api;
 grant select on caps to signalbox_scheduler;
+grant delete, select, update on checkpoint_due to signalbox_scheduler;
+grant insert, select, update on checkpoint_due to signalbox_writer;
+grant select on checkpoint_leaves to signalbox_api;
+grant insert, select on checkpoint_leaves to signalbox_scheduler;
+grant select on checkpoints to signalbox_api;
+grant insert, select on checkpoints to signalbox_scheduler;
 grant select on contents to signalbox_api;
 grant delete, select on contents to signalbox_scheduler;
 grant insert, select on contents to signalbox_writer;
@@ -326,11 +610,27 @@ grant insert, select, update on cost_ledger to signalbox_writer;
 grant select on daily_costs to signalbox_api;
 grant select on daily_costs to signalbox_scheduler;
 grant insert, select, update on daily_costs to signalbox_writer;
+grant select on erased_runs to signalbox_api;
+grant select on erased_runs to signalbox_scheduler;
+grant select on erased_runs to signalbox_writer;
+grant execute on function detach_audit_partition(integer) to signalbox_scheduler;
 grant execute on function ensure_audit_partitions(timestamp with time zone,integer) to signalbox_scheduler;
+grant execute on function erase_run_contents(text,text[]) to signalbox_api;
+grant execute on function erase_run_contents(text,text[]) to signalbox_scheduler;
 grant insert, select, update on incarnations to signalbox_scheduler;
 grant select on incarnations to signalbox_writer;
+grant delete, insert, select, update on legal_holds to signalbox_api;
+grant select on legal_holds to signalbox_scheduler;
+grant delete, insert, select, update on provider_keys to signalbox_api;
+grant select on provider_keys to signalbox_scheduler;
+grant delete, insert, select, update on replay_forks to signalbox_api;
+grant select on replay_forks to signalbox_scheduler;
 grant select on replay_records to signalbox_api;
 grant select on replay_records to signalbox_scheduler;
+grant insert, select, update on replays to signalbox_api;
+grant select on replays to signalbox_scheduler;
+grant insert, select, update on retention to signalbox_api;
+grant select on retention to signalbox_scheduler;
 grant select on run_keys to signalbox_api;
 grant delete, select on run_keys to signalbox_scheduler;
 grant insert, select on run_keys to signalbox_writer;

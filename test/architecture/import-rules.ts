@@ -129,9 +129,13 @@ const environment: Check = function* (file) {
   yield* when(named || ENV.test(file.code), 'reads process.env');
 };
 
+/** What is started as a process of its own. */
+const isEntry = ({ path, unit }: SourceFile): boolean =>
+  path === `${unit}/src/main.ts` || path === 'services/scheduler/src/rotate-keys.ts';
+
 /** Types may travel: a configuration's shape is an argument like any other. */
 const composition: Check = function* (file) {
-  if (!file.unit.startsWith('services/') || file.path === `${file.unit}/src/main.ts`) return;
+  if (!file.unit.startsWith('services/') || isEntry(file)) return;
   for (const item of file.imports) {
     const config = isRelative(item) && isConfig(resolveImport(file, item.specifier));
     if (config && !item.typeOnly) yield `imports ${item.specifier}`;
@@ -165,7 +169,7 @@ const RULES = {
   'a library is named by its owner only': owners,
   'only the audit-writer writes run data to Postgres': auditWriter,
   'process.env is read in config.ts only': environment,
-  'only main.ts of a service imports its config.ts': composition,
+  'only main.ts of a service, and its commands, import its config.ts': composition,
   'no default export, no export *': exported,
   'every imported package is declared': declared,
 } satisfies Record<string, Check>;

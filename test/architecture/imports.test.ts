@@ -32,7 +32,7 @@ const PURE = 'contracts and engine do no I/O';
 const OWNER = 'a library is named by its owner only';
 const WRITER = 'only the audit-writer writes run data to Postgres';
 const ENV = 'process.env is read in config.ts only';
-const CONFIG = 'only main.ts of a service imports its config.ts';
+const CONFIG = 'only main.ts of a service, and its commands, import its config.ts';
 const EXPORTS = 'no default export, no export *';
 const DECLARED = 'every imported package is declared';
 

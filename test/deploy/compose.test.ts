@@ -73,7 +73,7 @@ describe('docker-compose.yaml', () => {
 
     test(`${name} runs its own main from the one image, without rights, after what it needs`, () => {
       const service = serviceOf(name);
-      assert.deepEqual(service.command, ['node', COMMANDS[name]]);
+      assert.deepEqual(service.command, ['node', ...COMMANDS[name]]);
       assert.equal(service.image, serviceOf('migrate').image);
       assert.equal(service.build?.dockerfile, name === 'migrate' ? 'deploy/Dockerfile' : undefined);
       assert.deepEqual([service.init, service.read_only, service.cap_drop], [true, true, ['ALL']]);
@@ -111,6 +111,18 @@ describe('docker-compose.yaml', () => {
       assert.ok(name in volumes);
     }
     assert.match(serviceOf('api').ports?.join() ?? '', /^127\.0\.0\.1:/);
+  });
+
+  test('checkpoints lie in a volume of their own, which their scheduler may write', () => {
+    const { environment = {}, volumes: mounts = [] } = serviceOf('scheduler');
+    assert.ok('AUDIT_SIGNING_KEY' in environment);
+    const [volume, path] = mounts[0]?.split(':') ?? [];
+    assert.ok(volume !== undefined && volume in volumes && mounts.length === 1);
+    assert.equal(environment['CHECKPOINT_FILE'], `${path}/checkpoints.ndjson`);
+    const users = Object.values(services).filter((service) => JSON.stringify(service).includes(`${volume}:`));
+    assert.equal(users.length, 1);
+    // A new volume takes its owner from the image.
+    assert.match(readText('deploy/Dockerfile'), new RegExp(`^RUN install -d -o 1000 -g 1000 ${path}$`, 'm'));
   });
 
   test('the worker may finish its step before it is killed', () => {

@@ -2,12 +2,13 @@
 export const PROCESSES = ['api', 'worker', 'audit-writer', 'scheduler', 'migrate'] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
-export const COMMANDS: Readonly<Record<ProcessName, string>> = {
-  api: 'services/api/src/main.ts',
-  worker: 'services/worker/src/main.ts',
-  'audit-writer': 'services/audit-writer/src/main.ts',
-  scheduler: 'services/scheduler/src/main.ts',
-  migrate: 'packages/audit-store/src/migrate.ts',
+/** For node. The worker's flag bounds its memory, not what it does. */
+export const COMMANDS: Readonly<Record<ProcessName, readonly string[]>> = {
+  api: ['services/api/src/main.ts'],
+  worker: ['--max-semi-space-size=16', 'services/worker/src/main.ts'],
+  'audit-writer': ['services/audit-writer/src/main.ts'],
+  scheduler: ['services/scheduler/src/main.ts'],
+  migrate: ['packages/audit-store/src/migrate.ts'],
 };
 
 /** Where each answers /healthz, /readyz and /metrics. */
@@ -29,11 +30,11 @@ export const REQUIRED: Readonly<Record<ProcessName, readonly string[]>> = {
 
 /** What a process must not be given: least privilege, and the worker needs no Postgres (R11). */
 export const FORBIDDEN: Readonly<Record<ProcessName, readonly string[]>> = {
-  api: [],
-  worker: ['DATABASE_URL', 'BOOTSTRAP_API_KEY'],
-  'audit-writer': ['ENCRYPTION_KEYS', 'BOOTSTRAP_API_KEY'],
+  api: ['AUDIT_SIGNING_KEY'],
+  worker: ['DATABASE_URL', 'BOOTSTRAP_API_KEY', 'AUDIT_SIGNING_KEY'],
+  'audit-writer': ['ENCRYPTION_KEYS', 'BOOTSTRAP_API_KEY', 'AUDIT_SIGNING_KEY'],
   scheduler: ['BOOTSTRAP_API_KEY'],
-  migrate: ['REDIS_URL', 'ENCRYPTION_KEYS', 'BOOTSTRAP_API_KEY'],
+  migrate: ['REDIS_URL', 'ENCRYPTION_KEYS', 'BOOTSTRAP_API_KEY', 'AUDIT_SIGNING_KEY'],
 };
 
 const PROVIDERS = ['ANTHROPIC', 'OPENAI', 'GEMINI', 'GROQ', 'MISTRAL', 'OPENROUTER', 'DEEPSEEK'];
@@ -57,8 +58,20 @@ const NAMES: ReadonlySet<string> = new Set([
   'DEFAULT_TENANT_DAILY_CAP_USD',
   'HTTP_TOOL_ALLOW',
   // beyond the contract
+  'HIBERNATE_AFTER_SECONDS',
+  'WAITING_EXPIRY_DAYS',
   'RATE_LIMIT_PER_SECOND',
+  'SHUTDOWN_DELAY_SECONDS',
+  'AUDIT_BACKLOG_LIMIT',
+  'AUDIT_RETENTION_DAYS',
+  'AUDIT_SIGNING_KEY',
+  'CHECKPOINT_FILE',
+  'BUILD_SHA',
   'PRICE_OVERRIDES_FILE',
+  'REDIS_CHECK',
+  'RUN_TTL_SECONDS',
+  'STALL_SECONDS',
+  'TIME_SLICE_SECONDS',
   'LOG_LEVEL',
 ]);
 
@@ -74,6 +87,6 @@ export const METRICS: ReadonlySet<string> = new Set(
     'duplicate_attempts_total audit_backlog_events audit_lag_seconds audit_batch_rows audit_written_total',
     'audit_quarantined_total',
     // beyond the contract
-    'state_trusted',
+    'pressure_level state_trusted audit_default_partition_events checkpoint_age_seconds retention_erased_total',
   ].flatMap((line) => line.split(' ')),
 );

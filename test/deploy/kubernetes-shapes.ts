@@ -24,7 +24,6 @@ const container: Shape = {
   startupProbe: probe,
   livenessProbe: probe,
   readinessProbe: probe,
-  lifecycle: { preStop: { exec: fields('command') } },
   resources: { requests: fields('cpu memory'), limits: fields('cpu memory') },
   securityContext: {
     ...fields('allowPrivilegeEscalation readOnlyRootFilesystem'),
@@ -37,13 +36,21 @@ const podTemplate: Shape = {
   spec: {
     ...fields('serviceAccountName automountServiceAccountToken enableServiceLinks restartPolicy'),
     ...fields('terminationGracePeriodSeconds'),
-    securityContext: { ...fields('runAsNonRoot runAsUser runAsGroup'), seccompProfile: fields('type') },
+    securityContext: {
+      ...fields('runAsNonRoot runAsUser runAsGroup fsGroup fsGroupChangePolicy'),
+      seccompProfile: fields('type'),
+    },
     topologySpreadConstraints: [
       { ...fields('maxSkew topologyKey whenUnsatisfiable'), labelSelector: selector },
     ],
     containers: [container],
     volumes: [{ name: ANY, emptyDir: fields('sizeLimit medium') }],
   },
+};
+const strategy: Shape = { rollingUpdate: fields('maxSurge maxUnavailable') };
+const claimTemplate: Shape = {
+  metadata,
+  spec: { ...fields('accessModes storageClassName'), resources: { requests: fields('storage') } },
 };
 const scaling: Shape = {
   ...fields('stabilizationWindowSeconds selectPolicy'),
@@ -54,8 +61,19 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   Namespace: top,
   ServiceAccount: { ...top, automountServiceAccountToken: ANY },
   ConfigMap: { ...top, data: ANY },
-  Service: { ...top, spec: { selector: ANY, ports: [fields('name port targetPort')] } },
-  Deployment: { ...top, spec: { replicas: ANY, selector, template: podTemplate } },
+  Service: { ...top, spec: { ...fields('selector clusterIP'), ports: [fields('name port targetPort')] } },
+  Deployment: { ...top, spec: { replicas: ANY, strategy, selector, template: podTemplate } },
+  StatefulSet: {
+    ...top,
+    spec: {
+      ...fields('replicas serviceName podManagementPolicy'),
+      updateStrategy: fields('type'),
+      persistentVolumeClaimRetentionPolicy: fields('whenDeleted whenScaled'),
+      selector,
+      template: podTemplate,
+      volumeClaimTemplates: [claimTemplate],
+    },
+  },
   Job: { ...top, spec: { ...fields('backoffLimit ttlSecondsAfterFinished'), template: podTemplate } },
   PodDisruptionBudget: { ...top, spec: { ...fields('maxUnavailable minAvailable'), selector } },
   ScaledObject: {

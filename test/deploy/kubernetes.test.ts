@@ -14,6 +14,8 @@ import { SHAPES, unknownFields } from './kubernetes-shapes.ts';
 
 interface Probe {
   readonly httpGet: { readonly path: string; readonly port: string };
+  readonly periodSeconds: number;
+  readonly failureThreshold: number;
 }
 interface Container {
   readonly image: string;
@@ -29,12 +31,13 @@ interface Container {
   readonly readinessProbe?: Probe;
   readonly resources: { readonly requests: object; readonly limits: object };
   readonly securityContext: object;
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
 }
 interface PodSpec {
   readonly serviceAccountName: string;
   readonly automountServiceAccountToken: boolean;
   readonly terminationGracePeriodSeconds: number;
-  readonly securityContext: object;
+  readonly securityContext: { readonly fsGroup?: number; readonly fsGroupChangePolicy?: string };
   readonly containers: readonly Container[];
 }
 interface Manifest {
@@ -43,6 +46,12 @@ interface Manifest {
   readonly data?: Readonly<Record<string, string>>;
   readonly spec: {
     readonly replicas?: number;
+    readonly strategy?: { readonly rollingUpdate: { readonly maxUnavailable: number } };
+    readonly updateStrategy?: { readonly type: string };
+    readonly serviceName?: string;
+    readonly clusterIP?: string;
+    readonly persistentVolumeClaimRetentionPolicy?: object;
+    readonly volumeClaimTemplates?: readonly { readonly metadata: { readonly name: string } }[];
     readonly selector?: { readonly matchLabels?: object };
     readonly template: { readonly metadata: { readonly labels: object }; readonly spec: PodSpec };
     readonly scaleTargetRef?: { readonly name: string };
@@ -71,7 +80,8 @@ const SERVICES = PROCESSES.filter((name): name is keyof typeof PORTS => name !==
 const find = (kind: string, name: string): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && manifest.metadata.name === name) ??
   assert.fail(`no ${kind} ${name}`);
-const workload = (name: ProcessName): Manifest => find(name === 'migrate' ? 'Job' : 'Deployment', name);
+const KINDS: Partial<Record<ProcessName, string>> = { migrate: 'Job', scheduler: 'StatefulSet' };
+const workload = (name: ProcessName): Manifest => find(KINDS[name] ?? 'Deployment', name);
 const podOf = (name: ProcessName): PodSpec => workload(name).spec.template.spec;
 function containerOf(name: ProcessName): Container {
   const [container, ...others] = podOf(name).containers;
@@ -128,14 +138,15 @@ describe('the Kubernetes manifests', () => {
     test(`${name} runs its own main from the one image, without rights`, () => {
       const container = containerOf(name);
       const pod = podOf(name);
-      assert.deepEqual(container.command, ['node', COMMANDS[name]]);
+      assert.deepEqual(container.command, ['node', ...COMMANDS[name]]);
       assert.equal(container.image, kustomization.images[0]?.name);
       assert.deepEqual(container.securityContext, {
         allowPrivilegeEscalation: false,
         readOnlyRootFilesystem: true,
         capabilities: { drop: ['ALL'] },
       });
-      assert.deepEqual(pod.securityContext, {
+      const { fsGroup: _group, fsGroupChangePolicy: _policy, ...account } = pod.securityContext;
+      assert.deepEqual(account, {
         runAsNonRoot: true,
         runAsUser: 1000,
         runAsGroup: 1000,
@@ -162,6 +173,45 @@ describe('the Kubernetes manifests', () => {
       assert.equal(workload(name).spec.replicas, name === 'worker' ? undefined : 2);
     });
   }
+
+  test('the api may serve until nobody sends requests any more, and finish those, before it is killed', () => {
+    const delay = Number(valueOf('api', 'SHUTDOWN_DELAY_SECONDS'));
+    const { readinessProbe: probe } = containerOf('api');
+    assert.ok(delay >= (probe?.periodSeconds ?? Infinity) * (probe?.failureThreshold ?? Infinity));
+    assert.ok(podOf('api').terminationGracePeriodSeconds >= delay + 30);
+  });
+
+  test('a rollout never takes away what serves', () => {
+    for (const name of SERVICES) {
+      const { strategy, updateStrategy, replicas } = workload(name).spec;
+      // One after the other, and the other one leads meanwhile.
+      if (name === 'scheduler') assert.deepEqual([updateStrategy?.type, replicas], ['RollingUpdate', 2]);
+      else assert.equal(strategy?.rollingUpdate.maxUnavailable, 0, name);
+    }
+  });
+
+  test('checkpoints outlive their pod, apart from Postgres, and the key that signs them is a Secret of its own', () => {
+    const { spec } = workload('scheduler');
+    const mounts = containerOf('scheduler').volumeMounts ?? [];
+    const mount = mounts.find(({ mountPath }) =>
+      valueOf('scheduler', 'CHECKPOINT_FILE')?.startsWith(`${mountPath}/`),
+    );
+    assert.deepEqual(
+      spec.volumeClaimTemplates?.map(({ metadata }) => metadata.name),
+      [mount?.name],
+    );
+    assert.deepEqual(spec.persistentVolumeClaimRetentionPolicy, {
+      whenDeleted: 'Retain',
+      whenScaled: 'Retain',
+    });
+    assert.equal(podOf('scheduler').securityContext.fsGroup, 1000);
+    const { spec: service } = find('Service', spec.serviceName ?? '');
+    assert.deepEqual([service.clusterIP, service.selector], ['None', spec.selector?.matchLabels]);
+    const key = containerOf('scheduler').env.find(({ name }) => name === 'AUDIT_SIGNING_KEY');
+    assert.deepEqual(key?.valueFrom, {
+      secretKeyRef: { name: 'signalbox-signing', key: 'AUDIT_SIGNING_KEY', optional: true },
+    });
+  });
 
   test('the worker may finish its step before it is killed', () => {
     const drain = Number(valueOf('worker', 'DRAIN_SECONDS'));
@@ -200,7 +250,7 @@ describe('the Kubernetes manifests', () => {
     assert.equal(rendered.length, manifests.length + 1);
     const config = rendered.find(({ kind }) => kind === 'ConfigMap');
     const pods = rendered
-      .filter(({ kind }) => kind === 'Deployment' || kind === 'Job')
+      .filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job'].includes(kind))
       .map(({ spec }) => spec.template.spec);
     assert.equal(pods.length, PROCESSES.length);
     for (const container of pods.flatMap((pod) => pod.containers)) {

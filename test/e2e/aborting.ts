@@ -76,7 +76,7 @@ export const abortAll = async (
     runs.map(async (run) => {
       const finishedAt = await waitFor(() => requestsOf(system, [run])[0]?.finishedAt ?? undefined, {
         what: `the provider to see ${run.tag} closed`,
-        timeoutMs: 10_000,
+        timeoutMs: 60_000,
       });
       const posted = postedAt.get(run.tag) ?? { at: 0, answeredMs: 0 };
       return { run, answeredMs: posted.answeredMs, closedMs: finishedAt - posted.at };

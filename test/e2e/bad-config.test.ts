@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import { REPOSITORY } from '@signalbox/local';
 
 const SECRET = 'hunter2hunter2';
-const QUICKLY_MS = 10_000;
+const QUICKLY_MS = 60_000;
 
 interface Case {
   readonly entry: string;
@@ -49,7 +49,13 @@ const CASES: readonly Case[] = [
   },
   {
     entry: 'services/scheduler/src/main.ts',
-    env: { ENCRYPTION_KEYS: `${SECRET},${SECRET}`, LEASE_SECONDS: 'x', METRICS_PORT: '1e3' },
+    env: {
+      ENCRYPTION_KEYS: `${SECRET},${SECRET}`,
+      LEASE_SECONDS: 'x',
+      METRICS_PORT: '1e3',
+      HIBERNATE_AFTER_SECONDS: '-1',
+      WAITING_EXPIRY_DAYS: SECRET,
+    },
     missing: ['REDIS_URL', 'DATABASE_URL'],
   },
   { entry: 'packages/audit-store/src/migrate.ts', env: { DATABASE_URL: `nowhere ${SECRET}` }, missing: [] },

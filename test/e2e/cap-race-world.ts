@@ -23,7 +23,7 @@ import { type System, taggedAgent } from './stack.ts';
 const SUBMITTERS = 16;
 
 /** A zone in which it is about noon, so that no race runs past the end of a day. */
-const zoneAtNoon = (): string => {
+export const zoneAtNoon = (): string => {
   const ahead = 12 - new Date().getUTCHours();
   return ahead === 0 ? 'UTC' : `Etc/GMT${ahead > 0 ? '-' : '+'}${Math.abs(ahead)}`;
 };
@@ -195,13 +195,21 @@ export const closeBooks = async (
 const MAX_CLAIMS = 3;
 const STEPS_ON = ['llm.completed', 'tool.completed', 'run.parked', 'run.handed_over'];
 
-/** The journal proves that workers were lost with the run as often as makes it poison, and nothing came between. */
+/**
+ * Workers were lost with the run as often as makes it poison, and nothing came between. By epochs: each claim raises
+ * it by one, and one lost before its first commit left no event.
+ */
+export const showsLostTooOften = (
+  events: readonly { readonly type: string; readonly epoch: number | null }[],
+): boolean => {
+  const stepped = events.findLast(({ type }) => STEPS_ON.includes(type));
+  return (events.at(-1)?.epoch ?? 0) - (stepped?.epoch ?? 0) > MAX_CLAIMS;
+};
+
+/** The journal proves it. */
 export const isLostTooOften = async ({ db }: System, runId: string): Promise<boolean> => {
-  const events = db.selectFrom('audit_events').select('type').where('run_id', '=', runId).orderBy('seq');
-  const types = (await events.execute()).map(({ type }) => type);
-  const claims = types.flatMap((type, n) => (type === 'run.claimed' ? [n] : []));
-  const first = claims.at(-MAX_CLAIMS - 1);
-  return first !== undefined && !types.slice(first).some((type) => STEPS_ON.includes(type));
+  const events = db.selectFrom('audit_events').select(['type', 'epoch']).where('run_id', '=', runId);
+  return showsLostTooOften(await events.orderBy('seq').execute());
 };
 
 const LOOK_MS = 250;

@@ -49,7 +49,7 @@ const parse = (text: string): Record<string, unknown> => {
 };
 
 const requester =
-  (url: string, key: string): ApiClient['request'] =>
+  (url: string, key: string, timeoutMs: number): ApiClient['request'] =>
   async (path, { method, headers = {}, body } = {}) => {
     const response = await fetch(`${url}${path}`, {
       method: method ?? (body === undefined ? 'GET' : 'POST'),
@@ -58,14 +58,18 @@ const requester =
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...headers,
       },
-      signal: AbortSignal.timeout(REQUEST_MS),
+      signal: AbortSignal.timeout(timeoutMs),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     return { status: response.status, headers: response.headers, json: parse(await response.text()) };
   };
 
-export const createClient = (url: string, key: string): ApiClient => {
-  const request = requester(url, key);
+export const createClient = (
+  url: string,
+  key: string,
+  { timeoutMs = REQUEST_MS }: { readonly timeoutMs?: number } = {},
+): ApiClient => {
+  const request = requester(url, key, timeoutMs);
   const runFrom = (what: string, expected: number[], { status, json }: Answer): Run => {
     if (!expected.includes(status)) throw new Error(`${what}: ${status} ${JSON.stringify(json)}`);
     return Run.parse(json);

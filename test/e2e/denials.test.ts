@@ -71,7 +71,7 @@ const streamedDenial = async (api: ApiClient, { id }: Run): Promise<Record<strin
 const drained = ({ redis, root }: System['partition']): Promise<true> =>
   waitFor(async () => ((await redis.xlen(`${root}:audit`)) === 0 ? true : undefined), {
     what: 'the audit stream to be stored',
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
 
 const problemOf = async (body: object): Promise<Record<string, unknown>> => {

@@ -25,5 +25,5 @@ export const busyWorker = async (
       }
       return undefined;
     },
-    { what: `a worker with ${least} runs`, timeoutMs: 20_000 },
+    { what: `a worker with ${least} runs`, timeoutMs: 60_000 },
   );

@@ -30,11 +30,11 @@ test('a worker that is told to stop hands its runs over; they end elsewhere, eac
   );
   await waitFor(() => (system.provider.ledger.length >= RUNS ? true : undefined), {
     what: 'every run to be in its first call',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   const { busy } = await busyWorker(system, RUNS / 4);
   const held = await metric(busy, 'runs_active');
-  const exit = await busy.stop({ graceMs: 15_000 });
+  const exit = await busy.stop({ graceMs: 60_000 });
   assert.deepEqual(exit, { code: 0, signal: null });
 
   const ids = [...runOfTag.values()];
@@ -59,6 +59,6 @@ test('every service exits 0 on SIGTERM', async () => {
   const running = [api, ...workers.filter((worker) => worker.exit() === undefined), scheduler, auditWriter];
   assert.equal(running.length, 4);
   for (const service of running) {
-    assert.deepEqual(await service.stop({ graceMs: 12_000 }), { code: 0, signal: null }, service.name);
+    assert.deepEqual(await service.stop({ graceMs: 60_000 }), { code: 0, signal: null }, service.name);
   }
 });

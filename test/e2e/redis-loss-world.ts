@@ -40,7 +40,7 @@ export const behaviour =
     const limit = maxTokens ?? 1;
     const common = {
       // Long enough that calls are open, and more to come, when Redis is lost.
-      delayMs: 250 + random() * 750,
+      delayMs: 800 + random() * 1200,
       usage: {
         input_tokens: 100,
         output_tokens: random() < 0.25 ? limit : 1 + Math.floor(random() * (limit - 1)),
@@ -83,7 +83,7 @@ export const untilStored = ({ db }: System, runOfTag: ReadonlyMap<string, string
       const rows = await db.selectFrom('runs').select('id').execute();
       return rows.length >= runOfTag.size ? true : undefined;
     },
-    { what: 'all submissions to be stored', timeoutMs: 20_000 },
+    { what: 'all submissions to be stored', timeoutMs: 60_000 },
   );
 
 /** Every run has ended in Postgres, and nothing is on the way there. */
@@ -107,14 +107,14 @@ export const allEnded = async ({ db, partition }: System, ids: readonly string[]
   });
   await waitFor(
     async () => ((await partition.redis.xlen(`${partition.root}:audit`)) === 0 ? true : undefined),
-    { what: 'the audit stream to be written', timeoutMs: 20_000 },
+    { what: 'the audit stream to be written', timeoutMs: 60_000 },
   );
   const rows = await left();
   return new Map(rows.map((row) => [row.id, row]));
 };
 
 export interface Window {
-  /** Epoch ms: first seen untrusted or away, last seen so. */
+  /** Epoch ms: after it was first seen untrusted or away; before it was last seen untrusted. */
   readonly from: number;
   to: number;
 }
@@ -127,13 +127,13 @@ export const watchTrust = ({ partition }: System): (() => Promise<Window[]>) => 
     let open: Window | null = null;
     while (!stop.signal.aborted) {
       const at = Date.now();
-      const trusted = await readTrust(partition).then(
-        (marker) => marker !== null,
-        () => false,
+      const seen = await readTrust(partition).then(
+        (marker) => (marker === null ? 'untrusted' : 'trusted'),
+        () => 'away',
       );
-      if (trusted) open = null;
-      else if (open === null) windows.push((open = { from: at, to: at }));
-      else open.to = at;
+      if (seen === 'trusted') open = null;
+      else if (open === null) windows.push((open = { from: Date.now(), to: at }));
+      else if (seen === 'untrusted') open.to = at;
       await sleep(5);
     }
   })();
@@ -205,6 +205,31 @@ export const replaceBy =
     await system.redis.start();
     return lost;
   };
+
+/**
+ * Calls that reached the provider while run state was not trusted, without those that were announced before: these may
+ * be on their way for as long as a busy machine takes. Their announcements may be lost with what Redis lost.
+ */
+export const startedUntrusted = async (
+  { provider, db }: System,
+  windows: readonly Window[],
+  runOfTag: ReadonlyMap<string, string>,
+): Promise<LedgerEntry[]> => {
+  const rows = await db
+    .selectFrom('audit_events')
+    .select(['run_id', 'ts'])
+    .where('type', '=', 'llm.requested')
+    .execute();
+  const announced = Map.groupBy(rows, (row) => row.run_id);
+  return provider.ledger.filter((entry) => {
+    const within = windows.find(({ from, to }) => entry.startedAt > from && entry.startedAt < to);
+    if (within === undefined) return false;
+    const before = (announced.get(runOfTag.get(tagIn(entry)) ?? '') ?? [])
+      .map(({ ts }) => ts.getTime())
+      .filter((ms) => ms <= entry.startedAt);
+    return Math.max(...before) > within.from;
+  });
+};
 
 const tagIn = ({ body }: LedgerEntry): string => /#tag ([\w-]+)/.exec(JSON.stringify(body))?.[1] ?? '';
 

@@ -8,7 +8,7 @@ import { settled, startSystem, taggedAgent, violations } from './stack.ts';
 const RUNS = 30;
 const AWAY_MS = 1500;
 
-const system = await startSystem();
+const system = await startSystem({ killsRedis: true });
 after(() => system.stop());
 
 /** About two seconds, most of it in two model calls. */
@@ -25,7 +25,7 @@ test(`Redis killed under ${RUNS} runs: nothing written is lost, no run fails`, a
   const ids = await Promise.all(Array.from({ length: RUNS }, (_, n) => submit(n)));
   await waitFor(() => (system.provider.ledger.length >= RUNS / 2 ? true : undefined), {
     what: 'the runs to be in their first call',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
   await system.redis.kill();
   const refused = await system.api.request('/v1/runs', {
@@ -37,7 +37,7 @@ test(`Redis killed under ${RUNS} runs: nothing written is lost, no run fails`, a
   ids.push(
     await waitFor(() => submit(RUNS).catch(() => undefined), {
       what: 'the api to take runs again',
-      timeoutMs: 15_000,
+      timeoutMs: 60_000,
     }),
   );
   assert.deepEqual([...(await settled(system, ids, 90_000))], [['succeeded', ids.length]]);

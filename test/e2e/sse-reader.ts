@@ -38,10 +38,27 @@ const open = (api: ApiClient, { runId, lastEventId }: StreamRequest): Promise<In
     get(`${api.url}/v1/runs/${runId}/events`, { headers, agent: false }, resolve).once('error', reject);
   });
 
+/** The api did not begin a stream. */
+export class StreamRefused extends Error {
+  override readonly name = 'StreamRefused';
+  readonly status: number;
+  /** Seconds; 0 when it did not say. */
+  readonly retryAfter: number;
+
+  constructor(runId: string, { statusCode = 0, headers }: IncomingMessage) {
+    super(`events of ${runId}: ${statusCode}`);
+    this.status = statusCode;
+    this.retryAfter = Number(headers['retry-after'] ?? 0);
+  }
+}
+
 /** Whole frames until the stream ends or is cut; a frame of which a byte is missing never arrived. */
 export async function* frames(api: ApiClient, request: StreamRequest): AsyncGenerator<Frame> {
   const response = await open(api, request);
-  if (response.statusCode !== 200) throw new Error(`events of ${request.runId}: ${response.statusCode}`);
+  if (response.statusCode !== 200) {
+    response.resume();
+    throw new StreamRefused(request.runId, response);
+  }
   let left = request.cutAfter ?? Number.POSITIVE_INFINITY;
   let bytes = Buffer.alloc(0);
   try {

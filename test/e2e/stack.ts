@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { createPool, type Db } from '@signalbox/audit-store';
+import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import {
   createDatabase,
   freePort,
@@ -36,9 +36,15 @@ export interface SystemOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A Postgres that the test may stop. */
   readonly ownPostgres?: boolean;
+  /** The test kills Redis, and what it had said to have is there afterwards. */
+  readonly killsRedis?: boolean;
+  /** Redis asks for it until it is started anew. */
+  readonly redisPassword?: string;
 }
 
 export interface System {
+  /** Holds the data and the logs of everything: `redis`, `postgres`, `stack`. */
+  readonly dir: string;
   readonly stack: Stack;
   readonly redis: LocalRedis;
   /** Null unless `ownPostgres`. */
@@ -54,22 +60,43 @@ export interface System {
 
 const WORKER_ENV = { ANTHROPIC_API_KEY: 'key-of-the-fake', OPENAI_API_KEY: 'key-of-the-fake' };
 const quiet = { onError: () => undefined };
+/** A test that looks on waits for its turn, however busy the machine is. */
+const PATIENCE_MS = 60_000;
 
 type Stop = () => Promise<unknown>;
 
+/** One that fails does not leave the others running: they would keep the test's process alive. */
 const stopAll = async (stops: readonly Stop[]): Promise<void> => {
-  for (const stop of stops.toReversed()) await stop();
+  const failures: unknown[] = [];
+  for (const stop of stops.toReversed()) await stop().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+};
+
+const protectedBy = async (redis: LocalRedis, password: string): Promise<LocalRedis> => {
+  const connection = connect(redis.url, 'state', quiet);
+  await connection.config('SET', 'requirepass', password);
+  await disconnect(connection);
+  return { ...redis, url: redis.url.replace('://', `://:${encodeURIComponent(password)}@`) };
+};
+
+const startStateRedis = async (
+  dir: string,
+  { redisPassword, killsRedis = false }: SystemOptions,
+): Promise<LocalRedis> => {
+  const redis = await startRedis({ dir: join(dir, 'redis'), fsync: killsRedis ? 'no' : 'everysec' });
+  return redisPassword === undefined ? redis : protectedBy(redis, redisPassword);
 };
 
 const start = async (options: SystemOptions, dir: string, stops: Stop[]): Promise<Omit<System, 'stop'>> => {
   const provider = await startFakeProvider(options.provider);
   stops.push(() => provider.stop());
-  const redis = await startRedis({ dir: join(dir, 'redis') });
+  const redis = await startStateRedis(dir, options);
   stops.push(() => redis.stop());
   const postgres = options.ownPostgres === true ? await startPostgres({ dir: join(dir, 'postgres') }) : null;
   stops.push(async () => postgres?.stop('immediate'));
   const name = `e2e_${randomUUID().replaceAll('-', '')}`;
   const databaseUrl = await createDatabase(postgres?.url ?? (await testDatabaseUrl()), name);
+  await migrate(databaseUrl);
   const env = {
     ...WORKER_ENV,
     ANTHROPIC_BASE_URL: provider.anthropicBaseUrl,
@@ -80,14 +107,19 @@ const start = async (options: SystemOptions, dir: string, stops: Stop[]): Promis
     REDIS_URL: redis.url,
     DATABASE_URL: databaseUrl,
   };
-  const stack = await startStack({ dir: join(dir, 'stack'), workers: options.workers ?? 2, env });
+  const stack = await startStack({
+    dir: join(dir, 'stack'),
+    workers: options.workers ?? 2,
+    env,
+    migrated: true,
+  });
   stops.push(() => stack.stop());
   const connection = connect(redis.url, 'state', quiet);
   stops.push(() => disconnect(connection));
-  const db = createPool({ databaseUrl, role: 'scheduler', ...quiet });
+  const db = createPool({ databaseUrl, role: 'scheduler', connectTimeoutMs: PATIENCE_MS, ...quiet });
   stops.push(() => db.destroy());
   const api = createClient(stack.apiUrl, stack.apiKey);
-  return { stack, redis, postgres, provider, api, partition: openPartition(connection), db, env };
+  return { dir, stack, redis, postgres, provider, api, partition: openPartition(connection), db, env };
 };
 
 /** Whatever did start is stopped again when something does not. */

@@ -33,7 +33,7 @@ const answer = (count: number): void => {
 const openCalls = (count: number): Promise<true> =>
   waitFor(() => (open.length === count ? true : undefined), {
     what: `${count} open calls (now ${open.length})`,
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
     everyMs: 2,
   });
 
@@ -48,7 +48,7 @@ const parked = (id: string): Promise<true> => {
   const key = runKey(system.partition, id);
   const look = async () =>
     (await system.partition.redis.hmget(key, 'status', 'reason')).join() === 'waiting,capacity' || undefined;
-  return waitFor(look, { what: `${id} to park`, timeoutMs: 10_000, everyMs: 2 });
+  return waitFor(look, { what: `${id} to park`, timeoutMs: 60_000, everyMs: 2 });
 };
 
 const statusOf = (ids: readonly string[]): Promise<(string | null)[]> =>

@@ -10,11 +10,11 @@ import { commitRun, runKey } from '@signalbox/run-state';
 import type { FakeReply } from '../support/fake-provider/index.ts';
 import type { EventJson } from './client.ts';
 import { busyWorker, metric } from './failing-workers.ts';
-import { providerRequests, settled, startSystem, taggedAgent, violations } from './stack.ts';
+import { FULL, providerRequests, settled, startSystem, taggedAgent, violations } from './stack.ts';
 
 const LEASE_SECONDS = 3;
-/** From the end of the lease to the other worker's claim. */
-const TAKEOVER_MS = 5000;
+/** From the end of the lease to the other worker's claim: 5 s are promised, on a machine that has nothing else to do. */
+const TAKEOVER_MS = FULL ? 5000 : 60_000;
 
 /** `tag/answers so far` of the calls that are slow once: they stream for 12 s, longer than any takeover. */
 const slow = new Set<string>();
@@ -52,7 +52,7 @@ const submitSlow = async (tags: readonly string[]): Promise<Map<string, string>>
     const run = await system.api.submit({ agent: taggedAgent(tag), input: SCRIPT, user_id: 'u1' });
     runOfTag.set(tag, run.id);
   }
-  await waitFor(() => (slow.size === 0 ? true : undefined), { what: 'all slow calls', timeoutMs: 20_000 });
+  await waitFor(() => (slow.size === 0 ? true : undefined), { what: 'all slow calls', timeoutMs: 60_000 });
   return runOfTag;
 };
 
@@ -74,7 +74,11 @@ const stored = async (ids: readonly string[]): Promise<unknown> => {
   );
   const tables = ['runs', 'cost_ledger', 'daily_costs', 'audit_quarantine'] as const;
   const cold = await Promise.all(tables.map((table) => system.db.selectFrom(table).selectAll().execute()));
-  const rows = await system.db.selectFrom('audit_events').select(['run_id', 'seq', 'hash']).execute();
+  const rows = await system.db
+    .selectFrom('audit_events')
+    .select(['run_id', 'seq', 'hash'])
+    .where('category', '<>', 'admin')
+    .execute();
   return { hot, cold, events: rows.map(({ run_id: id, seq, hash }) => `${id} ${seq} ${hash}`).toSorted() };
 };
 
@@ -125,13 +129,13 @@ test('a zombie writes nothing: stopped past its lease, it comes back to runs tha
     assert.match(await forgedEnd(id, known.get(id) ?? []), /^(FENCED|TERMINAL)$/);
   }
   await Promise.all(lost.map((id) => system.api.end(id, 20_000)));
-  await waitFor(backlogEmpty, { what: 'the audit stream to be written', timeoutMs: 10_000 });
+  await waitFor(backlogEmpty, { what: 'the audit stream to be written', timeoutMs: 60_000 });
   const atRest = await stored(lost);
 
   zombie.signal('SIGCONT');
   await waitFor(async () => ((await metric(zombie, 'fenced_writes_total')) >= held ? true : undefined), {
     what: 'the zombie to see that its runs are lost',
-    timeoutMs: 10_000,
+    timeoutMs: 60_000,
   });
   assert.equal(await metric(zombie, 'runs_active'), 0);
   assert.deepEqual(await stored(lost), atRest);

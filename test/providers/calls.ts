@@ -1,5 +1,5 @@
-import type { ModelAnswer, ModelPort, ModelRequest } from '@signalbox/contracts';
-import { createModels } from '@signalbox/providers';
+import type { ModelAnswer, ModelPort, ModelRequest, ProviderKey } from '@signalbox/contracts';
+import { createModels, type Models } from '@signalbox/providers';
 import { systemClock } from '@signalbox/runtime';
 import {
   type FakeProvider,
@@ -12,14 +12,14 @@ export const HAIKU = 'anthropic/claude-haiku-4-5';
 export const MINI = 'openai/gpt-4o-mini';
 
 export const KEY = 'sk-test-0123456789abcdefghij';
+export const OURS: ProviderKey = { source: 'env', id: 'pk_test', secret: KEY };
 
 export const modelsAt = (
   fake: { anthropicBaseUrl: string; openaiBaseUrl: string },
   timeoutMs = 10_000,
-): ModelPort =>
+): Models =>
   createModels({
     clock: systemClock,
-    keys: { anthropic: KEY, openai: KEY },
     baseUrls: { anthropic: fake.anthropicBaseUrl, openai: fake.openaiBaseUrl },
     timeoutMs,
   });
@@ -44,7 +44,7 @@ export interface Heard {
 export const ask = async (models: ModelPort, request: ModelRequest): Promise<Heard> => {
   const deltas: string[] = [];
   const signal = new AbortController().signal;
-  const answer = await models.call(request, { signal, onDelta: (text) => deltas.push(text) });
+  const answer = await models.call(request, { key: OURS, signal, onDelta: (text) => deltas.push(text) });
   return { answer, deltas };
 };
 
@@ -62,9 +62,9 @@ export const withFake = async (
 
 /** Waits for a condition, not for a time. */
 export const until = async (holds: () => boolean): Promise<void> => {
-  const giveUp = performance.now() + 5000;
+  const giveUp = performance.now() + 60_000;
   while (!holds()) {
-    if (performance.now() > giveUp) throw new Error('the condition did not come to hold within 5 s');
+    if (performance.now() > giveUp) throw new Error('the condition did not come to hold within a minute');
     await new Promise((resolve) => setImmediate(resolve));
   }
 };

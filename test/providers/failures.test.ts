@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { ModelError, type ModelPort, type ModelRequest } from '@signalbox/contracts';
-import { ask, HAIKU, KEY, MINI, modelsAt, requestTo, until, withFake } from './calls.ts';
+import { ask, HAIKU, KEY, OURS, MINI, modelsAt, requestTo, until, withFake } from './calls.ts';
 
 const failureOf = async (models: ModelPort, request: ModelRequest): Promise<ModelError> => {
   try {
@@ -50,6 +50,7 @@ for (const model of [HAIKU, MINI]) {
         const stop = new AbortController();
         let seen = '';
         const call = models.call(requestTo(model), {
+          key: OURS,
           signal: stop.signal,
           onDelta: (text) => {
             seen += text;
@@ -68,7 +69,11 @@ for (const model of [HAIKU, MINI]) {
     it('an abort before the first byte closes the socket too', () =>
       withFake({ behave: () => ({ delayMs: 60_000 }) }, async (fake, models) => {
         const stop = new AbortController();
-        const call = models.call(requestTo(model), { signal: stop.signal, onDelta: () => undefined });
+        const call = models.call(requestTo(model), {
+          key: OURS,
+          signal: stop.signal,
+          onDelta: () => undefined,
+        });
         const failed = assert.rejects(call, { aborted: true, billed: 'partial' });
         await until(() => fake.ledger.length === 1);
         stop.abort();
@@ -79,7 +84,11 @@ for (const model of [HAIKU, MINI]) {
 
     it('an abort before the call sends nothing', () =>
       withFake({}, async (fake, models) => {
-        const call = models.call(requestTo(model), { signal: AbortSignal.abort(), onDelta: () => undefined });
+        const call = models.call(requestTo(model), {
+          key: OURS,
+          signal: AbortSignal.abort(),
+          onDelta: () => undefined,
+        });
         await assert.rejects(call, { aborted: true, billed: 'none' });
         assert.equal(fake.ledger.length, 0);
       }));

@@ -37,7 +37,7 @@ export const startMain = async (
   const get = async (path: string): Promise<{ status: number; body: string }> => {
     const port = await waitFor(() => lines().find(({ msg }) => msg === 'listening')?.['port'], {
       what: `it to listen: ${child.output()}`,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
     const response = await fetch(`http://127.0.0.1:${String(port)}${path}`);
     return { status: response.status, body: await response.text() };

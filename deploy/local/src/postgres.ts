@@ -14,7 +14,7 @@ import { freePort, LOOPBACK } from './ports.ts';
 import { commandAs, postgresAccount, postgresBinaries } from './postgres-binaries.ts';
 import { waitFor } from './wait.ts';
 
-const READY_MS = 60_000;
+const READY_MS = 120_000;
 const PREVIOUS_MS = 15_000;
 
 export interface PostgresOptions {
@@ -80,7 +80,7 @@ async function previousServerGone(data: string): Promise<void> {
 }
 
 async function launch({ dir, data, durable }: Cluster, port: number): Promise<Child | 'port taken'> {
-  const settings = [`listen_addresses=${LOOPBACK}`, 'unix_socket_directories=', 'max_connections=200'];
+  const settings = [`listen_addresses=${LOOPBACK}`, 'unix_socket_directories=', 'max_connections=400'];
   const fast = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
   const flags = [...settings, ...(durable ? [] : fast)].flatMap((setting) => ['-c', setting]);
   const child = await startChild({

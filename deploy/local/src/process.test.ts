@@ -67,5 +67,5 @@ setInterval(() => {}, 1000);`,
   const pid = Number(line);
   assert.ok(isAlive(pid));
   holder.kill('SIGKILL');
-  await waitFor(() => (isAlive(pid) ? undefined : true), { what: 'the child to end', timeoutMs: 10_000 });
+  await waitFor(() => (isAlive(pid) ? undefined : true), { what: 'the child to end', timeoutMs: 60_000 });
 });

@@ -16,6 +16,8 @@ export interface ServiceOptions {
   /** From the repository root, e.g. `services/worker/src/main.ts`. */
   readonly entry: string;
   readonly env: NodeJS.ProcessEnv;
+  /** For node itself. */
+  readonly flags?: readonly string[];
   /** Gets `<name>.log`. */
   readonly logDir: string;
   readonly readyTimeoutMs?: number;
@@ -27,7 +29,8 @@ export interface Service extends Omit<Child, 'output'> {
   readonly port: number;
 }
 
-const READY_MS = 30_000;
+/** Only what hangs takes that long: a slow machine may start ten processes at once. */
+const READY_MS = 120_000;
 
 function listeningPort(output: string): number | undefined {
   for (const line of output.split('\n')) {
@@ -65,7 +68,7 @@ function assertRunning(child: Child): void {
 export async function startService(options: ServiceOptions): Promise<Service> {
   const child = await startChild({
     name: options.name,
-    command: [process.execPath, join(REPOSITORY, options.entry)],
+    command: [process.execPath, ...(options.flags ?? []), join(REPOSITORY, options.entry)],
     cwd: REPOSITORY,
     env: options.env,
     logFile: join(options.logDir, `${options.name}.log`),
@@ -97,7 +100,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 }
 
 /** Runs a script to its end; throws with the end of its log unless it exits 0. */
-export async function runToEnd(options: Omit<ServiceOptions, 'readyTimeoutMs'>): Promise<void> {
+export async function runToEnd(options: Omit<ServiceOptions, 'readyTimeoutMs' | 'flags'>): Promise<void> {
   const child = await startChild({
     name: options.name,
     command: [process.execPath, join(REPOSITORY, options.entry)],

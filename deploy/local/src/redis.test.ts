@@ -15,7 +15,7 @@ async function command(port: number, line: string): Promise<string> {
 }
 
 test('keeps its data and its port over stop and kill', async () => {
-  const redis = await startRedis({ dir: await temporaryDir() });
+  const redis = await startRedis({ dir: await temporaryDir(), fsync: 'no' });
   assert.equal(await command(redis.port, 'SET k v'), '+OK\r\n');
   await redis.stop();
   await assert.rejects(command(redis.port, 'PING'), { code: 'ECONNREFUSED' });

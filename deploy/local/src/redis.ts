@@ -9,13 +9,19 @@ import { type Child, startChild } from './child.ts';
 import { freePort, LOOPBACK } from './ports.ts';
 import { waitFor } from './wait.ts';
 
-const READY_MS = 30_000;
+const READY_MS = 120_000;
 
 export interface RedisOptions {
   /** Holds the data and the log; kept between starts. */
   readonly dir: string;
   /** Preferred port; the next free one if taken. */
   readonly port?: number;
+  /**
+   * Default everysec: while an fsync is under way a write waits for it up to 2 s, also past its reply, so on a slow
+   * disk SIGKILL loses what was acknowledged. `no`: written before the reply and never fsynced, which a kill of
+   * the process survives and a power failure does not. For tests that kill Redis and look for what it had.
+   */
+  readonly fsync?: 'everysec' | 'no';
 }
 
 export interface LocalRedis {
@@ -44,12 +50,15 @@ function ping(port: number): Promise<true | undefined> {
   });
 }
 
-async function launch(dir: string, port: number): Promise<Child | 'port taken'> {
+async function launch(options: RedisOptions, port: number): Promise<Child | 'port taken'> {
+  const { dir, fsync = 'everysec' } = options;
   const settings = ['--bind', LOOPBACK, '--port', String(port), '--dir', dir, '--save', ''];
-  const durable = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--maxmemory-policy', 'noeviction'];
+  const durable = ['--appendonly', 'yes', '--appendfsync', fsync, '--maxmemory-policy', 'noeviction'];
+  // Sealed contents do not compress, and rewriting the append-only file would spend a core on trying.
+  const rewrites = ['--rdbcompression', 'no', '--auto-aof-rewrite-min-size', '256mb'];
   const child = await startChild({
     name: 'redis-server',
-    command: ['redis-server', ...settings, ...durable],
+    command: ['redis-server', ...settings, ...durable, ...rewrites],
     logFile: join(dir, 'redis.log'),
   });
   return await waitFor(
@@ -70,10 +79,10 @@ async function launch(dir: string, port: number): Promise<Child | 'port taken'> 
 export async function startRedis(options: RedisOptions): Promise<LocalRedis> {
   mkdirSync(options.dir, { recursive: true });
   let port = await freePort(options.port);
-  let child = await launch(options.dir, port);
+  let child = await launch(options, port);
   while (child === 'port taken') {
     port = await freePort(port + 1);
-    child = await launch(options.dir, port);
+    child = await launch(options, port);
   }
   let current = child;
   return {
@@ -83,7 +92,7 @@ export async function startRedis(options: RedisOptions): Promise<LocalRedis> {
     kill: async () => void (await current.kill()),
     start: async () => {
       if (current.exit() === undefined) return;
-      const next = await launch(options.dir, port);
+      const next = await launch(options, port);
       if (next === 'port taken')
         throw new Error(`Port ${port} of redis-server was taken while it was stopped.`);
       current = next;

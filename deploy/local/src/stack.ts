@@ -10,6 +10,7 @@ import { startPostgres } from './postgres.ts';
 import { runToEnd, type Service, startService } from './process.ts';
 import { startRedis } from './redis.ts';
 import { localSecrets } from './secrets.ts';
+import { waitFor } from './wait.ts';
 
 export interface StackOptions {
   /** Holds all data, secrets and logs. */
@@ -18,6 +19,10 @@ export interface StackOptions {
   readonly workers?: number;
   /** For every service, over the environment of this process. */
   readonly env?: Readonly<Record<string, string>>;
+  /** DATABASE_URL has today's schema already. */
+  readonly migrated?: boolean;
+  /** Signs checkpoints into `<dir>/checkpoints.ndjson`. */
+  readonly checkpoints?: boolean;
 }
 
 export interface Stack {
@@ -44,7 +49,10 @@ interface Stores {
   readonly databaseUrl: string;
 }
 
+/** As in the images' manifests: what is soon garbage does not grow to 128 MB beside runs that wait. */
+const WORKER_FLAGS = ['--max-semi-space-size=16'];
 const WORKER_GRACE_MS = 20_000;
+const TRUSTED_MS = 60_000;
 
 async function redisStore(dir: string, given: string | undefined, stops: Stop[]): Promise<string> {
   if (given !== undefined) return given;
@@ -82,12 +90,29 @@ function serviceEnv(options: StackOptions, stores: Stores): NodeJS.ProcessEnv {
     ENCRYPTION_KEYS: secrets.encryptionKeys,
     BOOTSTRAP_API_KEY: secrets.apiKey,
     DRAIN_SECONDS: '10',
+    // Nothing balances the load here, so nobody has to notice.
+    SHUTDOWN_DELAY_SECONDS: '0',
     ...process.env,
     ...options.env,
     REDIS_URL: stores.redisUrl,
     DATABASE_URL: stores.databaseUrl,
     METRICS_PORT: '0',
   };
+}
+
+function checkpointEnv({ dir, checkpoints = false }: StackOptions): NodeJS.ProcessEnv {
+  if (!checkpoints) return {};
+  return {
+    AUDIT_SIGNING_KEY: localSecrets(dir).signingKey,
+    CHECKPOINT_FILE: join(dir, 'checkpoints.ndjson'),
+  };
+}
+
+/** The scheduler verifies what a new Redis holds against Postgres; until then a submission is answered with 503. */
+async function untilTrusted({ url }: Service): Promise<void> {
+  const ask = async (): Promise<true | undefined> =>
+    /^signalbox_state_trusted 1$/m.test(await (await fetch(`${url}/metrics`)).text()) || undefined;
+  await waitFor(ask, { what: `the scheduler at ${url} to have verified Redis`, timeoutMs: TRUSTED_MS });
 }
 
 async function startServices(
@@ -97,7 +122,8 @@ async function startServices(
 ): Promise<Omit<Stack, 'stop'>> {
   const logDir = join(options.dir, 'logs');
   const env = serviceEnv(options, stores);
-  await runToEnd({ name: 'migrate', entry: 'packages/audit-store/src/migrate.ts', env, logDir });
+  if (options.migrated !== true)
+    await runToEnd({ name: 'migrate', entry: 'packages/audit-store/src/migrate.ts', env, logDir });
 
   // Stopped last to first, whichever started first: api, workers, scheduler, audit-writer.
   const running: { api?: Service; scheduler?: Service; auditWriter?: Service } = {};
@@ -109,13 +135,19 @@ async function startServices(
   );
   stops.push(async () => await running.api?.stop());
 
-  const service = (name: string, own: NodeJS.ProcessEnv): Promise<Service> =>
-    startService({ name, entry: `services/${name.replace(/-\d+$/, '')}/src/main.ts`, env: own, logDir });
+  const service = (name: string, own: NodeJS.ProcessEnv, flags: readonly string[] = []): Promise<Service> =>
+    startService({
+      name,
+      entry: `services/${name.replace(/-\d+$/, '')}/src/main.ts`,
+      env: own,
+      flags,
+      logDir,
+    });
   // The worker does not need Postgres (R11), so it is not told where it is.
   const { DATABASE_URL: _, ...workerEnv } = env;
   let lastWorker = 0;
   const startWorker = async (): Promise<Service> => {
-    const worker = await service(`worker-${++lastWorker}`, workerEnv);
+    const worker = await service(`worker-${++lastWorker}`, workerEnv, WORKER_FLAGS);
     workers.push(worker);
     workers.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })); // worker-1 is workers[0]
     return worker;
@@ -123,13 +155,16 @@ async function startServices(
   const apiPort = await freePort(Number(env['PORT'] ?? 8080));
   const [api, scheduler, auditWriter] = await together([
     service('api', { ...env, PORT: String(apiPort) }).then((started) => (running.api = started)),
-    service('scheduler', env).then((started) => (running.scheduler = started)),
+    service('scheduler', { ...env, ...checkpointEnv(options) }).then(
+      (started) => (running.scheduler = started),
+    ),
     service('audit-writer', env).then((started) => (running.auditWriter = started)),
     ...Array.from({ length: options.workers ?? 2 }, startWorker),
   ]);
   if (api === undefined || scheduler === undefined || auditWriter === undefined) {
     throw new Error('A service of the local stack did not start.');
   }
+  await untilTrusted(scheduler);
   return {
     ...stores,
     apiUrl: api.url,

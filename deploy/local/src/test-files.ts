@@ -2,13 +2,39 @@ import { globSync } from 'node:fs';
 import { relative } from 'node:path';
 
 export interface TestPlan {
-  /** Side by side, two at a time. */
-  readonly parallel: readonly string[];
-  /** One after the other, after the parallel ones: whole systems that want the machine. */
-  readonly serial: readonly string[];
+  /** Some at a time, in this order. */
+  readonly together: readonly string[];
+  /** One at a time, with the machine to itself. */
+  readonly alone: readonly string[];
 }
 
 const ROOTS = ['packages', 'services', 'deploy', 'test'];
+
+/** The slow ones, the slowest first: what begins last should end soon. Only the order depends on it. */
+export const SLOW: readonly string[] = [
+  'services/worker/test/health.test.ts',
+  'packages/run-state/test/queue.test.ts',
+  'packages/run-state/test/half-open.test.ts',
+  'services/scheduler/src/main.test.ts',
+  'packages/run-state/test/no-run-lost.test.ts',
+  'services/api/test/main.test.ts',
+  'services/audit-writer/src/drain.test.ts',
+  'services/audit-writer/src/main.test.ts',
+];
+
+/** Whole systems, a dozen processes each: beside others they only take turns, and leases run out in real time. */
+const WHOLE_SYSTEM = /^test\/(chaos|crash|e2e|bench)\//;
+
+/** Money, who may write, what is kept, and all that kills: one failure there is a finding, however rare. */
+const PROMISES =
+  /^test\/(chaos|crash|replay)\/|abort|audit-ack|audit-hundred|cap-|chain|concurren|crash|erasure|fenc|hold|journal|loss|lost|many-runs|money|no-run|propert|replay|rolling|secret|trust|verif|zombie/;
+
+export const provesAPromise = (file: string): boolean => PROMISES.test(file);
+
+const rank = (file: string): number => {
+  const place = SLOW.indexOf(file);
+  return place === -1 ? SLOW.length : place;
+};
 
 /** The test files below `root` whose path contains one of the filters (all without filters). */
 export function planTests(root: string, filters: readonly string[]): TestPlan {
@@ -21,9 +47,10 @@ export function planTests(root: string, filters: readonly string[]): TestPlan {
   );
   const files = found
     .filter((file) => wanted.length === 0 || wanted.some((part) => file.includes(part)))
-    .toSorted();
+    .toSorted()
+    .toSorted((a, b) => rank(a) - rank(b));
   return {
-    parallel: files.filter((file) => !file.startsWith('test/')),
-    serial: files.filter((file) => file.startsWith('test/')),
+    together: files.filter((file) => !WHOLE_SYSTEM.test(file)),
+    alone: files.filter((file) => WHOLE_SYSTEM.test(file)),
   };
 }

@@ -34,12 +34,17 @@ function describe(names: readonly string[], at: string, error: Error): string {
 }
 
 /**
- * A file that does not end within the limit fails: something in it hangs, or it left a connection open.
+ * A file that does not end within the limit fails: something in it hangs, or it left a connection open. Its process
+ * is ended then, and when `stopping` aborts: it would go on without us.
  * Skipped tests count as neither passed nor failed; suites do not count, failed subtests and their test do.
  */
-export async function runTestFile(root: string, file: string, limitMs: number): Promise<FileReport> {
+export async function runTestFile(
+  root: string,
+  file: string,
+  { limitMs, stopping }: { readonly limitMs: number; readonly stopping: AbortSignal },
+): Promise<FileReport> {
   const started = performance.now();
-  const limit = AbortSignal.timeout(limitMs);
+  const limit = AbortSignal.any([AbortSignal.timeout(limitMs), stopping]);
   const stream = run({ files: [join(root, file)], isolation: 'process', concurrency: 1, signal: limit });
   const names: string[] = [];
   const failures: string[] = [];
@@ -68,7 +73,11 @@ export async function runTestFile(root: string, file: string, limitMs: number): 
   stream.resume();
   await once(stream, 'end');
   if (limit.aborted) {
-    failures.push(`the file did not end within ${limitMs / 1000} s: a test hangs or left something open`);
+    failures.push(
+      stopping.aborted
+        ? 'told to stop'
+        : `the file did not end within ${limitMs / 1000} s: a test hangs or left something open`,
+    );
     tally = { ...tally, failed: Math.max(tally.failed, 1) };
   }
   return { ...tally, file, ms: performance.now() - started, failures, output };

@@ -31,7 +31,10 @@ const select = (db: Db) =>
       'created_at as createdAt',
     ]);
 
-const publish = async (tx: Db, agent: NewAgentVersion): Promise<Published> => {
+/** Told of a new version before it is committed: if it throws, nothing is changed. */
+type Watch = (version: number) => Promise<void>;
+
+const publish = async (tx: Db, agent: NewAgentVersion, watch: Watch | undefined): Promise<Published> => {
   const { tenantId, name, digest, sealedSpec } = agent;
   await tx
     .insertInto('agents')
@@ -60,12 +63,13 @@ const publish = async (tx: Db, agent: NewAgentVersion): Promise<Published> => {
     .where('tenant_id', '=', tenantId)
     .where('name', '=', name)
     .execute();
+  await watch?.(version);
   return { ...(await ofAgent.where('version', '=', version).executeTakeFirstOrThrow()), created: true };
 };
 
 /** Adds a version, or answers the one that has this digest. The tenant must exist. Throws `audit_store_unavailable`. */
-export const publishAgentVersion = (db: Db, agent: NewAgentVersion): Promise<Published> =>
-  reaching(() => db.transaction().execute((tx) => publish(tx, agent)));
+export const publishAgentVersion = (db: Db, agent: NewAgentVersion, watch?: Watch): Promise<Published> =>
+  reaching(() => db.transaction().execute((tx) => publish(tx, agent, watch)));
 
 export interface AgentQuery {
   readonly tenantId: string;

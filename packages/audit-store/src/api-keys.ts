@@ -42,7 +42,7 @@ export const findApiKeyByHash = (db: Db, hash: string): Promise<StoredApiKey | n
   reaching(async () => (await select(db).where('hash', '=', hash).executeTakeFirst()) ?? null);
 
 /**
- * Makes the key with this hash valid as given; a known hash keeps its id and is no longer revoked.
+ * Stores the key with this hash as given; a known hash keeps its id, and stays revoked if it is.
  * Throws `invalid_request` when the hash is another tenant's, `audit_store_unavailable`.
  */
 export const upsertApiKey = (db: Db, key: NewApiKey): Promise<StoredApiKey> =>
@@ -52,10 +52,7 @@ export const upsertApiKey = (db: Db, key: NewApiKey): Promise<StoredApiKey> =>
       .insertInto('api_keys')
       .values({ id: key.id, tenant_id: key.tenantId, hash: key.hash, ...values })
       .onConflict((conflict) =>
-        conflict
-          .column('hash')
-          .doUpdateSet({ ...values, revoked_at: null })
-          .where('api_keys.tenant_id', '=', key.tenantId),
+        conflict.column('hash').doUpdateSet(values).where('api_keys.tenant_id', '=', key.tenantId),
       )
       .executeTakeFirstOrThrow();
     if (numInsertedOrUpdatedRows === 0n) {
@@ -67,16 +64,71 @@ export const upsertApiKey = (db: Db, key: NewApiKey): Promise<StoredApiKey> =>
     return select(db).where('hash', '=', key.hash).executeTakeFirstOrThrow();
   });
 
-/** Keys that are neither revoked nor expired, by id. Throws `audit_store_unavailable`. */
+/** Every key of every tenant, expired and revoked ones too, by id. Throws `audit_store_unavailable`. */
 export const listApiKeys = (db: Db): Promise<StoredApiKey[]> =>
+  reaching(() => select(db).orderBy('api_keys.id').execute());
+
+export interface ApiKeyListQuery {
+  readonly tenantId: string;
+  readonly limit: number;
+  /** Continue behind this id. */
+  readonly after?: string | undefined;
+}
+
+/** A tenant's keys, expired and revoked ones too, by id. Throws `audit_store_unavailable`. */
+export const listTenantApiKeys = (
+  db: Db,
+  { tenantId, limit, after }: ApiKeyListQuery,
+): Promise<StoredApiKey[]> =>
   reaching(() =>
     select(db)
-      .where('api_keys.revoked_at', 'is', null)
-      .where(sql<boolean>`coalesce(api_keys.expires_at > now(), true)`)
+      .where('api_keys.tenant_id', '=', tenantId)
+      .$if(after !== undefined, (query) => query.where('api_keys.id', '>', after ?? ''))
       .orderBy('api_keys.id')
+      .limit(limit)
       .execute(),
   );
 
-/** Keys that are no longer valid, for a mirror that may have them still. Throws `audit_store_unavailable`. */
-export const listRevokedApiKeys = (db: Db): Promise<StoredApiKey[]> =>
-  reaching(() => select(db).where('api_keys.revoked_at', 'is not', null).execute());
+const revocable = async (tx: Db, key: { tenantId: string; id: string }): Promise<StoredApiKey> => {
+  const found = await select(tx)
+    .where('api_keys.tenant_id', '=', key.tenantId)
+    .where('api_keys.id', '=', key.id)
+    .executeTakeFirst();
+  if (found === undefined) throw new SignalboxError('not_found', `There is no API key ${key.id}.`);
+  if (found.revokedAt !== null || !found.scopes.includes('admin')) return found;
+  const others = await select(tx)
+    .where('api_keys.tenant_id', '=', key.tenantId)
+    .where('api_keys.id', '<>', key.id)
+    .where('api_keys.revoked_at', 'is', null)
+    .where(sql<boolean>`coalesce(api_keys.expires_at > now(), true) and 'admin' = any(api_keys.scopes)`)
+    .limit(1)
+    .execute();
+  if (others.length > 0) return found;
+  throw new SignalboxError(
+    'last_admin_key',
+    `API key ${key.id} is the last with scope admin; nobody could make another. Make one first, then revoke this.`,
+  );
+};
+
+/**
+ * Revokes a key for good; `effect` is what must be done with it, before the change is committed: if it throws, the key
+ * stays valid. A revoked key is given to it again. Throws `not_found`, `last_admin_key`, `audit_store_unavailable`.
+ */
+export const revokeApiKey = (
+  db: Db,
+  key: { tenantId: string; id: string },
+  effect: (key: StoredApiKey) => Promise<void>,
+): Promise<StoredApiKey> =>
+  reaching(() =>
+    db.transaction().execute(async (tx) => {
+      // Of two admin keys that revoke each other, one waits here and then is the last.
+      await tx.selectFrom('tenants').select('id').where('id', '=', key.tenantId).forUpdate().execute();
+      const found = await revocable(tx, key);
+      const revokedAt = found.revokedAt ?? new Date();
+      if (found.revokedAt === null) {
+        await tx.updateTable('api_keys').set({ revoked_at: revokedAt }).where('id', '=', key.id).execute();
+      }
+      await effect(found);
+      return { ...found, revokedAt };
+    }),
+  );

@@ -5,13 +5,8 @@ import { migratedDatabase } from '../test/support.ts';
 import { listAgentVersions, publishAgentVersion } from './agents.ts';
 import { listApiKeys, upsertApiKey } from './api-keys.ts';
 import type { TenantAmounts } from './cap-rows.ts';
-import {
-  deleteUserCaps,
-  ensureTenantWithCaps,
-  saveTenantCaps,
-  saveUserCaps,
-  withCapsLocked,
-} from './caps.ts';
+import { deleteUserCaps, ensureTenantWithCaps, saveTenantCaps, saveUserCaps } from './caps.ts';
+import { withCapsLocked } from './caps-lock.ts';
 import type { Db } from './pool.ts';
 import { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
 import { ensureTenant } from './tenants.ts';
@@ -150,7 +145,7 @@ const withPause = async (tx: Db): Promise<void> => {
   }
 };
 
-test('keys to mirror are those that work; versions to mirror are all', async () => {
+test('keys to mirror are all, and of a revoked one that it is; versions to mirror are all', async () => {
   await ensureTenant(db, { id: 'dir', partition: 4, timeZone: 'UTC' });
   const key = (id: string, hash: string, expiresAt: Date | null) =>
     upsertApiKey(db, { id, tenantId: 'dir', name: id, hash: hash.repeat(32), scopes: ['admin'], expiresAt });
@@ -161,10 +156,15 @@ test('keys to mirror are those that work; versions to mirror are all', async () 
   await db.updateTable('api_keys').set({ revoked_at: new Date() }).where('id', '=', 'key_d').execute();
   const keys = await listApiKeys(db);
   assert.deepEqual(
-    keys.map(({ id, tenantId, partition, scopes, hash }) => [id, tenantId, partition, scopes, hash]),
+    keys.map(({ id, tenantId, partition, scopes, hash, revokedAt }) => [
+      [id, tenantId, partition, scopes, hash],
+      revokedAt !== null,
+    ]),
     [
-      ['key_a', 'dir', 4, ['admin'], 'aa'.repeat(32)],
-      ['key_b', 'dir', 4, ['admin'], 'bb'.repeat(32)],
+      [['key_a', 'dir', 4, ['admin'], 'aa'.repeat(32)], false],
+      [['key_b', 'dir', 4, ['admin'], 'bb'.repeat(32)], false],
+      [['key_c', 'dir', 4, ['admin'], 'cc'.repeat(32)], false],
+      [['key_d', 'dir', 4, ['admin'], 'dd'.repeat(32)], true],
     ],
   );
   for (const [name, digest] of [

@@ -2,6 +2,7 @@ import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import {
   type CapRow,
+  type StoredCaps,
   TENANT,
   TENANT_NAMES,
   type TenantAmounts,
@@ -9,7 +10,9 @@ import {
   USER_NAMES,
   type UserAmounts,
 } from './cap-rows.ts';
+import { withCapsLocked } from './caps-lock.ts';
 import type { Db } from './pool.ts';
+import { readTenantCaps, readUserCaps } from './read-caps.ts';
 import { reaching } from './store-errors.ts';
 import { ensureTenant } from './tenants.ts';
 
@@ -17,18 +20,24 @@ import { ensureTenant } from './tenants.ts';
  * Caps as they are decided. Who changes one writes here first and mirrors afterwards; the lock on all caps
  * makes the order of the mirrors the order of the changes.
  */
-/** Within a transaction: until it ends nobody else changes or mirrors a cap. */
-export const lockCaps = (tx: Db) =>
-  sql`select pg_advisory_xact_lock(hashtext('signalbox'), hashtext('caps'))`.execute(tx);
+/** Told of a change before it is committed: if it throws, nothing is changed. */
+export interface CapsChange<T> {
+  readonly before: T | null;
+  readonly after: T | null;
+}
+type Watch<T> = ((change: CapsChange<T>) => Promise<void>) | undefined;
 
-/** Until `work` is done nobody else changes or mirrors a cap. Throws `audit_store_unavailable`. */
-export const withCapsLocked = <T>(db: Db, work: (tx: Db) => Promise<T>): Promise<T> =>
-  reaching(() =>
-    db.transaction().execute(async (tx) => {
-      await lockCaps(tx);
-      return work(tx);
-    }),
-  );
+/** Makes a change between two looks at what it changes. */
+const watched = async <T>(
+  watch: Watch<T>,
+  read: () => Promise<T | null>,
+  change: () => Promise<void>,
+): Promise<void> => {
+  if (watch === undefined) return change();
+  const before = await read();
+  await change();
+  await watch({ before, after: await read() });
+};
 
 interface Write {
   readonly tenantId: string;
@@ -118,14 +127,21 @@ export interface TenantCapsUpdate {
   readonly zone: ZoneChange | null;
   /** Id of the API key that asked for it. */
   readonly by: string;
+  readonly watch?: Watch<StoredCaps>;
 }
 
 /** Changes what is given. Throws `audit_store_unavailable`. */
-export const saveTenantCaps = (db: Db, { tenant, amounts, zone, by }: TenantCapsUpdate): Promise<void> =>
+export const saveTenantCaps = (
+  db: Db,
+  { tenant, amounts, zone, by, watch }: TenantCapsUpdate,
+): Promise<void> =>
   withCapsLocked(db, async (tx) => {
     await ensure(tx, tenant);
-    await upsert(tx, { tenantId: tenant.id, userId: TENANT, rows: toRows(TENANT_NAMES, amounts), by });
-    if (zone !== null) await changeZone(tx, tenant.id, zone);
+    const change = async (): Promise<void> => {
+      await upsert(tx, { tenantId: tenant.id, userId: TENANT, rows: toRows(TENANT_NAMES, amounts), by });
+      if (zone !== null) await changeZone(tx, tenant.id, zone);
+    };
+    await watched(watch, () => readTenantCaps(tx, tenant.id), change);
   });
 
 export interface UserCapsUpdate {
@@ -133,22 +149,34 @@ export interface UserCapsUpdate {
   readonly userId: string;
   readonly amounts: UserAmounts;
   readonly by: string;
+  readonly watch?: Watch<UserAmounts>;
 }
 
 /** Changes what is given. Throws `audit_store_unavailable`. */
-export const saveUserCaps = (db: Db, { tenant, userId, amounts, by }: UserCapsUpdate): Promise<void> =>
+export const saveUserCaps = (
+  db: Db,
+  { tenant, userId: given, amounts, by, watch }: UserCapsUpdate,
+): Promise<void> =>
   withCapsLocked(db, async (tx) => {
     await ensure(tx, tenant);
-    const write = { tenantId: tenant.id, userId: wellFormed(userId), rows: toRows(USER_NAMES, amounts), by };
-    await upsert(tx, write);
+    const user = { tenantId: tenant.id, userId: wellFormed(given) };
+    const change = () => upsert(tx, { ...user, rows: toRows(USER_NAMES, amounts), by });
+    await watched(watch, () => readUserCaps(tx, user), change);
   });
 
 /** Takes a user's own caps away, so that the tenant's apply. Throws `audit_store_unavailable`. */
-export const deleteUserCaps = (db: Db, user: { tenantId: string; userId: string }): Promise<void> =>
+export const deleteUserCaps = (
+  db: Db,
+  user: { tenantId: string; userId: string },
+  watch?: Watch<UserAmounts>,
+): Promise<void> =>
   withCapsLocked(db, async (tx) => {
-    await tx
-      .deleteFrom('caps')
-      .where('tenant_id', '=', user.tenantId)
-      .where('user_id', '=', wellFormed(user.userId))
-      .execute();
+    const change = async (): Promise<void> => {
+      await tx
+        .deleteFrom('caps')
+        .where('tenant_id', '=', user.tenantId)
+        .where('user_id', '=', wellFormed(user.userId))
+        .execute();
+    };
+    await watched(watch, () => readUserCaps(tx, user), change);
   });

@@ -5,7 +5,7 @@ import { migratedDatabase } from '../test/support.ts';
 import { getAgent, listAgents, publishAgentVersion } from './agents.ts';
 import { findApiKeyByHash, upsertApiKey } from './api-keys.ts';
 import type { Db } from './pool.ts';
-import { ensureTenant, listTenants } from './tenants.ts';
+import { ensureTenant } from './tenants.ts';
 
 let db: Db;
 before(async () => {
@@ -24,10 +24,6 @@ test('a tenant keeps what it was made with, however often and at once it is ensu
   );
   const again = await ensureTenant(db, { id: 'acme', partition: 7, timeZone: 'UTC' });
   assert.deepEqual(again, { id: 'acme', partition: 2, timeZone: 'Europe/Berlin' });
-  assert.deepEqual(
-    (await listTenants(db)).map(({ id }) => id),
-    ['acme', 'new', 'other'],
-  );
 });
 
 describe('API keys', () => {
@@ -49,11 +45,12 @@ describe('API keys', () => {
     assert.equal(await findApiKeyByHash(db, 'cd'.repeat(32)), null);
   });
 
-  test('the same value again keeps its id, takes new scopes, and is valid again', async () => {
+  test('the same value again keeps its id, takes new scopes, and stays revoked', async () => {
     await upsertApiKey(db, key);
     await db.updateTable('api_keys').set({ revoked_at: new Date() }).where('hash', '=', hash).execute();
     const again = await upsertApiKey(db, { ...key, id: 'key_2', scopes: ['runs:read', 'runs:write'] });
-    assert.deepEqual([again.id, again.scopes, again.revokedAt], ['key_1', ['runs:read', 'runs:write'], null]);
+    assert.deepEqual([again.id, again.scopes], ['key_1', ['runs:read', 'runs:write']]);
+    assert.ok(again.revokedAt !== null);
   });
 
   test("another tenant's value is refused and stays theirs", async () => {

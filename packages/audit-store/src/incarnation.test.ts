@@ -27,7 +27,7 @@ const somebodyWaits = (db: Db): Promise<true> =>
           and database = (select oid from pg_database where datname = current_database())`.execute(db);
       return Number(rows[0]?.n) > 0 ? true : undefined;
     },
-    { what: 'somebody to wait for the lock', timeoutMs: 10_000 },
+    { what: 'somebody to wait for the lock', timeoutMs: 60_000 },
   );
 
 /** Pools of their own, as the processes have them: who waits must not keep others from a connection. */

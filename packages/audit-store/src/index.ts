@@ -11,15 +11,18 @@ export {
   type StoredAgent,
 } from './agents.ts';
 export {
+  type ApiKeyListQuery,
   findApiKeyByHash,
   listApiKeys,
-  listRevokedApiKeys,
+  listTenantApiKeys,
   type NewApiKey,
+  revokeApiKey,
   type StoredApiKey,
   upsertApiKey,
 } from './api-keys.ts';
 export type { StoredCaps, StoredUserCaps, TenantAmounts, UserAmounts } from './cap-rows.ts';
 export {
+  type CapsChange,
   deleteUserCaps,
   ensureTenantWithCaps,
   type NewTenant,
@@ -27,24 +30,73 @@ export {
   saveUserCaps,
   type TenantCapsUpdate,
   type UserCapsUpdate,
-  withCapsLocked,
   type ZoneChange,
 } from './caps.ts';
+export { withCapsLocked } from './caps-lock.ts';
 export { COST_GROUPS, type CostGroup, type CostQuery, type CostRow, sumCosts } from './cost-report.ts';
+export { listIdempotency, type StoredIdempotency } from './idempotency.ts';
+export { type ErasedRun, type ErasureSteps, eraseRunContents, listErased } from './erasure.ts';
+export {
+  type LegalHold,
+  type LegalHoldRef,
+  liftLegalHold,
+  readLegalHold,
+  saveLegalHold,
+} from './legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';
-export { ensurePartitions } from './partitions.ts';
+export { countDefaultEvents, detachPartitions, ensurePartitions } from './partitions.ts';
 export { createPool, type Db, ping, type PoolOptions } from './pool.ts';
+export {
+  deleteProviderKey,
+  listProviderKeys,
+  type ProviderKeyRef,
+  readProviderKeys,
+  saveProviderKey,
+  type StoredProviderKey,
+  withProviderKeysLocked,
+} from './provider-keys.ts';
 export {
   type ContentChoice,
   listRunIds,
   readRun,
   readRuns,
-  type RunHead,
-  runHead,
   type RunListQuery,
 } from './read.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
-export { ensureTenant, listTenants, type Tenant } from './tenants.ts';
+export {
+  changeRetention,
+  type EndedRun,
+  listKeptContents,
+  listRetention,
+  readRetention,
+  type TenantRetention,
+} from './retention.ts';
+export { ensureTenant, type Tenant } from './tenants.ts';
+export {
+  abortReplay,
+  claimReplay,
+  endReplay,
+  findReplayOfKey,
+  insertReplay,
+  type NewReplay,
+  readReplay,
+  type ReplayOwner,
+  type ReplayProgress,
+  saveReplay,
+  type StoredReplay,
+} from './replays.ts';
+export {
+  type ForkHold,
+  type ForkLimits,
+  holdFork,
+  listForks,
+  noteFork,
+  type PlannedFork,
+  releaseFork,
+  type StoredFork,
+} from './replay-forks.ts';
+export { listReplayable, type ReplayableRun } from './replayable.ts';
+export type { ReplayDivergence, ReplayFailure } from './replay-types.ts';
 export type { Tables } from './types.ts';
 export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
@@ -54,8 +106,44 @@ export {
   type DaySpend,
   listLiveRuns,
   listRunHeads,
+  listWholeHeads,
   readStoredRuns,
   type StoredRunHead,
   sumSpendByDay,
+  settledHolds,
   sumSpendByRoot,
+  type WholeHead,
 } from './verification.ts';
+export {
+  type AuditFilter,
+  type AuditPlace,
+  type AuditQuery,
+  type AuditRow,
+  exportAuditEvents,
+  type ExportedEvent,
+  listAuditEvents,
+} from './read-audit.ts';
+export { sumUnstoredSpend, type UnstoredSpend } from './unstored-spend.ts';
+export {
+  countWrapped,
+  listProviderKeysNotUnder,
+  listRunKeysNotUnder,
+  listSpecsNotUnder,
+  replaceRunKeys,
+  replaceSpecs,
+  rewrapProviderKeys,
+  type Rewrapped,
+  type WrappedProviderKey,
+  type WrappedRunKey,
+  type WrappedSpec,
+} from './wrapped.ts';
+export {
+  checkpointAgeSeconds,
+  type CheckpointSigner,
+  listCheckpointHeads,
+  listCheckpoints,
+  listTenantsDue,
+  MAX_CHECKPOINT_CHAINS,
+  takeCheckpoint,
+} from './checkpoints.ts';
+export { type AuditVerdict, verifyAudit } from './verify-audit.ts';

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'kysely';
+import { waitFor } from '@signalbox/local';
 import { connect, emptyDatabase } from '../test/support.ts';
 import { EditedMigrationError, loadMigrations, migrate } from './migrate.ts';
 import { dumpSchema } from './schema-dump.ts';
@@ -78,6 +79,40 @@ test('a failing file leaves nothing behind', async () => {
   await assert.rejects(migrate(url, [broken]), /nonsense/);
   const { rows } = await sql`select relname from pg_class where relname = 'half'`.execute(connect(url));
   assert.deepEqual(rows, []);
+});
+
+test('a table in use: the migration gives way to who came behind it, and is applied when the table is free', async () => {
+  const url = await emptyDatabase();
+  await migrate(url);
+  const db = connect(url);
+  const release = Promise.withResolvers<void>();
+  const reading = Promise.withResolvers<void>();
+  const reader = db.transaction().execute(async (tx) => {
+    await sql`select 1 from runs`.execute(tx);
+    reading.resolve();
+    await release.promise;
+  });
+  await reading.promise;
+  const change = { name: '9999_change.sql', text: 'alter table runs add column extra int', sha256: 'x' };
+  const migrations = [...(await loadMigrations()), change];
+  // Two at once, as two pods of a rollout.
+  const migrating = Promise.all([migrate(url, migrations), migrate(url, migrations)]);
+  const isWaiting = async (): Promise<true | undefined> => {
+    const { rows } = await sql`select 1 from pg_locks where not granted and mode = 'AccessExclusiveLock'
+      and relation = 'runs'::regclass and database = (select oid from pg_database where datname = current_database())`.execute(
+      db,
+    );
+    return rows.length > 0 ? true : undefined;
+  };
+  await waitFor(isWaiting, { what: 'the migration to wait for the table', timeoutMs: 60_000, everyMs: 20 });
+  // While the reader is still there: a write that queues up behind the migration goes through.
+  await sql`insert into runs (id, tenant_id, root_run_id, created_at) values ('r', 't', 'r', now())`.execute(
+    db,
+  );
+  release.resolve();
+  await reader;
+  assert.deepEqual((await migrating).flat(), [change.name]);
+  assert.deepEqual((await sql`select extra from runs`.execute(db)).rows, [{ extra: null }]);
 });
 
 test('a bad environment: one message, exit 78; an unreachable server: one message, exit 1', async () => {

@@ -1,16 +1,25 @@
 /**
  * Brings a database to the newest schema: numbered files, forward only. Each file is applied once, in
  * one transaction with its line in schema_migrations; an advisory lock lets any number of processes
- * try at once. `node packages/audit-store/src/migrate.ts` does it with DATABASE_URL.
+ * try at once. It may run beside the services: a statement that waits for a table gives up after a moment and is tried
+ * again, since everybody else who wants the table queues up behind it. `node packages/audit-store/src/migrate.ts` does it with DATABASE_URL.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
+import { systemClock } from '@signalbox/runtime';
 import pg from 'pg';
 import { migrateConfig } from './config.ts';
 
 const MIGRATIONS = new URL('../migrations/', import.meta.url);
 /** Any number will do that nobody else locks in this database. */
 const LOCK = 7_302_618_445;
+
+/** How long others may be held up behind a statement that waits for a table; less than their own patience. */
+const LOCK_TIMEOUT_MS = 1000;
+const LOCK_NOT_AVAILABLE = '55P03';
+/** Whoever holds the table for minutes is not there by mistake. */
+const ATTEMPTS = 60;
+const PAUSE_MS = 1000;
 
 interface Migration {
   readonly name: string;
@@ -55,6 +64,7 @@ const applyOnce = async (client: pg.ClientBase, migration: Migration): Promise<b
     if (applied.sha256 !== migration.sha256) throw new EditedMigrationError(migration.name);
     return false;
   }
+  await client.query(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`);
   await client.query(migration.text);
   await client.query('insert into schema_migrations (name, sha256) values ($1, $2)', [
     migration.name,
@@ -76,10 +86,24 @@ const applyLocked = async (client: pg.ClientBase, migration: Migration): Promise
   }
 };
 
+const isLockedOut = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === LOCK_NOT_AVAILABLE;
+
+const applyPatiently = async (client: pg.ClientBase, migration: Migration): Promise<boolean> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await applyLocked(client, migration);
+    } catch (error) {
+      if (!isLockedOut(error) || attempt === ATTEMPTS) throw error;
+      await systemClock.sleep(PAUSE_MS);
+    }
+  }
+};
+
 const applyAll = async (client: pg.ClientBase, migrations: readonly Migration[]): Promise<string[]> => {
   const applied: string[] = [];
   for (const migration of migrations) {
-    if (await applyLocked(client, migration)) applied.push(migration.name);
+    if (await applyPatiently(client, migration)) applied.push(migration.name);
   }
   return applied;
 };

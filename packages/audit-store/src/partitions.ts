@@ -1,3 +1,7 @@
+/**
+ * The months of audit_events: made ahead, and detached when they are older than any tenant in them wants (retention.ts).
+ * Detached ones stay as tables (audit_detached_YYYY_MM) until a person exports and drops them.
+ */
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
@@ -11,4 +15,36 @@ export const ensurePartitions = (db: Db, now: Date): Promise<number> =>
     const { rows } = await sql<{ made: number }>`
       select ensure_audit_partitions(${now}::timestamptz, ${MONTHS}) as made`.execute(db);
     return rows[0]?.made ?? 0;
+  });
+
+/**
+ * Detaches every month that is past the longest period of its tenants in all of its events and has no run that goes
+ * on. `keepDays` (at least 183; null: for ever) counts for tenants that have set no period. Answers the names of the
+ * tables it left. Throws `audit_store_unavailable`, also when the journal is too busy to be locked: then nothing of
+ * that month was changed.
+ */
+export const detachPartitions = (db: Db, keepDays: number | null): Promise<string[]> =>
+  reaching(async () => {
+    const detached: string[] = [];
+    for (;;) {
+      const { rows } = await sql<{ name: string | null }>`
+        select detach_audit_partition(${keepDays}::int) as name`.execute(db);
+      const name = rows[0]?.name ?? null;
+      if (name === null) return detached;
+      detached.push(name);
+    }
+  });
+
+/** As far as they are counted. */
+const MANY = 10_000;
+
+/**
+ * Events in the default partition, where only those of a month without a partition go: it can be made no more once
+ * they are there. Throws `audit_store_unavailable`.
+ */
+export const countDefaultEvents = (db: Db): Promise<number> =>
+  reaching(async () => {
+    const { rows } = await sql<{ events: number }>`
+      select count(*) as events from (select from audit_events_default limit ${MANY}) stray`.execute(db);
+    return rows[0]?.events ?? 0;
   });

@@ -17,12 +17,13 @@ const LIMITS = {
     lock_timeout: 2 * SECOND,
     idle_in_transaction_session_timeout: 10 * SECOND,
   },
+  // A writer frozen within a batch keeps its runs locked for no longer than it keeps the lead.
   writer: {
-    max: 2,
+    max: 3,
     statement_timeout: 30 * SECOND,
     query_timeout: 35 * SECOND,
     lock_timeout: 15 * SECOND,
-    idle_in_transaction_session_timeout: 60 * SECOND,
+    idle_in_transaction_session_timeout: 10 * SECOND,
   },
   scheduler: {
     max: 4,
@@ -36,6 +37,8 @@ const LIMITS = {
 export interface PoolOptions {
   readonly databaseUrl: string;
   readonly role: keyof typeof LIMITS;
+  /** For a connection, be it a new one or one that others use; default 2 s. */
+  readonly connectTimeoutMs?: number;
   /** An idle connection broke; the pool replaces it by itself. */
   readonly onError?: (error: Error) => void;
 }
@@ -55,7 +58,7 @@ export const createPool = (options: PoolOptions): Db => {
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     application_name: `signalbox-${options.role}`,
-    connectionTimeoutMillis: 2 * SECOND,
+    connectionTimeoutMillis: options.connectTimeoutMs ?? 2 * SECOND,
     idleTimeoutMillis: 30 * SECOND,
     maxLifetimeSeconds: 1800,
     keepAlive: true,

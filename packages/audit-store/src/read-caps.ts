@@ -8,7 +8,7 @@ import {
   USER_NAMES,
   type UserAmounts,
 } from './cap-rows.ts';
-import { lockCaps } from './caps.ts';
+import { lockCaps } from './caps-lock.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 

@@ -12,7 +12,7 @@ import {
 } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { listRunIds, readRun, readRuns, runHead } from './read.ts';
+import { listRunIds, readRun, readRuns } from './read.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;
@@ -52,15 +52,6 @@ describe('readRuns', () => {
     const [chosen] = await readRuns(db, TENANT, [runId], () => ['sha256:output-1']);
     assert.deepEqual([...(chosen?.contents ?? [])], [['sha256:output-1', b64('output')]]);
   });
-});
-
-test('runHead: seq, hash and end', async () => {
-  const { runId, entries, events } = simpleJournal();
-  assert.equal(await runHead(db, runId), null);
-  await writeBatch(db, [recordOf(runId, entries.slice(0, 2))]);
-  assert.deepEqual(await runHead(db, runId), { seq: 2, hash: events[1]?.hash, terminal: false });
-  await writeBatch(db, [recordOf(runId, entries.slice(2))]);
-  assert.deepEqual(await runHead(db, runId), { seq: 5, hash: events[4]?.hash, terminal: true });
 });
 
 describe('listRunIds', () => {

@@ -1,5 +1,4 @@
-import { type Entry, isTerminal, type RunStatus, type StoredRun } from '@signalbox/contracts';
-import { readEntry } from '@signalbox/engine';
+import { type Entry, type RunStatus, type StoredRun } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
@@ -8,36 +7,46 @@ import { reaching } from './store-errors.ts';
 /** Which contents to read with a run, by its entries in order. */
 export type ContentChoice = (entries: readonly Entry[]) => readonly string[];
 
-/** Every content its events name. */
-const allRefs: ContentChoice = (entries) => entries.flatMap((entry) => Object.values(readEntry(entry).refs));
-
 interface RunRow {
   readonly id: string;
   readonly tenant_id: string;
   readonly wrapped_key: string | null;
+  readonly erased_at: Date | null;
 }
 
 const selectRuns = (db: Db, tenantId: string, runIds: readonly string[]): Promise<RunRow[]> =>
   db
     .selectFrom('runs')
     .leftJoin('run_keys', 'run_keys.run_id', 'runs.id')
-    .select(['runs.id', 'runs.tenant_id', 'run_keys.wrapped_key'])
+    .leftJoin('erased_runs', 'erased_runs.run_id', 'runs.id')
+    .select(['runs.id', 'runs.tenant_id', 'run_keys.wrapped_key', 'erased_runs.erased_at'])
     .where('runs.tenant_id', '=', tenantId)
     .where(sql<boolean>`runs.id = any(${runIds}::text[])`)
     .execute();
 
+/** A run's journal and the contents its events name. */
+interface Journal {
+  readonly entries: Entry[];
+  readonly refs: string[];
+}
+
 /** A stub has no body, so its entry is a hash alone, which no chain check takes for an event. */
-const selectEntries = async (db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, Entry[]>> => {
+const selectJournals = async (db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, Journal>> => {
   const rows = await db
     .selectFrom('audit_events')
-    .select(['run_id', 'hash', 'body'])
+    .select(['run_id', 'hash', 'body', 'refs'])
     .where(sql<boolean>`run_id = any(${runIds}::text[])`)
     .orderBy('run_id')
     .orderBy('seq')
     .execute();
-  const entries = new Map<string, Entry[]>(runIds.map((id) => [id, []]));
-  for (const { run_id, hash, body } of rows) entries.get(run_id)?.push(hash + (body ?? ''));
-  return entries;
+  const journals = new Map<string, Journal>(runIds.map((id) => [id, { entries: [], refs: [] }]));
+  for (const { run_id, hash, body, refs } of rows) {
+    const journal = journals.get(run_id);
+    journal?.entries.push(hash + (body ?? ''));
+    // The column beside the body: nothing is parsed for its refs alone.
+    journal?.refs.push(...Object.values((refs ?? {}) as Readonly<Record<string, string>>));
+  }
+  return journals;
 };
 
 type Wanted = readonly { readonly run_id: string; readonly ref: string }[];
@@ -63,33 +72,35 @@ const withBody = (entries: readonly Entry[]): readonly Entry[] =>
   entries.filter((entry) => entry.length > 64);
 
 /**
- * The runs among `runIds` that are the tenant's and stored, in the given order. `choose` says which
- * contents come along (default: all). Throws `audit_store_unavailable`.
+ * The runs among `runIds` that are the tenant's and stored, in the given order; not those whose events left with
+ * their partition. `choose` says which contents come along (default: all that its events name). Throws `audit_store_unavailable`.
  */
 export const readRuns = (
   db: Db,
   tenantId: string,
   runIds: readonly string[],
-  choose: ContentChoice = allRefs,
+  choose?: ContentChoice,
 ): Promise<StoredRun[]> =>
   reaching(async () => {
     const wanted = runIds.map(wellFormed);
     const rows = new Map((await selectRuns(db, tenantId, wanted)).map((row) => [row.id, row]));
     if (rows.size === 0) return [];
-    const entries = await selectEntries(db, [...rows.keys()]);
-    const refs = [...entries].flatMap(([run_id, list]) =>
-      [...new Set(choose(withBody(list)))].map((ref) => ({ run_id, ref })),
+    const journals = await selectJournals(db, [...rows.keys()]);
+    const wantedRefs = [...journals].flatMap(([run_id, { entries, refs }]) =>
+      [...new Set(choose === undefined ? refs : choose(withBody(entries)))].map((ref) => ({ run_id, ref })),
     );
-    const contents = await selectContents(db, refs);
+    const contents = await selectContents(db, wantedRefs);
     return wanted.flatMap((id): StoredRun[] => {
       const row = rows.get(id);
-      if (row === undefined) return [];
+      const stored = journals.get(id)?.entries ?? [];
+      if (row === undefined || stored.length === 0) return [];
       return [
         {
           runId: id,
           tenantId: row.tenant_id,
           wrappedKey: row.wrapped_key,
-          entries: entries.get(id) ?? [],
+          contentErasedAt: row.erased_at?.toISOString() ?? null,
+          entries: stored,
           contents: contents.get(id) ?? new Map<string, string>(),
         },
       ];
@@ -135,25 +146,4 @@ export const listRunIds = (db: Db, query: RunListQuery): Promise<string[]> =>
       .limit(limit)
       .execute();
     return rows.map((row) => row.id);
-  });
-
-export interface RunHead {
-  readonly seq: number;
-  readonly hash: string;
-  readonly terminal: boolean;
-}
-
-/** Up to where a run is stored without a gap; null when nothing of it is. Throws `audit_store_unavailable`. */
-export const runHead = (db: Db, runId: string): Promise<RunHead | null> =>
-  reaching(async () => {
-    const row = await db
-      .selectFrom('runs')
-      .innerJoin('audit_events', (join) =>
-        join.onRef('audit_events.run_id', '=', 'runs.id').onRef('audit_events.seq', '=', 'runs.last_seq'),
-      )
-      .select(['audit_events.seq', 'audit_events.hash', 'runs.status', 'runs.status_seq'])
-      .where('runs.id', '=', wellFormed(runId))
-      .executeTakeFirst();
-    if (row === undefined) return null;
-    return { seq: row.seq, hash: row.hash, terminal: isTerminal(row.status) && row.status_seq <= row.seq };
   });

@@ -9,6 +9,8 @@ import type { Db } from './pool.ts';
 const texts = async (db: Db, query: ReturnType<typeof sql<{ text: string }>>): Promise<string[]> =>
   (await query.execute(db)).rows.map((row) => row.text);
 
+const named = sql`c.relname !~ '_\\d{4}_\\d{2}$'`;
+
 const TABLES = sql<{ text: string }>`
   select case
     when c.relispartition then format('create table %I partition of %s %s;', c.relname,
@@ -35,14 +37,13 @@ const TABLES = sql<{ text: string }>`
     select string_agg(format('  constraint %I %s', conname, pg_get_constraintdef(oid)), E',\n' order by conname collate "C") as list
     from pg_constraint where conrelid = c.oid and contype <> 'n'
   ) constraints
-  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
-    and (not c.relispartition or pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT')
+  where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and ${named}
   order by c.relname collate "C"`;
 
 const INDEXES = sql<{ text: string }>`
   select pg_get_indexdef(i.indexrelid) || ';' as text
-  from pg_index i join pg_class c on c.oid = i.indrelid
-  where c.relnamespace = 'public'::regnamespace and not c.relispartition
+  from pg_index i join pg_class c on c.oid = i.indrelid join pg_class x on x.oid = i.indexrelid
+  where c.relnamespace = 'public'::regnamespace and not x.relispartition and ${named}
     and not exists (select from pg_constraint where conindid = i.indexrelid)
   order by 1`;
 
@@ -57,8 +58,7 @@ const FUNCTIONS = sql<{ text: string }>`
 const TRIGGERS = sql<{ text: string }>`
   select pg_get_triggerdef(t.oid) || ';' as text
   from pg_trigger t join pg_class c on c.oid = t.tgrelid
-  where c.relnamespace = 'public'::regnamespace and not t.tgisinternal
-    and (not c.relispartition or pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT')
+  where c.relnamespace = 'public'::regnamespace and not t.tgisinternal and ${named}
   order by c.relname collate "C", t.tgname collate "C"`;
 
 const GRANTS = sql<{ text: string }>`

@@ -123,7 +123,9 @@ describe('audit_events', () => {
 function useOpenTransaction(tx: Db) {
   return (target: Db, key: string | symbol): unknown =>
     key === 'transaction'
-      ? () => ({ execute: (work: (inner: Db) => Promise<unknown>) => work(tx) })
+      ? () => ({
+          setIsolationLevel: () => ({ execute: (work: (inner: Db) => Promise<unknown>) => work(tx) }),
+        })
       : Reflect.get(target, key, target);
 }
 

@@ -23,14 +23,3 @@ export const ensureTenant = (db: Db, tenant: Tenant): Promise<Tenant> =>
       .executeTakeFirstOrThrow();
     return { id: stored.id, partition: stored.partition, timeZone: stored.time_zone };
   });
-
-/** All tenants by id. Throws `audit_store_unavailable`. */
-export const listTenants = (db: Db): Promise<Tenant[]> =>
-  reaching(async () => {
-    const rows = await db
-      .selectFrom('tenants')
-      .select(['id', 'partition', 'time_zone'])
-      .orderBy('id')
-      .execute();
-    return rows.map((row) => ({ id: row.id, partition: row.partition, timeZone: row.time_zone }));
-  });

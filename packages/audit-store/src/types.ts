@@ -1,5 +1,6 @@
 import type { ApiScope, Category, Priority, RunStatus, WaitReason } from '@signalbox/contracts';
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
+import type { ReplayForksTable, ReplaysTable } from './replay-types.ts';
 
 /** Timestamps are read as Date and may be written as RFC 3339 text. */
 type Timestamp = ColumnType<Date, Date | string, Date | string>;
@@ -51,6 +52,15 @@ interface ApiKeysTable {
   revoked_at: NullableTimestamp;
 }
 
+interface ProviderKeysTable {
+  tenant_id: string;
+  provider: string;
+  key_id: string;
+  sealed_key: string;
+  set_at: ColumnType<Date, never, Date>;
+  set_by: string;
+}
+
 interface AgentsTable {
   tenant_id: string;
   name: string;
@@ -99,6 +109,8 @@ interface RunsTable {
   created_at: Timestamp;
   started_at: NullableTimestamp;
   finished_at: NullableTimestamp;
+  /** Set by erase_run_contents alone. */
+  content_erased: ColumnType<boolean, never, never>;
 }
 
 interface AuditEventsTable {
@@ -118,6 +130,19 @@ interface AuditEventsTable {
   body: string | null;
 }
 
+interface CheckpointsTable {
+  tenant_id: string;
+  n: number;
+  ts: Timestamp;
+  prev: string;
+  root: string;
+  chains: number;
+  key_id: string;
+  public_key: string;
+  hash: string;
+  signature: string;
+}
+
 interface RunKeysTable {
   run_id: string;
   wrapped_key: string;
@@ -127,6 +152,29 @@ interface ContentsTable {
   run_id: string;
   ref: string;
   sealed: Buffer;
+}
+
+interface ErasedRunsTable {
+  run_id: string;
+  tenant_id: string;
+  erased_at: ColumnType<Date, never, never>;
+}
+
+interface LegalHoldsTable {
+  tenant_id: string;
+  /** '' for everything of the tenant. */
+  run_id: string;
+  reason: string | null;
+  held_by: string;
+  since: ColumnType<Date, never, never>;
+}
+
+interface RetentionTable {
+  tenant_id: string;
+  content_days: ColumnType<number | null, number | null | undefined, number | null>;
+  event_days: ColumnType<number | null, number | null | undefined, number | null>;
+  changed_by: Generated<string>;
+  changed_at: ColumnType<Date, never, Date>;
 }
 
 interface AuditQuarantineTable {
@@ -195,14 +243,21 @@ export interface Tables {
   tenants: TenantsTable;
   caps: CapsTable;
   api_keys: ApiKeysTable;
+  provider_keys: ProviderKeysTable;
   agents: AgentsTable;
   agent_versions: AgentVersionsTable;
   runs: RunsTable;
   audit_events: AuditEventsTable;
+  checkpoints: CheckpointsTable;
   run_keys: RunKeysTable;
   contents: ContentsTable;
+  erased_runs: ErasedRunsTable;
+  legal_holds: LegalHoldsTable;
+  retention: RetentionTable;
   audit_quarantine: AuditQuarantineTable;
   cost_ledger: CostLedgerTable;
   daily_costs: DailyCostsTable;
   replay_records: ReplayRecordsView;
+  replays: ReplaysTable;
+  replay_forks: ReplayForksTable;
 }

@@ -2,6 +2,7 @@ import type { StoredRun } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { readRuns } from './read.ts';
+import { reaching } from './store-errors.ts';
 
 /** What a verification of run state reads: the runs that have not ended, journals, and sums of the ledger. */
 export interface StoredRunHead {
@@ -45,6 +46,28 @@ export const listRunHeads = async (db: Db, runIds: readonly string[]): Promise<S
     select id, tenant_id, root_run_id, last_seq from runs where id = any(${runIds}::text[])`.execute(db);
   return rows.map(toHead);
 };
+
+export interface WholeHead {
+  readonly seq: number;
+  readonly hash: string;
+}
+
+/** Where those of these runs end that can be read back whole: their key is there, and no event is a stub. */
+export const listWholeHeads = async (
+  db: Db,
+  runIds: readonly string[],
+): Promise<ReadonlyMap<string, WholeHead>> =>
+  reaching(async () => {
+    const { rows } = await sql<{ id: string; seq: number; hash: string }>`
+      select runs.id, head.seq, head.hash
+      from runs join run_keys on run_keys.run_id = runs.id
+      join audit_events head on head.run_id = runs.id and head.seq = runs.last_seq
+      where runs.id = any(${runIds}::text[])
+        and not exists (select from audit_events stub where stub.run_id = runs.id and stub.body is null)`.execute(
+      db,
+    );
+    return new Map(rows.map(({ id, seq, hash }) => [id, { seq, hash }]));
+  });
 
 /** The journals, keys and contents of runs of any tenant. */
 export const readStoredRuns = async (db: Db, heads: readonly StoredRunHead[]): Promise<StoredRun[]> => {
@@ -93,4 +116,12 @@ export const sumSpendByRoot = async (db: Db, rootRunIds: readonly string[]): Pro
     select root_run_id, sum(observed_nano)::bigint as spent from cost_ledger
     where root_run_id = any(${rootRunIds}::text[]) and observed_nano is not null group by 1`.execute(db);
   return new Map(rows.map((row) => [row.root_run_id, Number(row.spent)]));
+};
+
+/** Those of these holds whose settlement the ledger has. */
+export const settledHolds = async (db: Db, holdIds: readonly string[]): Promise<ReadonlySet<string>> => {
+  const { rows } = await sql<{ hold_id: string }>`
+    select hold_id from cost_ledger
+    where hold_id = any(${holdIds}::text[]) and observed_nano is not null`.execute(db);
+  return new Set(rows.map((row) => row.hold_id));
 };

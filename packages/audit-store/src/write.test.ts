@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { newId } from '@signalbox/contracts';
-import { chainBreak, readEntry } from '@signalbox/engine';
+import { GENESIS, newId } from '@signalbox/contracts';
+import { appendDrafts, chainBreak, readEntry } from '@signalbox/engine';
 import { dumpRows } from '../test/dump-rows.ts';
 import {
   callFailed,
@@ -279,6 +279,79 @@ describe('quarantine', () => {
     assert.equal(await dumpRows(db), before);
   });
 
+  test('in a batch of a thousand only the bad events are set apart; each leaves its hash in its place', async () => {
+    const journals = Array.from({ length: 200 }, () => simpleJournal());
+    const records = journals.flatMap(recordsOf);
+    const [damaged, refused] = [records[501], records[753]];
+    assert.ok(damaged !== undefined && refused !== undefined);
+    const [entry = ''] = damaged.entries;
+    const batch = records
+      .with(501, { ...damaged, entries: [entry.replace('"worker":"w1"', '"worker":"w2"')] })
+      // Postgres takes the event, not what comes with it: the whole batch fails, and is halved until that one is alone.
+      .with(753, { ...refused, contents: [['sha256:x', '%%%']] });
+    const result = await writeBatch(db, batch);
+
+    assert.equal(result.inserted, 998);
+    assert.deepEqual(
+      new Set(result.quarantined.map(({ runId, reason }) => `${runId} ${reason}`)),
+      new Set([`${damaged.runId} not_authentic`, `${refused.runId} refused`]),
+    );
+    const kept = await db
+      .selectFrom('audit_quarantine')
+      .select(['run_id', 'seq', 'reason'])
+      .where('run_id', 'in', [damaged.runId, refused.runId])
+      .orderBy('reason')
+      .execute();
+    assert.deepEqual(kept, [
+      { run_id: damaged.runId, seq: 2, reason: 'not_authentic' },
+      { run_id: refused.runId, seq: null, reason: 'refused' },
+    ]);
+    for (const { runId, entries } of journals) {
+      assert.deepEqual(result.heads.get(runId), { seq: 5, terminal: true });
+      const rows = await db
+        .selectFrom('audit_events')
+        .select('hash')
+        .where('run_id', '=', runId)
+        .orderBy('seq')
+        .execute();
+      assert.deepEqual(
+        rows.map(({ hash }) => hash),
+        entries.map((own) => own.slice(0, 64)),
+      );
+    }
+  });
+
+  test('an event whose damaged copy came first is kept apart: its place holds only its hash', async () => {
+    const { runId, entries } = simpleJournal();
+    const [a = '', b = ''] = entries;
+    await writeBatch(db, [recordOf(runId, [a]), recordOf(runId, [b.replace('"w1"', '"w2"')])]);
+    const late = await writeBatch(db, [recordOf(runId, [b]), recordOf(runId, entries.slice(2))]);
+    assert.deepEqual(
+      late.quarantined.map(({ seq, reason }) => [seq, reason]),
+      [[2, 'displaced']],
+    );
+    const { raw } = await db
+      .selectFrom('audit_quarantine')
+      .select('raw')
+      .where('run_id', '=', runId)
+      .where('reason', '=', 'displaced')
+      .executeTakeFirstOrThrow();
+    assert.equal(raw.toString(), b);
+    assert.deepEqual(late.heads.get(runId), { seq: 5, terminal: true });
+  });
+
+  test('garbage alone makes no run', async () => {
+    const runId = newId('run');
+    const result = await writeBatch(db, [recordOf(runId, ['no entry']), recordOf('', [''])]);
+    assert.deepEqual(
+      result.quarantined.map(({ reason }) => reason),
+      ['not_authentic', 'not_authentic'],
+    );
+    assert.equal(result.heads.size, 0);
+    const rows = await db.selectFrom('runs').select('id').where('id', 'in', [runId, '']).execute();
+    assert.deepEqual(rows, []);
+  });
+
   test('an entry that is no authentic event leaves a stub with its hash', async () => {
     const { runId, entries } = simpleJournal();
     const [a = '', b = '', c = '', ...rest] = entries;
@@ -318,6 +391,23 @@ describe('quarantine', () => {
     assert.equal(result.inserted, 5);
     assert.deepEqual((await readRun(db, TENANT, mine.runId))?.entries, mine.entries);
   });
+});
+
+test('an event with a seq that no row can have is set aside, and keeps nothing from being stored', async () => {
+  const runId = newId('run');
+  const { entries } = appendDrafts({ seq: 2 ** 31 - 1, hash: GENESIS }, [claimed()], {
+    runId,
+    epoch: 1,
+    ts: '2026-11-21T09:00:00.000Z',
+    actor: { type: 'system', id: 'test' },
+  });
+  const result = await writeBatch(db, [recordOf(runId, entries), ...recordsOf(simpleJournal())]);
+
+  assert.equal(result.inserted, 5);
+  assert.deepEqual(
+    result.quarantined.map((q) => [q.runId, q.reason, q.detail.slice(0, 5)]),
+    [[runId, 'refused', '22003']],
+  );
 });
 
 test('NUL, lone surrogates and look-alikes in any text are stored without breaking the batch', async () => {

@@ -7,13 +7,15 @@
  * be stored as an event lies in audit_quarantine, with a stub in its place where the place is known.
  */
 import type { AuditRecord } from '@signalbox/contracts';
+import { lockErasures } from './erasure.ts';
 import { type BatchOrigin, joinIncarnation } from './incarnation.ts';
 import type { Db } from './pool.ts';
 import { isDataError, sqlState, storeError } from './store-errors.ts';
+import { insertAdminEvents } from './write/admin-events.ts';
 import { insertContents } from './write/contents.ts';
 import { applyCosts } from './write/costs.ts';
 import { insertEvents } from './write/events.ts';
-import { type BadEntry, type GoodEntry, judge } from './write/judge.ts';
+import { type BadEntry, type GoodEntry, judge, type Judgement } from './write/judge.ts';
 import {
   bareStub,
   entryItem,
@@ -22,9 +24,10 @@ import {
   insertStubs,
   type Quarantined,
   recordItem,
+  type Stub,
 } from './write/quarantine.ts';
 import { runChanges } from './write/run-changes.ts';
-import { applyRunChanges, lockRuns, type StoredHead } from './write/runs.ts';
+import { applyRunChanges, endsAfter, lockRuns, placeOf, type StoredHead } from './write/runs.ts';
 
 export interface WriteResult {
   /** Events stored now. */
@@ -45,52 +48,122 @@ const forkOf = ({ record, entry, event }: GoodEntry): BadEntry => ({
   seq: event.seq,
 });
 
-const writeAll = async (tx: Db, records: readonly AuditRecord[]): Promise<WriteResult> => {
-  const known = await lockRuns(tx, records);
-  const { good, bad } = judge(records);
-  const { fresh, duplicates, forks } = await insertEvents(tx, good);
-  await insertContents(tx, [...new Set(fresh.map(({ record }) => record))]);
-  const quarantined = await insertQuarantine(tx, [...bad, ...forks.map(forkOf)].map(entryItem));
-  const stubs = bad.flatMap((entry) => bareStub(entry) ?? []);
-  const stubbed = await insertStubs(tx, stubs);
+const displaced = ({ record, entry, event }: GoodEntry): BadEntry => ({
+  record,
+  entry,
+  reason: 'displaced',
+  detail: `a damaged copy came first and left a stub at seq ${event.seq}`,
+  seq: event.seq,
+});
+
+/** An entry for the quarantine that leaves a stub in its place. */
+interface Stubbed {
+  readonly record: AuditRecord;
+  readonly stub: Stub;
+}
+
+const stubbedOf = (entry: BadEntry): Stubbed[] => {
+  const stub = bareStub(entry);
+  return stub === null ? [] : [{ record: entry.record, stub }];
+};
+
+const recordsOf = (...parts: readonly (readonly { readonly record: AuditRecord }[])[]): AuditRecord[] => [
+  ...new Set(parts.flat().map(({ record }) => record)),
+];
+
+const idsOf = (records: readonly AuditRecord[]): string[] => [...new Set(records.map(({ runId }) => runId))];
+
+const carriesContent = ({ wrappedKey, contents }: AuditRecord): boolean =>
+  wrappedKey !== null || contents.length > 0;
+
+const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<WriteResult> => {
+  const stubs = bad.flatMap(stubbedOf);
+  // Before the locks on runs, here and below.
+  const erased = await lockErasures(tx, idsOf(recordsOf(good, stubs).filter(carriesContent)));
+  // Garbage that has no place makes no run.
+  const known = await lockRuns(tx, recordsOf(good, stubs));
+  const { fresh, duplicates, forks, late } = await insertEvents(tx, good, known);
+  const apart = [...bad, ...forks.map(forkOf), ...late.map(displaced)];
+  const quarantined = await insertQuarantine(tx, apart.map(entryItem));
+  const free = await insertStubs(
+    tx,
+    stubs.map(({ stub }) => stub),
+    known.heads,
+  );
+  const stubbed = stubs.filter(({ stub }) => free.has(placeOf(stub)));
+  await insertContents(
+    tx,
+    recordsOf(fresh, stubbed).filter(({ runId }) => !erased.has(runId)),
+  );
   const observed = await applyCosts(tx, fresh);
   const changes = runChanges(
     fresh.map(({ event }) => event),
-    stubbed === 0 ? [] : stubs.map((stub) => stub.run_id),
+    stubbed.map(({ stub }) => stub.run_id),
   );
-  const moved = await applyRunChanges(tx, changes, observed);
-  return { inserted: fresh.length, duplicates, quarantined, heads: new Map([...known, ...moved]) };
+  const filled = [...fresh.map(({ event }) => event), ...stubbed.map(({ stub }) => stub)];
+  const moved = await applyRunChanges(tx, changes, {
+    observedNano: observed,
+    ends: endsAfter(known, filled),
+  });
+  // After the locks on runs: in one order everywhere.
+  const placed = await insertAdminEvents(tx, admin);
+  return {
+    inserted: fresh.length + placed.inserted,
+    duplicates: duplicates + placed.duplicates,
+    quarantined,
+    heads: new Map([...known.heads, ...moved]),
+  };
 };
 
-/** One transaction of a batch; `origin` null: a batch that no verification can overtake, as in tests. */
+/**
+ * One transaction of a batch; `origin` null: a batch that no verification can overtake, as in tests. Two writers
+ * take turns by the locks on runs; read committed, so that each statement sees what the other has committed by then.
+ */
 const inBatch = <T>(db: Db, origin: BatchOrigin | null, work: (tx: Db) => Promise<T>): Promise<T> =>
-  db.transaction().execute(async (tx) => {
-    if (origin !== null) await joinIncarnation(tx, origin);
-    return work(tx);
-  });
+  db
+    .transaction()
+    .setIsolationLevel('read committed')
+    .execute(async (tx) => {
+      if (origin !== null) await joinIncarnation(tx, origin);
+      return work(tx);
+    });
 
 /** How much of a refused record is tried to keep beside its raw form, most first. */
 const KEEP = ['events and contents', 'events', 'nothing'] as const;
 
+/** Its events alone when its run is erased. */
+const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> => {
+  const erased = await lockErasures(tx, [record.runId]);
+  return erased.has(record.runId) ? { ...record, wrappedKey: null, contents: [] } : record;
+};
+
 const setAside = async (
   tx: Db,
-  record: AuditRecord,
+  refused: AuditRecord,
   detail: string,
   keep: (typeof KEEP)[number],
 ): Promise<WriteResult> => {
+  const record = await unlessErased(tx, refused);
   const item = recordItem(record, detail);
   const quarantined = await insertQuarantine(tx, [item]);
-  if (keep === 'nothing') return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
+  // What had no place yet leaves none empty.
+  if (keep === 'nothing' || record.adminDraft !== undefined)
+    return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
   const known = await lockRuns(tx, [record]);
   const { good, bad } = judge([record]);
-  const stubbed = await insertStubs(tx, [
+  const stubs = [
     ...good.map((entry) => fullStub(entry, item.id)),
     ...bad.flatMap((entry) => bareStub(entry) ?? []),
-  ]);
-  if (stubbed > 0 && keep === 'events and contents') await insertContents(tx, [record]);
-  const touched = stubbed === 0 ? [] : [record.runId];
-  const moved = await applyRunChanges(tx, runChanges([], touched), new Map());
-  return { inserted: 0, duplicates: 0, quarantined, heads: new Map([...known, ...moved]) };
+  ];
+  const stubbed = await insertStubs(tx, stubs, known.heads);
+  if (stubbed.size > 0 && keep === 'events and contents') await insertContents(tx, [record]);
+  const touched = stubbed.size === 0 ? [] : [record.runId];
+  const filled = stubs.filter((stub) => stubbed.has(placeOf(stub)));
+  const moved = await applyRunChanges(tx, runChanges([], touched), {
+    observedNano: new Map(),
+    ends: endsAfter(known, filled),
+  });
+  return { inserted: 0, duplicates: 0, quarantined, heads: new Map([...known.heads, ...moved]) };
 };
 
 const quarantineRecord = async (
@@ -133,7 +206,9 @@ export const writeBatch = async (
 ): Promise<WriteResult> => {
   if (records.length === 0) return { inserted: 0, duplicates: 0, quarantined: [], heads: new Map() };
   try {
-    return await inBatch(db, origin, (tx) => writeAll(tx, records));
+    // Judged before: the runs are locked only for as long as Postgres works.
+    const judgement = judge(records);
+    return await inBatch(db, origin, (tx) => writeAll(tx, judgement));
   } catch (error) {
     if (!isDataError(error)) throw storeError(error);
     const [only] = records;

@@ -157,12 +157,12 @@ export interface Journal {
 }
 
 /** A chain of these events, a second apart. */
-export const journalOf = (runId: string, drafts: readonly EventDraft[]): Journal => {
+export const journalOf = (runId: string, drafts: readonly EventDraft[], startMs = START): Journal => {
   let head: Head = EMPTY_HEAD;
   const entries: Entry[] = [];
   const events: Event[] = [];
   for (const [index, draft] of drafts.entries()) {
-    const ts = new Date(START + index * 1000).toISOString();
+    const ts = new Date(startMs + index * 1000).toISOString();
     const context = { runId, epoch: 1 + index, ts, actor: { type: 'system', id: 'test' } } as const;
     const appended = appendDrafts(head, [draft], context);
     entries.push(...appended.entries);

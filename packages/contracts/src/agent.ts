@@ -43,3 +43,10 @@ export type AgentSpec = z.infer<typeof AgentSpec>;
 
 export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
   typeof entry === 'string' ? entry : entry.name;
+
+/** What a sealed spec and its key are bound to, so that neither passes for another agent's. */
+export const agentPlace = (tenantId: string, name: string): string => `agent:${tenantId}/${name}`;
+
+/** The same for a provider key. */
+export const providerKeyPlace = (tenantId: string, provider: string): string =>
+  `provider-key:${tenantId}/${provider}`;

@@ -7,7 +7,7 @@ export type Entry = string;
 /** A sealed content beside its name: `sha256:<hex of the ciphertext>` and the ciphertext in base64. */
 export type SealedContent = readonly [ref: string, sealed: string];
 
-/** One commit on its way from the audit stream to Postgres. */
+/** One commit, or one administration event, on its way from the audit stream to Postgres. */
 export interface AuditRecord {
   readonly streamId: string;
   readonly runId: string;
@@ -19,6 +19,11 @@ export interface AuditRecord {
   readonly wrappedKey: string | null;
   readonly entries: readonly Entry[];
   readonly contents: readonly SealedContent[];
+  /**
+   * An administration event as JSON, whose place in the chain `runId` is given when it is stored. Then there are no
+   * entries and no contents.
+   */
+  readonly adminDraft?: string;
 }
 
 /** Everything stored of one run: enough to fold it, show it and open its contents. */
@@ -26,6 +31,8 @@ export interface StoredRun {
   readonly runId: string;
   readonly tenantId: string;
   readonly wrappedKey: string | null;
+  /** Since when its key and contents are destroyed. */
+  readonly contentErasedAt: string | null;
   readonly entries: readonly Entry[];
   readonly contents: ReadonlyMap<string, string>;
 }

@@ -52,6 +52,14 @@ const Denial = z.object({
   resets_at: z.string().nullable(),
 });
 
+/** A step that a fork took over from its origin: the event it is a copy of. It costs nothing here. */
+export const TakenFrom = z.object({ run_id: z.string(), seq: z.int().min(1), hash: z.string() });
+export type TakenFrom = z.infer<typeof TakenFrom>;
+
+const Taken = { taken_from: TakenFrom.optional() };
+
+export const FORK_CHANGES = ['model', 'instructions', 'input', 'tool_output', 'limits'] as const;
+
 const CallEnd = z.object({
   step: Step,
   attempt: Attempt,
@@ -66,7 +74,15 @@ const ToolEnd = ToolStep.extend({
   duration_ms: z.int().min(0),
   /** HMAC of the result under the run's key. */
   result_digest: z.string(),
+  ...Taken,
 });
+
+/**
+ * What a repeated request is known again by: HMACs of its Idempotency-Key and its body under a key of the service, so
+ * that they tell nothing of either (R13). In the journal, since a loss of run state must not forget it.
+ */
+export const IdempotencyMark = z.object({ key_digest: z.string(), fingerprint: z.string() });
+export type IdempotencyMark = z.infer<typeof IdempotencyMark>;
 
 export const EVENT_DATA = {
   'run.submitted': z.object({
@@ -83,13 +99,33 @@ export const EVENT_DATA = {
     session_id: z.string().nullable(),
     parent_run_id: z.string().nullable(),
     forked_from: z.string().nullable(),
+    /** Of a fork: the first step that is its own, and what is changed from there on. */
+    fork: z.object({ from_step: Step, changed: z.array(z.enum(FORK_CHANGES)) }).optional(),
     priority: Priority,
     run_at: z.string().nullable(),
     traceparent: z.string().nullable(),
+    idempotency: IdempotencyMark.optional(),
   }),
-  'run.claimed': z.object({ worker: z.string(), wake_seq: z.int(), resumed: z.boolean() }),
-  'run.parked': z.object({ reason: WaitReason, until: z.string().nullable() }),
-  'run.woken': z.object({ reason: WaitReason }),
+  'run.claimed': z.object({
+    worker: z.string(),
+    wake_seq: z.int(),
+    resumed: z.boolean(),
+    /** Which code works on the run from here on. */
+    build: z.string().optional(),
+  }),
+  'run.parked': z.object({
+    reason: WaitReason,
+    until: z.string().nullable(),
+    /** For `capacity` without a denied cost: no call is announced until the journal is stored (R9). */
+    cause: z.literal('audit_backlog').optional(),
+  }),
+  'run.woken': z.object({
+    reason: WaitReason,
+    /** With a timer: when the store found it due, by its own clock, whatever the owner's clock says. */
+    at: z.string().optional(),
+    /** It did not come about: the run had waited since then, which is too long. */
+    expired_since: z.string().optional(),
+  }),
   'run.handed_over': z.object({ reason: z.enum(['drain', 'time_slice', 'error']) }),
   'run.abort_requested': z.object({
     requested_at: z.string(),
@@ -124,6 +160,9 @@ export const EVENT_DATA = {
     /** Rolling HMAC over everything the model is sent. */
     request_digest: z.string(),
     hold: Hold.nullable(),
+    /** Whose key the call is made with; not there where none is needed. */
+    provider_key: z.object({ source: z.enum(['env', 'vault']), id: z.string().nullable() }).optional(),
+    ...Taken,
   }),
   'llm.completed': CallEnd.extend({
     model_served: z.string(),
@@ -134,6 +173,7 @@ export const EVENT_DATA = {
     /** True when the answer holds text. */
     has_text: z.boolean(),
     provider_request_id: z.string().nullable(),
+    ...Taken,
   }),
   'llm.failed': CallEnd.extend({
     code: z.string(),
@@ -149,6 +189,7 @@ export const EVENT_DATA = {
     idempotency_key: z.string(),
     /** Set for `wait`: when the result is due. */
     due_at: z.string().nullable(),
+    ...Taken,
   }),
   'tool.completed': ToolEnd,
   'tool.failed': ToolEnd.extend({ code: z.string() }),
@@ -200,22 +241,22 @@ export const Event = z.discriminatedUnion(
   variants as [(typeof variants)[number]],
 ) as unknown as z.ZodType<Event>;
 
-const CATEGORIES = {
-  run: 'run',
-  llm: 'llm',
-  tool: 'tool',
-  cost: 'cost',
-  approval: 'approval',
-  guardrail: 'guardrail',
-  handoff: 'handoff',
-  child: 'child',
-} as const;
-
-export type Category = (typeof CATEGORIES)[keyof typeof CATEGORIES] | 'abort' | 'admin';
+export const CATEGORIES = [
+  'run',
+  'llm',
+  'tool',
+  'cost',
+  'abort',
+  'approval',
+  'guardrail',
+  'handoff',
+  'child',
+  'admin',
+] as const;
+export type Category = (typeof CATEGORIES)[number];
 
 /** The coarse class of an event, for filters and for `audit_events.category`. */
 export const categoryOf = (type: EventType): Category => {
   if (type === 'run.abort_requested' || type === 'run.aborted') return 'abort';
-  const prefix = type.split('.')[0] as keyof typeof CATEGORIES;
-  return CATEGORIES[prefix];
+  return type.split('.')[0] as Category;
 };

@@ -1,8 +1,24 @@
 export {
+  ADMIN_EVENT_DATA,
+  ADMIN_EVENT_TYPES,
+  type AdminActor,
+  adminChainOf,
+  AdminEvent,
+  type AdminEventData,
+  AdminEventDraft,
+  type AdminEventType,
+  type AdminFact,
+  isAdminChain,
+  REFUSALS,
+  SYSTEM_TENANT,
+} from './admin-event.ts';
+export {
   AgentName,
+  agentPlace,
   AgentSpec,
   DEFAULT_LIMITS,
   LimitsInput,
+  providerKeyPlace,
   TOOL_NAMES,
   ToolEntry,
   ToolName,
@@ -10,11 +26,13 @@ export {
 } from './agent.ts';
 export { API_SCOPES, ApiScope, hasScope, type Principal } from './api-key.ts';
 export type { AuditRecord, Entry, SealedContent, StoredRun } from './audit.ts';
+export { CheckpointLeaf, CheckpointLine, SignedCheckpoint } from './checkpoint.ts';
 export { AnswerContent, SpecContent, SubmissionContent, ToolCall, ToolResultContent } from './content.ts';
 export { ERRORS, type ErrorCode, type FieldProblem, isErrorCode, SignalboxError } from './errors.ts';
 export {
   Actor,
   CapScope,
+  CATEGORIES,
   type Category,
   categoryOf,
   Event,
@@ -24,12 +42,16 @@ export {
   type EventDraft,
   type EventType,
   FinishReason,
+  FORK_CHANGES,
   GENESIS,
   Hold,
+  IdempotencyMark,
   Nudge,
   Settlement,
+  TakenFrom,
 } from './event.ts';
-export { newId, RunId } from './ids.ts';
+export { ForkRequest, StepOutput } from './fork.ts';
+export { newId, ReplayId, RunId } from './ids.ts';
 export { type Json, JsonValue } from './json.ts';
 export {
   type CallOptions,
@@ -40,11 +62,24 @@ export {
   type ModelRequest,
   type Price,
   type PricePort,
+  type ProviderKey,
   type Rates,
   type ToolDefinition,
 } from './model.ts';
 export { ModelRef, type ProviderName, PROVIDERS, splitModelRef } from './model-ref.ts';
 export { fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
+export { MAX_RETENTION_DAYS, MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
+export {
+  type Comparison,
+  COMPARISONS,
+  REPLAY_MODES,
+  REPLAY_STATUSES,
+  ReplayChanges,
+  ReplayFilter,
+  type ReplayMode,
+  ReplaysRequest,
+  type ReplayStatus,
+} from './replays.ts';
 export {
   AgentRef,
   InputMessage,

@@ -39,7 +39,18 @@ export interface ModelAnswer {
   readonly providerRequestId: string | null;
 }
 
+/** The key a provider is called with: the tenant's own from the vault, else that of the environment. */
+export interface ProviderKey {
+  readonly source: 'env' | 'vault';
+  /** HMAC of the key, to tell keys apart without them (R13). Null with `secret`. */
+  readonly id: string | null;
+  /** Null: it lies in the vault, and no key of the keyring opens it. */
+  readonly secret: string | null;
+}
+
 export interface CallOptions {
+  /** Null: there is none, or the provider needs none. */
+  readonly key: ProviderKey | null;
   readonly signal: AbortSignal;
   readonly onDelta: (text: string) => void;
 }

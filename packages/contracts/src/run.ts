@@ -120,5 +120,7 @@ export const Run = z.object({
   created_at: z.string(),
   started_at: z.string().nullable(),
   finished_at: z.string().nullable(),
+  /** Since when what was said in it is erased; what it did and cost stays. */
+  content_erased_at: z.string().nullable(),
 });
 export type Run = z.infer<typeof Run>;

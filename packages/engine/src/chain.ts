@@ -1,9 +1,18 @@
-import { createHash } from 'node:crypto';
-import { type Actor, type Entry, Event, type EventDraft, GENESIS } from '@signalbox/contracts';
+import { hash as hashOnce } from 'node:crypto';
+import {
+  type Actor,
+  AdminEvent,
+  adminChainOf,
+  type AdminEventDraft,
+  type Entry,
+  Event,
+  type EventDraft,
+  GENESIS,
+} from '@signalbox/contracts';
 
 /**
- * The hash chain of one run (R5): `seq` counts from 1 without gaps, `prev` is the hash of the event
- * before, `hash` is SHA-256 over the exact body text, which holds `prev`.
+ * The hash chain of one run, or of the administration of one tenant (R5): `seq` counts from 1 without gaps, `prev` is
+ * the hash of the event before, `hash` is SHA-256 over the exact body text, which holds `prev`.
  */
 export interface Head {
   readonly seq: number;
@@ -14,7 +23,7 @@ export const EMPTY_HEAD: Head = { seq: 0, hash: GENESIS };
 
 const HASH_LENGTH = 64;
 
-const sha256 = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex');
+const sha256 = (text: string): string => hashOnce('sha256', text, 'hex');
 
 export interface AppendContext {
   readonly runId: string;
@@ -57,6 +66,33 @@ export const appendDrafts = (head: Head, drafts: readonly EventDraft[], context:
   return { entries, events, head: { seq, hash } };
 };
 
+/** Gives administration events of one tenant their place behind `head`. */
+export const appendAdminDrafts = (
+  head: Head,
+  drafts: readonly AdminEventDraft[],
+): { readonly entries: readonly Entry[]; readonly head: Head } => {
+  const entries: Entry[] = [];
+  let { seq, hash } = head;
+  for (const { event_id, tenant_id, type, ts, actor, data } of drafts) {
+    seq += 1;
+    const place = { run_id: adminChainOf(tenant_id), seq, epoch: 0 };
+    const body = JSON.stringify({
+      ...place,
+      event_id,
+      tenant_id,
+      type,
+      ts,
+      actor,
+      data,
+      refs: {},
+      prev: hash,
+    });
+    hash = sha256(body);
+    entries.push(hash + body);
+  }
+  return { entries, head: { seq, hash } };
+};
+
 export const hashOf = (entry: Entry): string => entry.slice(0, HASH_LENGTH);
 export const bodyOf = (entry: Entry): string => entry.slice(HASH_LENGTH);
 
@@ -67,9 +103,20 @@ export const readEntry = (entry: Entry): Event =>
 /** True when the hash belongs to the body. */
 export const isAuthentic = (entry: Entry): boolean => sha256(bodyOf(entry)) === hashOf(entry);
 
-const tryRead = (entry: Entry): Event | null => {
+/** The same of an entry of an administration chain. */
+export const readAdminEntry = (entry: Entry): AdminEvent =>
+  AdminEvent.parse({ ...JSON.parse(bodyOf(entry)), hash: hashOf(entry) });
+
+const ADMIN_BODY = '{"run_id":"admin_';
+
+type Read<E> = (entry: Entry) => E;
+
+const readAny: Read<Event | AdminEvent> = (entry) =>
+  bodyOf(entry).startsWith(ADMIN_BODY) ? readAdminEntry(entry) : readEntry(entry);
+
+const tryRead = <E>(read: Read<E>, entry: Entry): E | null => {
   try {
-    return readEntry(entry);
+    return read(entry);
   } catch {
     return null;
   }
@@ -80,20 +127,55 @@ export interface ChainBreak {
   readonly why: string;
 }
 
-/** The first place where entries, starting behind `head`, are no unbroken chain; null when they are. */
-export const chainBreak = (entries: readonly Entry[], head: Head = EMPTY_HEAD): ChainBreak | null => {
-  let { seq, hash } = head;
-  let runId: string | null = null;
-  for (const entry of entries) {
-    seq += 1;
-    if (!isAuthentic(entry)) return { seq, why: 'the hash does not match the body' };
-    const event = tryRead(entry);
-    if (event === null) return { seq, why: 'the body is no event' };
-    runId ??= event.run_id;
-    if (event.run_id !== runId) return { seq, why: `an event of ${event.run_id} among those of ${runId}` };
-    if (event.seq !== seq) return { seq, why: `expected seq ${seq}, found ${event.seq}` };
-    if (event.prev !== hash) return { seq, why: 'prev is not the hash of the event before' };
-    hash = event.hash;
-  }
-  return null;
+/** Where the next entry of a chain belongs. */
+interface Place extends Head {
+  /** Null: the chain of whatever run it is. */
+  readonly runId: string | null;
+}
+
+/** The next event of a chain, or why the entry is not that. */
+const readLink = <E extends Event | AdminEvent>(read: Read<E>, place: Place, entry: Entry): E | string => {
+  if (!isAuthentic(entry)) return 'the hash does not match the body';
+  const event = tryRead(read, entry);
+  if (event === null) return 'the body is no event';
+  const { runId, seq, hash } = place;
+  if (runId !== null && event.run_id !== runId) return `an event of ${event.run_id} among those of ${runId}`;
+  if (event.seq !== seq + 1) return `expected seq ${seq + 1}, found ${event.seq}`;
+  return event.prev === hash ? event : 'prev is not the hash of the event before';
 };
+
+/** Why an entry is not the next one of the chain behind `head`; null when it is. */
+export const linkBreak = (runId: string, head: Head, entry: Entry): string | null => {
+  const link = readLink(readAny, { runId, ...head }, entry);
+  return typeof link === 'string' ? link : null;
+};
+
+/** The events of a chain up to where it is broken, each parsed once. */
+interface ReadChain<E> {
+  readonly events: readonly E[];
+  readonly broken: ChainBreak | null;
+}
+
+const readLinks = <E extends Event | AdminEvent>(
+  read: Read<E>,
+  head: Head,
+  entries: readonly Entry[],
+): ReadChain<E> => {
+  const events: E[] = [];
+  let place: Place = { runId: null, ...head };
+  for (const entry of entries) {
+    const event = readLink(read, place, entry);
+    if (typeof event === 'string') return { events, broken: { seq: place.seq + 1, why: event } };
+    events.push(event);
+    place = { runId: event.run_id, seq: event.seq, hash: event.hash };
+  }
+  return { events, broken: null };
+};
+
+/** A run's whole journal. */
+export const readChain = (entries: readonly Entry[]): ReadChain<Event> =>
+  readLinks(readEntry, EMPTY_HEAD, entries);
+
+/** The first place where entries, starting behind `head`, are no unbroken chain; null when they are. */
+export const chainBreak = (entries: readonly Entry[], head: Head = EMPTY_HEAD): ChainBreak | null =>
+  readLinks(readAny, head, entries).broken;

@@ -5,11 +5,24 @@ export interface TenantZone {
   readonly nextTimeZone: { readonly timeZone: string; readonly fromMs: number } | null;
 }
 
+/** By zone, of which there are some hundreds: to make one takes a hundred times as long as to use it. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+const formatOf = (timeZone: string): Intl.DateTimeFormat => {
+  const known = formats.get(timeZone);
+  if (known !== undefined) return known;
+  const made = new Intl.DateTimeFormat('en-CA', {
+    timeZone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+  });
+  formats.set(timeZone, made);
+  return made;
+};
+
 /** The calendar day in an IANA zone, `YYYY-MM-DD`: the day a cap counts for. */
-export const dayIn = (timeZone: string, nowMs: number): string =>
-  new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(
-    nowMs,
-  );
+export const dayIn = (timeZone: string, nowMs: number): string => formatOf(timeZone).format(nowMs);
 
 const DAY_MS = 86_400_000;
 

@@ -75,8 +75,10 @@ const stop = (state: RunState, how: Partial<Stopped>, settlement: Settlement | n
 };
 
 /** Codes that the worker gives to attempts that have no result of their own. */
-const CLOSED_BY_ABORT = 'aborted';
+export const CLOSED_BY_ABORT = 'aborted';
 const WORKER_LOST = 'worker_lost';
+/** Cut off because the worker had to go: no failure of the model. */
+const WORKER_STOPPED = 'worker_stopped';
 
 const addUsage = (a: Usage, b: Usage): Usage => ({
   input_tokens: a.input_tokens + b.input_tokens,
@@ -93,6 +95,7 @@ export const llmRequested = (state: RunState, { data, ts, epoch }: Of<'llm.reque
     startedAt: ts,
     epoch,
     hold: data.hold,
+    takenFrom: data.taken_from ?? null,
     maxOutputTokens: data.max_output_tokens,
     nudge: data.nudge,
     endedAt: null,
@@ -160,7 +163,8 @@ export const llmFailed = (state: RunState, event: Of<'llm.failed'>): void => {
   step.status = event.data.decision === 'give_up' ? 'given_up' : 'again';
   step.retryAt = event.data.retry_at;
   step.failure = event.data.message;
-  state.failures = event.data.decision === 'retry' ? state.failures + 1 : 0;
+  if (event.data.decision !== 'retry') state.failures = 0;
+  else if (event.data.code !== WORKER_STOPPED) state.failures += 1;
   if (event.data.decision === 'fallback') state.modelIndex += 1;
   if (event.data.code === CLOSED_BY_ABORT) stop(state, { closed: true }, event.data.settlement);
   if (event.data.code === WORKER_LOST && state.abort !== null) stop(state, { givenUp: true }, null);
@@ -188,6 +192,7 @@ export const toolRequested = (state: RunState, { data, ts, epoch }: Of<'tool.req
     startedAt: ts,
     epoch,
     hold: null,
+    takenFrom: data.taken_from ?? null,
     endedAt: null,
     settlement: null,
     code: null,

@@ -45,6 +45,8 @@ const start = (event: Event): RunState => {
     startedAt: null,
     finishedAt: null,
     lastTs: ts,
+    knownTime: ts,
+    expiredWait: null,
     abort: null,
     stopped: { closed: false, givenUp: false, nano: 0 },
     aborted: null,
@@ -71,6 +73,14 @@ const toStatus = (
   state.waitingFor = reason;
 };
 
+const later = (a: string, b: string): string => (a < b ? b : a);
+
+const woken = (state: RunState, { data }: Of<'run.woken'>): void => {
+  if (data.at !== undefined) state.knownTime = later(state.knownTime, data.at);
+  if (data.expired_since !== undefined)
+    state.expiredWait ??= { reason: data.reason, since: data.expired_since };
+};
+
 const nothing = (): void => {};
 
 /** What each event does. Those that do `nothing` explain; what they lead to is an event of its own. */
@@ -83,7 +93,7 @@ const CHANGES: { readonly [T in Event['type']]: (state: RunState, event: Of<T>) 
     toStatus(state, 'running');
   },
   'run.parked': (state, event) => toStatus(state, 'waiting', event.data.reason),
-  'run.woken': nothing,
+  'run.woken': woken,
   'run.handed_over': (state) => toStatus(state, 'queued'),
   'run.abort_requested': (state, event) => {
     state.abort ??= event.data;
@@ -120,6 +130,17 @@ const CHANGES: { readonly [T in Event['type']]: (state: RunState, event: Of<T>) 
 const change = (state: RunState, event: Event): void =>
   (CHANGES[event.type] as (state: RunState, event: Event) => void)(state, event);
 
+/** Written with a decision that was made before them: to a replay they take no time (R12). */
+const EXPLAINING: ReadonlySet<Event['type']> = new Set(['guardrail.tripped', 'cost.denied']);
+
+const takeTime = (state: RunState, { type, ts }: Event): void => {
+  if (EXPLAINING.has(type)) return;
+  if (state.status === 'running' && type !== 'run.claimed') {
+    state.activeMs += Math.max(0, Date.parse(ts) - Date.parse(state.lastTs));
+  }
+  state.lastTs = ts;
+};
+
 /** Adds one event to the state, in place. Throws `JournalError` on a gap or an event after the end (R5, R7). */
 export const apply = (state: RunState, event: Event): void => {
   if (event.seq !== state.seq + 1) {
@@ -128,14 +149,12 @@ export const apply = (state: RunState, event: Event): void => {
   if (state.finishedAt !== null) {
     throw new JournalError(`run ${state.runId} ended at seq ${state.seq}; nothing may follow it`);
   }
-  if (state.status === 'running' && event.type !== 'run.claimed') {
-    state.activeMs += Math.max(0, Date.parse(event.ts) - Date.parse(state.lastTs));
-  }
+  takeTime(state, event);
   change(state, event);
   state.seq = event.seq;
   state.hash = event.hash;
   state.epoch = event.epoch;
-  state.lastTs = event.ts;
+  state.knownTime = later(state.knownTime, event.ts);
 };
 
 /** `state = fold(events)`: the whole run from its journal (design §2). */

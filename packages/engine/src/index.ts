@@ -1,5 +1,8 @@
 export { abortReceipt } from './abort-receipt.ts';
+export { idempotencyKey, loopsTripped, modelRequested, succeeded, toolRequested } from './announcement.ts';
+export { canonicalJson } from './canonical-json.ts';
 export {
+  appendAdminDrafts,
   appendDrafts,
   type AppendContext,
   type Appended,
@@ -10,8 +13,27 @@ export {
   hashOf,
   type Head,
   isAuthentic,
+  readAdminEntry,
+  readChain,
   readEntry,
 } from './chain.ts';
+export { type ChainLink, ChainWalk } from './chain-walk.ts';
+export {
+  checkpointBreak,
+  checkpointFault,
+  type CheckpointHead,
+  keyIdOf,
+  merkleRoot,
+  NO_CHECKPOINT,
+  signCheckpoint,
+} from './checkpoint.ts';
+export {
+  CHECKPOINTS,
+  type ExportEvidence,
+  type ExportVerdict,
+  type FirstBad,
+  verifyExport,
+} from './verify-export.ts';
 export {
   conversationOf,
   type Contents,
@@ -27,9 +49,31 @@ export {
   type ScopeRoom,
 } from './denial.ts';
 export { apply, fold } from './fold.ts';
+export { forkJournal, type ForkOrigin, type ForkPoint, forkProblem, type NewRun } from './fork.ts';
 export { JournalError } from './journal-error.ts';
-export { type Action, type CallTool, MAX_NUDGES, next } from './next.ts';
-export { REDACTED, redactText } from './redact.ts';
+export { type Action, type CallModel, type CallTool, MAX_NUDGES, next } from './next.ts';
+export type { PersonalDataKind } from './redaction/personal-data.ts';
+export {
+  createRedactor,
+  type Redactor,
+  type RedactorOptions,
+  redactorsOf,
+  type RedactorOf,
+} from './redaction/redactor.ts';
+export { HeldSecrets } from './redaction/held-secrets.ts';
+export { withoutQuotes } from './redaction/quotes.ts';
+export { REDACTED } from './redaction/secrets.ts';
+export {
+  readJournal,
+  type Recording,
+  replay,
+  type Replayed,
+  replayEvents,
+  type ReplayOptions,
+} from './replay.ts';
+export { DIVERGENCE_KINDS, type Divergence, forkStepOf } from './divergence.ts';
+export { addedMessages, argsDigest, type Digest, requestDigest, type Said, specText } from './request.ts';
+export { contentPeriodDays, isContentDue, type RunEnd } from './retention.ts';
 export { decideRetry, type Failure, MAX_ATTEMPTS_PER_MODEL } from './retry.ts';
 export {
   type Attempt,

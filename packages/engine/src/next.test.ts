@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { EventData, EventDraft } from '@signalbox/contracts';
+import type { EventData, EventDraft, WaitReason } from '@signalbox/contracts';
 import {
   abortRequested,
   claimed,
@@ -46,6 +46,11 @@ const tool = (step: number, callId: string, attempt = 1, truncated = false) => (
   truncated,
 });
 
+const expiredWait = (reason: WaitReason): EventDraft => ({
+  type: 'run.woken',
+  data: { reason, expired_since: isoAt(0) },
+});
+
 const START: readonly Row[] = [
   { name: 'a fresh run calls its model', drafts: [], expected: modelCall(1) },
   {
@@ -85,6 +90,25 @@ const START: readonly Row[] = [
   {
     name: 'an abort after a lost call that was charged',
     drafts: [llmRequested(1), abortRequested(), costExpired(1)],
+    expected: { type: 'abort' },
+  },
+  {
+    name: 'a wait that lasted too long ends the run, and says what for and since when',
+    drafts: [...callsTools, expiredWait('approval')],
+    expected: {
+      type: 'fail',
+      code: 'timeout',
+      message: `The run waited for an approval since ${isoAt(0)}, longer than a run may wait. Once that can be had, submit the run again.`,
+    },
+  },
+  {
+    name: 'a wait that lasted too long ends the run, also where what it waited for came after all',
+    drafts: [...callsTools, expiredWait('capacity'), { type: 'run.woken', data: { reason: 'capacity' } }],
+    expected: { type: 'fail', code: 'timeout' },
+  },
+  {
+    name: 'an abort comes before the end of a wait that lasted too long',
+    drafts: [expiredWait('capacity'), abortRequested()],
     expected: { type: 'abort' },
   },
   {
@@ -130,6 +154,11 @@ const TOOLS: readonly Row[] = [
     name: 'waits that are not due park the run until the first is',
     drafts: waiting,
     expected: { type: 'park', reason: 'timer', until: isoAt(40_000) },
+  },
+  {
+    name: "a wait that the store found due is over, however far behind the owner's clock is",
+    drafts: [...waiting, { type: 'run.woken', data: { reason: 'timer', at: isoAt(45_000) } }],
+    expected: { type: 'end_wait' },
   },
   {
     name: 'a wait that is over leaves the later one',

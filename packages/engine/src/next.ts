@@ -31,6 +31,8 @@ export type Action =
   | { readonly type: 'abort' }
   | { readonly type: 'none' };
 
+export type CallModel = Extract<Action, { type: 'call_model' }>;
+
 export interface CallTool {
   readonly step: number;
   readonly attempt: number;
@@ -113,17 +115,22 @@ const afterAnswer = (state: RunState, step: LlmStep): Action => {
   return fail('invalid_output', `The model ${UNUSABLE[nudge]} ${MAX_NUDGES + 1} times in a row.`, step.step);
 };
 
-const callTools = (state: RunState, step: LlmStep): Action =>
-  overLimit(state, step.calls.length) ?? {
-    type: 'call_tools',
-    calls: step.calls.map((call, index) => ({
-      step: state.steps.length + 1 + index,
-      attempt: 1,
-      callId: call.call_id,
-      name: call.name,
-      truncated: step.finishReason === 'length',
-    })),
-  };
+/** All calls of an answer; in a fork, those it did not take over. */
+const callTools = (state: RunState, step: LlmStep): Action => {
+  const calls = step.calls.slice(step.tools.length);
+  return (
+    overLimit(state, calls.length) ?? {
+      type: 'call_tools',
+      calls: calls.map((call, index) => ({
+        step: state.steps.length + 1 + index,
+        attempt: 1,
+        callId: call.call_id,
+        name: call.name,
+        truncated: step.finishReason === 'length',
+      })),
+    }
+  );
+};
 
 /** Announced tool calls without a result: due or pending waits, or what a lost worker left behind. */
 const openTools = (state: RunState, step: LlmStep): Action => {
@@ -149,7 +156,7 @@ const openTools = (state: RunState, step: LlmStep): Action => {
       })),
     };
   }
-  const due = open.filter((tool) => tool.dueAt !== null && tool.dueAt <= state.lastTs);
+  const due = open.filter((tool) => tool.dueAt !== null && tool.dueAt <= state.knownTime);
   if (due.length > 0) return { type: 'end_wait', steps: due };
   const until = open.map((tool) => tool.dueAt ?? '').reduce((a, b) => (a < b ? a : b));
   return { type: 'park', reason: 'timer', until };
@@ -182,11 +189,26 @@ const afterCall = (state: RunState, step: LlmStep): Action => {
 };
 
 /** A call left open by a lost worker is charged first: nothing can be settled after the end (R2, R7). */
-const abort = ({ turn }: RunState): Action =>
-  turn?.status === 'open' ? { type: 'expire_call', step: turn } : { type: 'abort' };
+const end = ({ turn }: RunState, how: Action): Action =>
+  turn?.status === 'open' ? { type: 'expire_call', step: turn } : how;
+
+const WAITED_FOR: Record<WaitReason, string> = {
+  approval: 'an approval',
+  children: 'its children',
+  timer: 'its timer',
+  input: 'input',
+  capacity: 'room under a cap',
+};
+
+const waitedTooLong = ({ reason, since }: NonNullable<RunState['expiredWait']>): Action =>
+  fail(
+    'timeout',
+    `The run waited for ${WAITED_FOR[reason]} since ${since}, longer than a run may wait. Once that can be had, submit the run again.`,
+  );
 
 export const next = (state: RunState): Action => {
   if (isEnded(state)) return { type: 'none' };
-  if (state.abort !== null) return abort(state);
+  if (state.abort !== null) return end(state, { type: 'abort' });
+  if (state.expiredWait !== null) return end(state, waitedTooLong(state.expiredWait));
   return state.turn === null ? callModel(state) : afterCall(state, state.turn);
 };

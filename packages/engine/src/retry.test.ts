@@ -16,8 +16,8 @@ const afterFailures = (failures: number, fallbacks: readonly string[] = []): Run
     llmRequested(1, { attempt: failures + 1 }),
   );
 
-const RETRYABLE: Failure = { retryable: true, stopped: false };
-const FINAL: Failure = { retryable: false, stopped: false };
+const RETRYABLE: Failure = { retryable: true, stopped: null };
+const FINAL: Failure = { retryable: false, stopped: null };
 const LAST = MAX_ATTEMPTS_PER_MODEL - 1;
 
 const TABLE: readonly [string, RunState, Failure, ReturnType<typeof decideRetry>][] = [
@@ -27,7 +27,18 @@ const TABLE: readonly [string, RunState, Failure, ReturnType<typeof decideRetry>
   ['the last attempt, without one', afterFailures(LAST), RETRYABLE, 'give_up'],
   ['a final failure, with a fallback', afterFailures(0, ['mock/b']), FINAL, 'fallback'],
   ['a final failure, without one', afterFailures(0), FINAL, 'give_up'],
-  ['a call the worker stopped', afterFailures(0, ['mock/b']), { retryable: true, stopped: true }, 'give_up'],
+  [
+    'a call ended for the run',
+    afterFailures(0, ['mock/b']),
+    { retryable: true, stopped: 'for_run' },
+    'give_up',
+  ],
+  [
+    'a call cut off because the worker must go, at the last attempt',
+    afterFailures(LAST, ['mock/b']),
+    { retryable: false, stopped: 'for_worker' },
+    'retry',
+  ],
 ];
 
 for (const [name, state, failure, expected] of TABLE) {

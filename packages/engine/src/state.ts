@@ -7,6 +7,7 @@ import type {
   RunLimits,
   RunStatus,
   Settlement,
+  TakenFrom,
   TerminalStatus,
   Usage,
   WaitReason,
@@ -49,6 +50,10 @@ export interface RunState {
   startedAt: string | null;
   finishedAt: string | null;
   lastTs: string;
+  /** The latest time the journal tells: of its events, or by the store's clock when a timer was due. */
+  knownTime: string;
+  /** The run waited too long. */
+  expiredWait: { readonly reason: WaitReason; readonly since: string } | null;
   abort: EventData<'run.abort_requested'> | null;
   /** What the abort has stopped so far. */
   stopped: Stopped;
@@ -89,6 +94,8 @@ export interface Attempt {
   /** Epoch that announced it: an open attempt of an older epoch is uncertain. */
   readonly epoch: number;
   readonly hold: Hold | null;
+  /** Set where a fork took the step over. */
+  readonly takenFrom: TakenFrom | null;
   endedAt: string | null;
   settlement: Settlement | null;
   code: string | null;

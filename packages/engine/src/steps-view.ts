@@ -23,6 +23,8 @@ export interface StepView {
   readonly cost_estimate_usd: number;
   readonly cost_observed_usd: number;
   readonly price_version: string | null;
+  /** The run a fork took the step over from; what it cost there is not counted here. */
+  readonly taken_from: string | null;
   readonly started_at: string;
   readonly finished_at: string | null;
 }
@@ -40,6 +42,7 @@ const common = (step: StepState) => {
     cost_estimate_usd: sum(attempts, (a) => a.hold?.amount_nano),
     cost_observed_usd: sum(attempts, (a) => a.settlement?.observed_nano),
     price_version: attempts.at(-1)?.hold?.price_version ?? null,
+    taken_from: attempts[0]?.takenFrom?.run_id ?? null,
     started_at: attempts[0]?.startedAt ?? '',
     finished_at: attempts.at(-1)?.endedAt ?? null,
   };

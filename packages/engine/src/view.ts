@@ -7,6 +7,8 @@ export interface ViewContents {
   readonly output: string | null;
   /** An abort that was asked for and is not in the journal yet. */
   readonly abort?: EventData<'run.abort_requested'> | null;
+  /** Since when what was said is erased. */
+  readonly erasedAt?: string | null;
 }
 
 /** Who asked for the abort and, once the run has ended by it, the receipt. */
@@ -64,5 +66,6 @@ export const runView = (state: RunState, contents: ViewContents): Run => {
     created_at: state.createdAt,
     started_at: state.startedAt,
     finished_at: state.finishedAt,
+    content_erased_at: contents.erasedAt ?? null,
   };
 };

@@ -1,21 +1,24 @@
 import type { EventDraft } from '@signalbox/contracts';
 import { abortReceipt } from '../src/abort-receipt.ts';
 import { answerDenial } from '../src/denial.ts';
+import { loopsTripped, modelRequested, succeeded, toolRequested } from '../src/announcement.ts';
 import type { Action } from '../src/next.ts';
+import { addedMessages, argsDigest, requestDigest } from '../src/request.ts';
 import { decideRetry } from '../src/retry.ts';
 import { lastAttempt } from '../src/state.ts';
+import { holdOf, llmCompleted, llmFailed, RUN_ID, toolCompleted, toolFailed } from './drafts.ts';
 import {
-  holdOf,
-  llmCompleted,
-  llmFailed,
-  llmRequested,
-  RUN_ID,
-  toolCall,
-  toolCompleted,
-  toolFailed,
-  toolRequested,
-} from './drafts.ts';
-import { announce, type Journey, maybeLose, record, release, tick } from './journey.ts';
+  announce,
+  contentsOf,
+  digest,
+  INPUT,
+  type Journey,
+  maybeLose,
+  record,
+  release,
+  specOf,
+  tick,
+} from './journey.ts';
 
 /** The worker of the simulation: what it does with each action of `next`. Announces, acts, records. */
 type Of<T extends Action['type']> = Extract<Action, { type: T }>;
@@ -70,17 +73,21 @@ const answered = (journey: Journey, { step, attempt }: Of<'call_model'>, paidNan
   const wantsTools = dice.chance(world.toolTurns) && kind !== 'refusal' && kind !== 'empty';
   const tool_calls = wantsTools
     ? Array.from({ length: 1 + dice.below(3) }, (_, i) => {
-        const callId = `call-${step}-${i}`;
+        const id = `call-${step}-${i}`;
         return dice.chance(world.loops)
-          ? toolCall(callId, 'calculator', 'same')
-          : toolCall(callId, dice.pick(names));
+          ? { id, name: 'calculator', arguments: 'same' }
+          : { id, name: dice.pick(names), arguments: id };
       })
     : [];
   const text = kind === 'empty' || wantsTools ? '' : `answer ${step}`;
   const finish = { truncated: 'length', refusal: 'refusal' } as const;
   const draft = llmCompleted(step, {
     attempt,
-    tool_calls,
+    tool_calls: tool_calls.map((call) => ({
+      call_id: call.id,
+      name: call.name,
+      args_digest: argsDigest(call, digest),
+    })),
     has_text: text !== '',
     output_valid: kind !== 'schema',
     settlement: {
@@ -92,24 +99,27 @@ const answered = (journey: Journey, { step, attempt }: Of<'call_model'>, paidNan
   });
   journey.answers.set(`sha256:output-${step}`, {
     text,
-    tool_calls: tool_calls.map((call) => ({ id: call.call_id, name: call.name, arguments: '{}' })),
+    tool_calls,
   });
   record(journey, [draft]);
 };
 
 const callModel = (journey: Journey, action: Of<'call_model'>): void => {
   const { dice, world, state } = journey;
-  const { step, attempt, model, nudge } = action;
+  const { step, attempt, model } = action;
   if (action.notBefore !== null) tick(journey, Math.max(0, Date.parse(action.notBefore) - journey.nowMs));
   const max_output_tokens = findRoom(journey, step);
   if (max_output_tokens === null) return;
   const amount = needOf(max_output_tokens);
   const hold = holdOf(step, attempt, amount);
-  const request = llmRequested(step, { attempt, model, nudge, max_output_tokens, hold });
-  const tripped = state.loops.map(({ step: at }): EventDraft => {
-    return { type: 'guardrail.tripped', data: { name: 'loop', step: at } };
+  const said = { input: INPUT, contents: contentsOf(journey) };
+  const request = modelRequested(action, specOf(world), {
+    max_output_tokens,
+    input_bound: 2000,
+    request_digest: requestDigest(state, addedMessages(state, action, said), digest),
+    hold,
   });
-  if (!announce(journey, [...tripped, request])) return;
+  if (!announce(journey, [...loopsTripped(state), request])) return;
   tick(journey, dice.below(5000));
   maybeLose(journey);
   journey.abortFlag ||= dice.chance(world.aborts);
@@ -117,7 +127,7 @@ const callModel = (journey: Journey, action: Of<'call_model'>): void => {
   const settlement = { hold_id: hold.id, observed_nano: paidNano, estimated: false };
   const stopped = journey.abortFlag && dice.chance(70);
   if (!stopped && !dice.chance(world.failures)) return answered(journey, action, paidNano);
-  const decision = decideRetry(state, { retryable: dice.chance(70), stopped });
+  const decision = decideRetry(state, { retryable: dice.chance(70), stopped: stopped ? 'for_run' : null });
   const retry_at = decision === 'retry' ? new Date(journey.nowMs + dice.below(2000)).toISOString() : null;
   const code = stopped ? 'aborted' : 'provider_error';
   record(journey, [llmFailed(step, { attempt, model, settlement, decision, retry_at, code })]);
@@ -126,14 +136,14 @@ const callModel = (journey: Journey, action: Of<'call_model'>): void => {
 /** Runs the calls of one answer side by side: results are committed in the order they arrive. */
 const callTools = (journey: Journey, { calls }: Of<'call_tools'>): void => {
   const { dice } = journey;
-  const requests = calls.map(({ step, attempt, callId, name, truncated }) =>
-    toolRequested(step, callId, {
-      attempt,
-      name,
-      repeatable: name === 'calculator',
+  const requests = calls.map((call) =>
+    toolRequested(journey.state, call, {
+      repeatable: call.name === 'calculator',
       // A wait whose arguments were cut off gives an error at once, like any other tool.
       due_at:
-        name === 'wait' && !truncated ? new Date(journey.nowMs + dice.below(60_000)).toISOString() : null,
+        call.name === 'wait' && !call.truncated
+          ? new Date(journey.nowMs + dice.below(60_000)).toISOString()
+          : null,
     }),
   );
   if (!announce(journey, requests)) return;
@@ -146,15 +156,22 @@ const callTools = (journey: Journey, { calls }: Of<'call_tools'>): void => {
   }
 };
 
+const argumentsOf = ({ answers }: Journey, callId: string): string => {
+  const calls = [...answers.values()].flatMap(({ tool_calls }) => tool_calls);
+  return calls.find(({ id }) => id === callId)?.arguments ?? '';
+};
+
 const endTool = (
   journey: Journey,
   { step, call_id, attempt }: { readonly step: number; readonly call_id: string; readonly attempt: number },
   code: string | null,
 ): void => {
-  journey.results.set(`sha256:result-${step}`, { text: `result of ${call_id}`, is_error: code !== null });
-  record(journey, [
-    code === null ? toolCompleted(step, call_id, attempt) : toolFailed(step, call_id, attempt, code),
-  ]);
+  const text = `result of ${argumentsOf(journey, call_id)}`;
+  journey.results.set(`sha256:result-${step}`, { text, is_error: code !== null });
+  const draft =
+    code === null ? toolCompleted(step, call_id, attempt) : toolFailed(step, call_id, attempt, code);
+  // A draft pairs type and data, and the spread keeps the pair.
+  record(journey, [{ ...draft, data: { ...draft.data, result_digest: digest(text) } } as EventDraft]);
 };
 
 const expireCall = (journey: Journey, { step }: Of<'expire_call'>): void => {
@@ -196,10 +213,17 @@ export const performAction = (journey: Journey, action: Action): void => {
     case 'park':
       return park(journey, action);
     case 'succeed':
-      return leaveAfter(journey, [{ type: 'run.succeeded', data: { steps: journey.state.steps.length } }]);
+      return leaveAfter(journey, [succeeded(journey.state)]);
     case 'fail':
       return leaveAfter(journey, [
-        { type: 'run.failed', data: { code: action.code, message: action.message } },
+        {
+          type: 'run.failed',
+          data: {
+            code: action.code,
+            message: action.message,
+            ...(action.failedStep === undefined ? {} : { step: action.failedStep }),
+          },
+        },
       ]);
     case 'abort':
       return abort(journey);

@@ -1,8 +1,18 @@
-import type { AnswerContent, Entry, Event, EventDraft, ToolResultContent } from '@signalbox/contracts';
+import { createHash } from 'node:crypto';
+import {
+  AgentSpec,
+  type AnswerContent,
+  type Entry,
+  type Event,
+  type EventDraft,
+  type ToolResultContent,
+} from '@signalbox/contracts';
 import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
 import type { Contents } from '../src/conversation.ts';
 import { apply, fold } from '../src/fold.ts';
 import { type Action, next } from '../src/next.ts';
+import { specText } from '../src/request.ts';
+import type { Recording } from '../src/replay.ts';
 import { isEnded, type RunState } from '../src/state.ts';
 import { performAction } from './activation.ts';
 import { abortRequested, claimed, EPOCH_START, RUN_ID, submitted } from './drafts.ts';
@@ -35,6 +45,19 @@ export interface Journey {
   readonly answers: Map<string, AnswerContent>;
   readonly results: Map<string, ToolResultContent>;
 }
+
+export const INPUT = 'hello';
+
+/** Stands for the HMAC under the run's key. */
+export const digest = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+export const specOf = (world: World): AgentSpec =>
+  AgentSpec.parse({
+    instructions: 'Be of use.',
+    model: 'mock/a',
+    fallbacks: ['mock/b', 'mock/c'].slice(0, world.fallbacks),
+    tools: ['calculator', 'http_request', 'wait'],
+  });
 
 const MAX_ACTIONS = 5000;
 const MAX_LOSSES = 15;
@@ -90,8 +113,10 @@ const submit = (world: World): Journey => {
     ts: new Date(EPOCH_START).toISOString(),
     actor: { type: 'user', id: 'key_1' } as const,
   };
+  const spec = specOf(world);
   const draft = submitted({
-    fallbacks: ['mock/b', 'mock/c'].slice(0, world.fallbacks),
+    spec_digest: digest(specText(spec)),
+    fallbacks: spec.fallbacks,
     limits: { max_steps: world.maxSteps, max_output_tokens: 1024, timeout_seconds: world.timeoutSeconds },
     run_at: world.delayed ? new Date(EPOCH_START + HOUR).toISOString() : null,
   });
@@ -169,6 +194,12 @@ export const contentsOf = (journey: Journey): Contents => ({
   answer: (ref) => found(journey.answers.get(ref), ref),
   result: (ref) => found(journey.results.get(ref), ref),
 });
+
+/** What was stored of a journey. */
+export const recordingOf = (journey: Journey): Recording => {
+  const spec = specOf(journey.world);
+  return { spec, storedSpec: spec, input: INPUT, contents: contentsOf(journey), digest };
+};
 
 const found = <T>(content: T | undefined, ref: string): T => {
   if (content === undefined) throw new Error(`no content ${ref}`);

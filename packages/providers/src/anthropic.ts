@@ -1,9 +1,11 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { Stream } from '@anthropic-ai/sdk/streaming';
-import { type ModelPort, splitModelRef } from '@signalbox/contracts';
+import { splitModelRef } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import { createMessagesReader, toMessagesBody } from './anthropic-wire.ts';
 import { attemptCall } from './attempt.ts';
+import { attemptPing } from './ping.ts';
+import type { ProviderClient } from './provider-client.ts';
 
 export interface AnthropicOptions {
   readonly apiKey: string;
@@ -20,7 +22,7 @@ export const createAnthropic = ({
   clock,
   timeoutMs,
   fetch,
-}: AnthropicOptions): ModelPort => {
+}: AnthropicOptions): ProviderClient => {
   const client = new Anthropic({
     apiKey,
     baseURL: baseUrl,
@@ -34,6 +36,8 @@ export const createAnthropic = ({
   });
   const deps = { provider: 'anthropic', secrets: [apiKey], clock, timeoutMs };
   return {
+    ping: () =>
+      attemptPing(deps, (signal) => client.get('/v1/models', { query: { limit: 1 }, signal }).asResponse()),
     call: (request, options) => {
       const { model } = splitModelRef(request.model);
       return attemptCall(

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import type { Message, ModelRequest } from '@signalbox/contracts';
+import type { Message } from '@signalbox/contracts';
 import fc from 'fast-check';
-import { boundAfter, boundFresh } from './bound.ts';
+import { boundAfter, boundFresh, frameBytes } from './bound.ts';
 
-const request: ModelRequest = {
+const frame = {
   model: 'openai/gpt-4o-mini',
   instructions: 'é',
-  messages: [],
   tools: [],
   maxOutputTokens: 1,
   temperature: null,
@@ -18,8 +17,9 @@ it('a fresh request is bounded by every byte of text in it', () => {
   const text = fc.string({ unit: 'binary', maxLength: 200 });
   fc.assert(
     fc.property(text, text, (instructions, content) => {
-      const bound = boundFresh({ ...request, instructions, messages: [{ role: 'user', content }] });
-      return bound >= Buffer.byteLength(instructions) + Buffer.byteLength(content) + 1024;
+      const messages: Message[] = [{ role: 'user', content }];
+      const bound = boundFresh(frameBytes({ ...frame, instructions }), messages);
+      return bound === Buffer.byteLength(JSON.stringify({ ...frame, instructions, messages })) + 1024;
     }),
   );
 });

@@ -8,8 +8,13 @@ import type { Message, ModelRequest } from '@signalbox/contracts';
 /** Room for what a provider adds unseen: tool and system preambles. */
 const HIDDEN_TOKENS = 1024;
 
-/** Bound of a request of which nothing is known. */
-export const boundFresh = (request: ModelRequest): number => jsonBytes(request) + HIDDEN_TOKENS;
+/** Bytes of a request without its messages: the same for every call of an agent to a model. */
+export const frameBytes = (frame: Omit<ModelRequest, 'messages'>): number =>
+  jsonBytes({ ...frame, messages: [] }) - jsonBytes([]);
+
+/** Bound of a request of which nothing is known; `frame` as of `frameBytes`. */
+export const boundFresh = (frame: number, messages: readonly Message[]): number =>
+  frame + jsonBytes(messages) + HIDDEN_TOKENS;
 
 /**
  * Bound of a request that continues a call to the same model with the same instructions and tools:

@@ -9,6 +9,8 @@ export interface Dialect {
   readonly fields: readonly RequestField[];
   /** `total_less_prompt`: `completion_tokens` may leave out reasoning that is billed. */
   readonly outputTokens: 'completion' | 'total_less_prompt';
+  /** A GET that costs nothing and needs a good key. */
+  readonly pingPath: '/models' | '/key';
 }
 
 export type RequestField =
@@ -31,36 +33,44 @@ export const DIALECTS = {
     baseUrl: 'https://api.openai.com/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier'],
     outputTokens: 'completion',
+    pingPath: '/models',
   },
   gemini: {
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'total_less_prompt',
+    pingPath: '/models',
   },
   groq: {
     baseUrl: 'https://api.groq.com/openai/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options'],
     outputTokens: 'completion',
+    pingPath: '/models',
   },
   mistral: {
     baseUrl: 'https://api.mistral.ai/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    pingPath: '/models',
   },
   openrouter: {
     baseUrl: 'https://openrouter.ai/api/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    // Its list of models is everybody's.
+    pingPath: '/key',
   },
   deepseek: {
     baseUrl: 'https://api.deepseek.com',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
+    pingPath: '/models',
   },
   'oauth-gpt': {
     baseUrl: null,
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
+    pingPath: '/models',
   },
 } as const satisfies Record<string, Dialect>;
 

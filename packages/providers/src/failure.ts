@@ -3,7 +3,7 @@ import {
   APIConnectionError as AnthropicConnectionError,
 } from '@anthropic-ai/sdk';
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
-import { redactText } from '@signalbox/engine';
+import { createRedactor } from '@signalbox/engine';
 import { APIConnectionError as OpenAiConnectionError, APIError as OpenAiApiError } from 'openai';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
@@ -171,10 +171,9 @@ const messageOf = (error: unknown): string => {
 };
 
 const clean = (text: string, secrets: readonly string[]): string => {
-  let safe = text;
-  for (const secret of secrets) if (secret.length > 0) safe = safe.replaceAll(secret, '[REDACTED]');
   // One line, without control characters: messages end up in logs and events.
-  const line = redactText(safe.toWellFormed())
+  const line = createRedactor({ secrets })
+    .text(text.toWellFormed())
     .replaceAll(/[\p{Cc}\s]+/gu, ' ')
     .trim();
   return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE).toWellFormed()}...` : line;

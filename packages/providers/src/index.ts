@@ -1,6 +1,7 @@
-export { boundAfter, boundFresh } from './bound.ts';
-export { knownModel, type ProviderEntry, providers } from './catalogue.ts';
+export { boundAfter, boundFresh, frameBytes } from './bound.ts';
+export { knownModel, providerEntry, type ProviderEntry, providers } from './catalogue.ts';
 export { affordableOutputTokens, type CallBound, costNano, worstCaseNano } from './cost.ts';
+export { createKeyVault, type KeyVault, type SealedKey, type TenantKeys } from './key-vault.ts';
 export { MOCK_MODELS } from './mock.ts';
 export {
   type Conversation,
@@ -13,4 +14,10 @@ export {
 } from './mock-script.ts';
 export { priceOverridesFile, readPriceOverrides } from './price-overrides.ts';
 export { createPrices, type PriceOverride, PRICES_VERSION, type PricesOptions } from './prices.ts';
-export { createModels, type ModelsOptions } from './registry.ts';
+export {
+  type PerProvider,
+  providerAccess,
+  type ProviderAccess,
+  providerVariables,
+} from './provider-environment.ts';
+export { createModels, type Models, type ModelsOptions } from './registry.ts';

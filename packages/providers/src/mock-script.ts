@@ -1,4 +1,5 @@
 import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
+import { BoundedMap } from '@signalbox/runtime';
 import { z } from 'zod';
 
 /**
@@ -7,6 +8,7 @@ import { z } from 'zod';
  *     {"turns": [{
  *       "text": "...",                  the answer; `{{tool_results}}` becomes the texts of the tool results
  *                                       since the last assistant message, joined by ", "
+ *       "text_length": 2048,            the text is repeated up to so many characters: a long answer, a short script
  *       "tool_calls": [{"id": "c1",     default call_<turn>_<n>
  *                       "name": "calculator", "arguments": {} or "text as the model would write it"}],
  *       "usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 0, "cache_write_tokens": 0},
@@ -23,6 +25,7 @@ import { z } from 'zod';
  */
 const Turn = z.strictObject({
   text: z.string().optional(),
+  text_length: z.int().min(1).max(1_000_000).optional(),
   tool_calls: z
     .array(
       z.strictObject({
@@ -82,14 +85,25 @@ export interface PlayedTurn {
 export const scriptOf = ({ instructions, messages }: Conversation): MockScript | string | null => {
   const first = messages.find(({ role }) => role === 'user')?.content;
   for (const text of [first, instructions]) {
-    const found = text === undefined ? null : readScript(text);
+    const found = text?.trimStart().startsWith('{') === true ? readOnce(text) : null;
     if (found !== null) return found;
   }
   return null;
 };
 
+/** A run meets the same script at each call, and so do the runs of an agent. */
+const MOST_KNOWN = 64;
+const known = new BoundedMap<string, MockScript | string | null>(MOST_KNOWN);
+
+const readOnce = (text: string): MockScript | string | null => {
+  const before = known.get(text);
+  if (before !== undefined) return before;
+  const script = readScript(text);
+  known.set(text, script);
+  return script;
+};
+
 const readScript = (text: string): MockScript | string | null => {
-  if (!text.trimStart().startsWith('{')) return null;
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -102,10 +116,11 @@ const readScript = (text: string): MockScript | string | null => {
 };
 
 export const playTurn = (script: MockScript, conversation: Conversation): PlayedTurn => {
-  const played = conversation.messages.filter(({ role }) => role === 'assistant').length;
+  const { answers: played } = measure(conversation.messages);
   const turn = script.turns[Math.min(played, script.turns.length - 1)] ?? {};
   const results = toolResultsSinceAnswer(conversation.messages);
-  const text = (turn.text ?? '').replaceAll('{{tool_results}}', () => results.join(', '));
+  const said = (turn.text ?? '').replaceAll('{{tool_results}}', () => results.join(', '));
+  const text = turn.text_length === undefined ? said : ''.padEnd(turn.text_length, said);
   const toolCalls = (turn.tool_calls ?? []).map((call, index) => ({
     id: call.id ?? `call_${played + 1}_${index + 1}`,
     name: call.name,
@@ -139,14 +154,37 @@ export const echoTurn = (conversation: Conversation): PlayedTurn => {
 
 /** A token per four bytes, begun ones counted; at least one each way. */
 export const estimatedTokens = (...texts: readonly string[]): number =>
-  Math.max(1, Math.ceil(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0) / 4));
+  tokensOf(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0));
+
+const tokensOf = (bytes: number): number => Math.max(1, Math.ceil(bytes / 4));
+
+interface Measure {
+  /** Messages that were looked at. */
+  count: number;
+  answers: number;
+  bytes: number;
+}
+
+/** Of conversations that grow in place: each message is looked at once, or long runs would be slower by the step. */
+const measures = new WeakMap<readonly Message[], Measure>();
+
+const measure = (messages: readonly Message[]): Measure => {
+  const known = measures.get(messages) ?? { count: 0, answers: 0, bytes: 0 };
+  for (const { role, content } of messages.slice(known.count)) {
+    known.answers += role === 'assistant' ? 1 : 0;
+    known.bytes += Buffer.byteLength(content);
+  }
+  known.count = messages.length;
+  measures.set(messages, known);
+  return known;
+};
 
 const estimatedUsage = (
   { instructions, messages }: Conversation,
   text: string,
   toolCalls: readonly ToolCall[],
 ): Usage => ({
-  input_tokens: estimatedTokens(instructions, ...messages.map(({ content }) => content)),
+  input_tokens: tokensOf(Buffer.byteLength(instructions) + measure(messages).bytes),
   output_tokens: estimatedTokens(text, ...toolCalls.map((call) => call.name + call.arguments)),
   cache_read_tokens: 0,
   cache_write_tokens: 0,

@@ -5,7 +5,7 @@ import { ManualClock } from '@signalbox/runtime';
 import { createModels } from './registry.ts';
 
 const clock = new ManualClock();
-const models = createModels({ clock, keys: {} });
+const models = createModels({ clock });
 
 const requestOf = (model: string, messages: readonly Message[], instructions = ''): ModelRequest => ({
   model,
@@ -18,7 +18,7 @@ const requestOf = (model: string, messages: readonly Message[], instructions = '
 });
 const user = (content: string): Message => ({ role: 'user', content });
 const play = (request: ModelRequest, signal = new AbortController().signal): Promise<ModelAnswer> =>
-  models.call(request, { signal, onDelta: () => undefined });
+  models.call(request, { key: null, signal, onDelta: () => undefined });
 const scripted = (turns: readonly object[], messages: readonly Message[] = []): ModelRequest =>
   requestOf('mock/script', [user(JSON.stringify({ turns })), ...messages]);
 
@@ -55,6 +55,11 @@ describe('mock/script', () => {
     { role: 'tool', callId: 'call_1_1', content: '$&1', isError: false },
     { role: 'tool', callId: 'own', content: 'b', isError: true },
   ];
+
+  it('repeats its text up to a length', async () => {
+    const answer = await play(scripted([{ text: 'got {{tool_results}} ', text_length: 12 }], called));
+    assert.equal(answer.text, 'got $&1, b g');
+  });
 
   it('plays the turn after as many assistant messages, and the last one for ever', async () => {
     const first = await play(scripted(turns));
@@ -123,6 +128,7 @@ describe('mock/script', () => {
     const stop = new AbortController();
     const heard: string[] = [];
     const call = models.call(scripted([{ text: 'one two three', delay_ms: 60_000, chunk_delay_ms: 1000 }]), {
+      key: null,
       signal: stop.signal,
       onDelta: (text) => heard.push(text),
     });
@@ -141,7 +147,10 @@ describe('mock/script', () => {
 describe('createModels', () => {
   it('names the variable of a missing key or address', async () => {
     const missing = { code: 'provider_auth', retryable: false, billed: 'none' };
-    await assert.rejects(play(requestOf('groq/x', [])), { ...missing, message: /groq: set GROQ_API_KEY/ });
+    await assert.rejects(play(requestOf('groq/x', [])), {
+      ...missing,
+      message: /groq: PUT .*, or set GROQ_API_KEY/,
+    });
     await assert.rejects(play(requestOf('oauth-gpt/x', [])), {
       ...missing,
       message: /set OAUTH_GPT_BRIDGE_URL/,

@@ -1,6 +1,7 @@
 import { type ModelAnswer, ModelError, type ModelPort, splitModelRef } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import { abortedError, type FailedAttempt, statusError } from './failure.ts';
+import type { ProviderClient } from './provider-client.ts';
 import { echoTurn, type PlayedTurn, playTurn, scriptOf } from './mock-script.ts';
 
 /**
@@ -9,7 +10,8 @@ import { echoTurn, type PlayedTurn, playTurn, scriptOf } from './mock-script.ts'
  */
 export const MOCK_MODELS = ['mock/echo', 'mock/script'] as const;
 
-export const createMock = ({ clock }: { readonly clock: Clock }): ModelPort => ({
+export const createMock = ({ clock }: { readonly clock: Clock }): ProviderClient => ({
+  ping: () => Promise.resolve(),
   call: async (request, { signal, onDelta }) => {
     const { model } = splitModelRef(request.model);
     const turn = model === 'echo' ? echoTurn(request) : scriptedTurn(request, model);

@@ -1,10 +1,12 @@
-import { type ModelPort, splitModelRef } from '@signalbox/contracts';
+import { splitModelRef } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import OpenAI from 'openai';
 import { Stream } from 'openai/streaming';
 import { attemptCall } from './attempt.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
 import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+import { attemptPing } from './ping.ts';
+import type { ProviderClient } from './provider-client.ts';
 
 export interface OpenAiOptions {
   readonly provider: DialectName;
@@ -23,7 +25,7 @@ export const createOpenAi = ({
   clock,
   timeoutMs,
   fetch,
-}: OpenAiOptions): ModelPort => {
+}: OpenAiOptions): ProviderClient => {
   const dialect = DIALECTS[provider];
   const client = new OpenAI({
     apiKey,
@@ -41,6 +43,7 @@ export const createOpenAi = ({
   });
   const deps = { provider, secrets: [apiKey], clock, timeoutMs };
   return {
+    ping: () => attemptPing(deps, (signal) => client.get(dialect.pingPath, { signal }).asResponse()),
     call: (request, options) => {
       const { model } = splitModelRef(request.model);
       return attemptCall(

@@ -1,58 +1,92 @@
-import { ModelError, type ModelPort, type ProviderName, splitModelRef } from '@signalbox/contracts';
-import type { Clock } from '@signalbox/runtime';
+import {
+  type CallOptions,
+  ModelError,
+  type ModelPort,
+  type ProviderKey,
+  type ProviderName,
+  splitModelRef,
+} from '@signalbox/contracts';
+import { BoundedMap, type Clock } from '@signalbox/runtime';
 import { createAnthropic } from './anthropic.ts';
 import { isProvider, providerEntry } from './catalogue.ts';
 import { DIALECTS } from './dialects.ts';
 import { createMock } from './mock.ts';
 import { createOpenAi } from './openai.ts';
-
-type PerProvider = { readonly [P in ProviderName]?: string | undefined };
+import type { ProviderClient } from './provider-client.ts';
+import type { PerProvider } from './provider-environment.ts';
 
 export interface ModelsOptions {
   readonly clock: Clock;
-  readonly keys: PerProvider;
   readonly baseUrls?: PerProvider;
   /** From send to the last byte of one attempt, ms; default 10 minutes. */
   readonly timeoutMs?: number;
   readonly fetch?: typeof fetch;
 }
 
+export interface Models extends ModelPort {
+  /** Tries a key with one free request. Throws `ModelError`. */
+  ping(provider: ProviderName, key: CallOptions['key']): Promise<void>;
+}
+
 const DEFAULT_TIMEOUT_MS = 600_000;
 const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
+/** Clients hold no connections of their own, so one that is dropped costs its making again. */
+const MOST_CLIENTS = 1000;
 
-/** All models behind one port. Owns one client per provider, made at its first call. */
-export const createModels = (options: ModelsOptions): ModelPort => {
-  const clients = new Map<ProviderName, ModelPort>();
+/** All models behind one port. Owns one client per provider and key, made at its first call. */
+export const createModels = (options: ModelsOptions): Models => {
+  const clients = new BoundedMap<string, ProviderClient>(MOST_CLIENTS);
+  const clientOf = (provider: ProviderName, key: ProviderKey | null): ProviderClient => {
+    const secret = secretOf(provider, key);
+    const name = `${provider} ${secret}`;
+    const known = clients.get(name);
+    if (known !== undefined) return known;
+    const client = createClient(provider, secret, options);
+    clients.set(name, client);
+    return client;
+  };
   return {
     call: async (request, callOptions) => {
       const { provider } = splitModelRef(request.model);
       if (!isProvider(provider))
         throw refused('provider_error', `no provider ${provider}: see GET /v1/providers`);
-      let client = clients.get(provider);
-      if (client === undefined) {
-        client = createClient(provider, options);
-        clients.set(provider, client);
-      }
-      return client.call(request, callOptions);
+      return clientOf(provider, callOptions.key).call(request, callOptions);
     },
+    ping: async (provider, key) => clientOf(provider, key).ping(),
   };
 };
 
-const createClient = (provider: ProviderName, options: ModelsOptions): ModelPort => {
-  const { clock, keys, baseUrls, timeoutMs = DEFAULT_TIMEOUT_MS, fetch } = options;
-  if (provider === 'mock') return createMock({ clock });
-  const { key_env: keyEnv, base_url_env: urlEnv } = providerEntry(provider);
-  const apiKey = keys[provider] ?? '';
-  if (apiKey === '' && provider !== 'oauth-gpt') {
-    throw refused('provider_auth', `no key for provider ${provider}: set ${keyEnv}`);
+/** Empty where none is needed. */
+const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
+  if (provider === 'mock') return '';
+  if (key === null) {
+    // A bridge on the operator's side may need none.
+    if (provider === 'oauth-gpt') return '';
+    throw refused(
+      'provider_auth',
+      `no key for provider ${provider}: PUT /v1/providers/${provider}/key, or set ${providerEntry(provider).key_env}`,
+    );
   }
+  if (key.secret !== null) return key.secret;
+  throw refused(
+    'provider_auth',
+    `the key of ${provider} in the vault was sealed with a key that is not in ENCRYPTION_KEYS: add that one, or PUT /v1/providers/${provider}/key again`,
+  );
+};
+
+const createClient = (provider: ProviderName, apiKey: string, options: ModelsOptions): ProviderClient => {
+  const { clock, baseUrls, timeoutMs = DEFAULT_TIMEOUT_MS, fetch } = options;
+  if (provider === 'mock') return createMock({ clock });
   const given = baseUrls?.[provider];
   if (provider === 'anthropic') {
     return createAnthropic({ apiKey, baseUrl: given ?? ANTHROPIC_BASE_URL, clock, timeoutMs, fetch });
   }
   const baseUrl = given ?? DIALECTS[provider].baseUrl;
-  if (baseUrl === null) throw refused('provider_auth', `no address for provider ${provider}: set ${urlEnv}`);
-  // The SDK insists on a key; a bridge on the operator's side may need none.
+  if (baseUrl === null) {
+    const { base_url_env: variable } = providerEntry(provider);
+    throw refused('provider_auth', `no address for provider ${provider}: set ${variable}`);
+  }
+  // The SDK insists on a key.
   return createOpenAi({
     provider,
     apiKey: apiKey === '' ? 'none' : apiKey,

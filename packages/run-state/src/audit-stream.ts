@@ -13,20 +13,34 @@ const GROUP = 'audit-writer';
 const streamKey = (partition: Partition): string => `${partition.root}:audit`;
 
 export interface AuditReader {
-  /** Entries this consumer took and never acknowledged, from before a restart. */
-  pending(count: number): Promise<AuditRecord[]>;
-  /** Takes over what a dead consumer left behind. */
-  reclaim(count: number, minIdleMs: number): Promise<AuditRecord[]>;
+  /**
+   * What was delivered and never acknowledged, to whomever, oldest first: this consumer takes it over. For the
+   * leader only, and at once: nobody else has business with the stream.
+   */
+  reclaim(count: number): Promise<AuditRecord[]>;
   /** New entries; waits up to `blockMs` for the first. */
   read(count: number, blockMs: number): Promise<AuditRecord[]>;
+  /** Forgets the other consumers that have nothing pending. Answers how many. */
+  forgetOthers(): Promise<number>;
 }
 
-const Fields = z.array(z.string());
-const StreamEntry = z.tuple([z.string(), Fields.nullable()]);
-const ReadReply = z.array(z.tuple([z.string(), z.array(StreamEntry)])).nullable();
-const ClaimReply = z.tuple([z.string(), z.array(StreamEntry)]).rest(z.unknown());
+type StreamEntry = readonly [id: string, fields: readonly string[] | null];
 
-const toRecord = ([streamId, fields]: z.infer<typeof StreamEntry>): AuditRecord | null => {
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isEntry = (value: unknown): boolean =>
+  Array.isArray(value) &&
+  isText(value[0]) &&
+  (value[1] === null || (Array.isArray(value[1]) && value[1].every(isText)));
+/** One check of all: thousands of entries with a dozen fields come at once, and nothing of them is to be copied. */
+const StreamEntries = z.custom<readonly StreamEntry[]>(
+  (value) => Array.isArray(value) && value.every(isEntry),
+  'no entries of a stream',
+);
+const ReadReply = z.array(z.tuple([z.string(), StreamEntries])).nullable();
+const ClaimReply = z.tuple([z.string(), StreamEntries]).rest(z.unknown());
+const Forgotten = z.number();
+
+const toRecord = ([streamId, fields]: StreamEntry): AuditRecord | null => {
   if (fields === null) return null;
   const single = new Map<string, string>();
   const entries: Entry[] = [];
@@ -40,6 +54,7 @@ const toRecord = ([streamId, fields]: z.infer<typeof StreamEntry>): AuditRecord 
       contents.push([value.slice(0, space), value.slice(space + 1)]);
     } else single.set(name, value);
   }
+  const adminDraft = single.get('j');
   const text = (name: string): string => single.get(name) ?? '';
   return {
     streamId,
@@ -51,10 +66,11 @@ const toRecord = ([streamId, fields]: z.infer<typeof StreamEntry>): AuditRecord 
     wrappedKey: single.get('k') ?? null,
     entries,
     contents,
+    ...(adminDraft === undefined ? {} : { adminDraft }),
   };
 };
 
-const toRecords = (entries: readonly z.infer<typeof StreamEntry>[]): AuditRecord[] =>
+const toRecords = (entries: readonly StreamEntry[]): AuditRecord[] =>
   entries.map(toRecord).filter((record) => record !== null);
 
 /** Makes the group if it is not there; reading starts at the oldest entry. */
@@ -62,52 +78,63 @@ export const ensureGroup = async (partition: Partition): Promise<void> => {
   try {
     await partition.redis.xgroup('CREATE', streamKey(partition), GROUP, '0', 'MKSTREAM');
   } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('BUSYGROUP'))) throw error;
+    if (error instanceof Error && error.message.startsWith('BUSYGROUP')) return;
+    // A full Redis refuses before it sees that the group is there; who drains it must not wait for room.
+    const groups = await partition.redis.xinfo('GROUPS', streamKey(partition)).catch(() => []);
+    if (!Array.isArray(groups) || groups.length === 0) throw error;
   }
 };
+
+/**
+ * Reading begins again at the oldest entry: what is stored is gone from the stream, so nothing is left out. A Redis
+ * that lost the end of its append-only file may hold entries that count as delivered and are with nobody.
+ */
+export const rewindGroup = async (partition: Partition): Promise<void> => {
+  await partition.redis.xgroup('SETID', streamKey(partition), GROUP, '0');
+};
+
+/** All that waits to be stored, oldest first, without taking it. */
+export async function* readStream(partition: Partition, count: number): AsyncGenerator<AuditRecord[]> {
+  for (let from = '-'; ; ) {
+    const entries = await partition.redis.xrange(streamKey(partition), from, '+', 'COUNT', count);
+    if (entries.length > 0) yield toRecords(entries);
+    if (entries.length < count) return;
+    from = `(${entries.at(-1)?.[0] ?? '-'}`;
+  }
+}
 
 /** `blocking` must be a connection of its own: a blocking read holds it. */
 export const createAuditReader = (partition: Partition, blocking: Redis, consumer: string): AuditReader => {
   const stream = streamKey(partition);
-  const readFrom = async (id: string, count: number, blockMs: number | null): Promise<AuditRecord[]> => {
-    // Not call(): ioredis knows a read that blocks, and the shape of its RESP3 reply, by the method.
-    const reply =
-      blockMs === null
-        ? await blocking.xreadgroup('GROUP', GROUP, consumer, 'COUNT', count, 'STREAMS', stream, id)
-        : await blocking.xreadgroup(
-            'GROUP',
-            GROUP,
-            consumer,
-            'COUNT',
-            count,
-            'BLOCK',
-            blockMs,
-            'STREAMS',
-            stream,
-            id,
-          );
-    return toRecords((ReadReply.parse(reply) ?? []).flatMap(([, entries]) => entries));
-  };
   return {
-    pending: (count) => readFrom('0', count, null),
-    read: (count, blockMs) => readFrom('>', count, blockMs),
-    reclaim: async (count, minIdleMs) => {
-      const reply = await blocking.xautoclaim(stream, GROUP, consumer, minIdleMs, '0', 'COUNT', count);
+    reclaim: async (count) => {
+      const reply = await blocking.xautoclaim(stream, GROUP, consumer, 0, '0', 'COUNT', count);
       return toRecords(ClaimReply.parse(reply)[1]);
     },
+    read: async (count, blockMs) => {
+      // Not call(): ioredis knows a read that blocks, and the shape of its RESP3 reply, by the method.
+      const reply = await blocking.xreadgroup(
+        'GROUP',
+        GROUP,
+        consumer,
+        'COUNT',
+        count,
+        'BLOCK',
+        blockMs,
+        'STREAMS',
+        stream,
+        '>',
+      );
+      return toRecords((ReadReply.parse(reply) ?? []).flatMap(([, entries]) => entries));
+    },
+    forgetOthers: async () => Forgotten.parse(await runScript(partition, 'consumers', [GROUP, consumer])),
   };
 };
 
 /** Acknowledges and deletes entries whose transaction committed (R8). Safe to repeat. */
 export const acknowledge = async (partition: Partition, streamIds: readonly string[]): Promise<void> => {
   if (streamIds.length === 0) return;
-  const stream = streamKey(partition);
-  const reply = await partition.redis
-    .multi()
-    .xack(stream, GROUP, ...streamIds)
-    .xdel(stream, ...streamIds)
-    .exec();
-  for (const [error] of reply ?? []) if (error !== null) throw error;
+  await runScript(partition, 'acknowledge', [GROUP, ...streamIds]);
 };
 
 export interface StoredHead {

@@ -4,7 +4,7 @@ import { runScript } from './scripts.ts';
 
 /** What a scaler and a dashboard need to know of one partition. */
 export interface Demand {
-  /** Queued and active, without what a concurrency cap keeps back: what workers are needed for. */
+  /** Queued and active, without what a concurrency cap or pressure keeps back: what workers are needed for. */
   readonly runnable: number;
   /** Queued, of normal or low priority. */
   readonly waiting: number;
@@ -18,7 +18,23 @@ export interface Demand {
   readonly workers: number;
   readonly slots: number;
   readonly auditBacklog: number;
+  /** 0 to 3 (R9); see lua/lib/pressure.lua. */
+  readonly pressureLevel: number;
 }
+
+/** Whether another run could use the place of one that is at work: in a ready list, or given to the queue. */
+export const othersWait = async (
+  { redis, root }: Partition,
+  { tenantId, userId }: { tenantId: string; userId: string | null },
+): Promise<boolean> => {
+  const waiting = await Promise.all([
+    redis.exists(`${root}:turns`, `${root}:ready:${tenantId}`),
+    // Those that are claimed lie at +inf.
+    redis.zcount(`${root}:admitted`, '-inf', '(+inf'),
+    userId === null ? 0 : redis.exists(`${root}:held_back:${tenantId}:${userId}`),
+  ]);
+  return waiting.some((count) => count > 0);
+};
 
 const Numbers = z.array(z.coerce.number());
 
@@ -35,10 +51,11 @@ export const readDemand = async (partition: Partition, nowMs: number): Promise<D
     slots = 0,
     auditBacklog = 0,
     oldestMs = 0,
-    capped = 0,
+    keptBack = 0,
+    pressureLevel = 0,
   ] = Numbers.parse(await runScript(partition, 'demand', []));
   return {
-    runnable: high + normal + low + active - capped,
+    runnable: high + normal + low + active - keptBack,
     waiting: normal + low,
     prioritized: high,
     active,
@@ -48,5 +65,6 @@ export const readDemand = async (partition: Partition, nowMs: number): Promise<D
     workers,
     slots,
     auditBacklog,
+    pressureLevel,
   };
 };

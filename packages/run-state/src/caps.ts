@@ -245,9 +245,6 @@ export const setUserCaps = async (
   await execute(transaction);
 };
 
-export const clearUserCaps = (partition: Partition, user: UserRef): Promise<void> =>
-  setUserCaps(partition, user, {});
-
 /** A user's own caps only; for what is undefined the tenant's apply. */
 export const getUserCaps = async (
   partition: Partition,

@@ -2,7 +2,7 @@ import { type Entry, SignalboxError } from '@signalbox/contracts';
 import { z } from 'zod';
 import { type Note, parseNotes } from './note.ts';
 import type { Partition } from './partition.ts';
-import { FlatMap, Text, Texts } from './reply.ts';
+import { ReplyReader } from './reply.ts';
 import { runScript } from './scripts.ts';
 
 export interface ClaimRequest {
@@ -32,14 +32,15 @@ export interface Claimed {
   readonly notes: readonly Note[];
 }
 
+const Refused = z.enum(['NOT_FOUND', 'TERMINAL', 'STALE', 'LOADING', 'LEASED', 'PRESSURE']);
+type Refused = z.infer<typeof Refused>;
+
 export type ClaimOutcome =
   | { readonly type: 'claimed'; readonly run: Claimed }
-  /** Nothing to do: another activation has it, had it, or will have it. */
-  | { readonly type: 'refused'; readonly why: 'NOT_FOUND' | 'TERMINAL' | 'STALE' | 'LEASED' }
+  /** Nothing to do: another activation has it, had it, or will have it (LOADING: once it is back from Postgres). */
+  | { readonly type: 'refused'; readonly why: Refused }
   /** The claimer's own lease has run out. */
   | { readonly type: 'no_lease' };
-
-const Refused = z.enum(['NOT_FOUND', 'TERMINAL', 'STALE', 'LEASED']);
 
 const Record = z.object({
   epoch: z.coerce.number().int(),
@@ -50,45 +51,32 @@ const Record = z.object({
   key: z.string(),
 });
 
-const Claimable = z.tuple([z.literal('OK'), FlatMap, Texts, FlatMap, Texts]);
-
 /** Becomes the owner of a run and reads all of it, in one round trip. Throws `state_unavailable`. */
 export const claimRun = async (partition: Partition, request: ClaimRequest): Promise<ClaimOutcome> => {
-  const reply = z
-    .array(z.unknown())
-    .parse(
-      await runScript(partition, 'claim', [
-        request.runId,
-        request.wakeSeq ?? '',
-        request.leaseId,
-        request.token,
-        request.leaseMs ?? 0,
-      ]),
-    );
-  const code = Text.parse(reply[0]);
+  const { runId, wakeSeq, leaseId, token, leaseMs = 0 } = request;
+  const reply = new ReplyReader(
+    await runScript(partition, 'claim', [runId, wakeSeq ?? '', leaseId, token, leaseMs]),
+  );
+  const code = reply.text(0);
   if (code === 'NO_LEASE') return { type: 'no_lease' };
   if (code !== 'OK') return { type: 'refused', why: Refused.parse(code) };
-  const [, fields, entries, contents, notes] = Claimable.parse(reply);
-  const record = Record.safeParse(Object.fromEntries(fields));
+  const record = Record.safeParse(Object.fromEntries(reply.map(1)));
   if (!record.success)
-    throw new SignalboxError(
-      'internal',
-      `The record of ${request.runId} is damaged: ${record.error.message}`,
-    );
+    throw new SignalboxError('internal', `The record of ${runId} is damaged: ${record.error.message}`);
   return {
     type: 'claimed',
     run: {
-      runId: request.runId,
-      leaseId: request.leaseId,
+      runId,
+      leaseId,
       epoch: record.data.epoch,
       wakeSeq: record.data.wake_seq,
       claims: record.data.claims,
       queuedMs: record.data.queued_ms,
       tenantId: record.data.tenant,
       wrappedKey: record.data.key,
-      entries,
-      contents,
-      notes: parseNotes(notes),
+      entries: reply.texts(2),
+      contents: reply.map(3),
+      notes: parseNotes(reply.texts(4)),
     },
   };
 };

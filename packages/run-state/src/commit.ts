@@ -8,10 +8,9 @@ import {
   type WaitReason,
 } from '@signalbox/contracts';
 import type { Head, ScopeRoom } from '@signalbox/engine';
-import { z } from 'zod';
 import { type Note, parseNotes } from './note.ts';
 import type { Partition } from './partition.ts';
-import { type Activation, Activations, CommitCode, Texts } from './reply.ts';
+import { type Activation, CommitCode, ReplyReader } from './reply.ts';
 import { runScript } from './scripts.ts';
 
 export interface CommitSettlement {
@@ -45,6 +44,8 @@ export type After =
       readonly dueMs: number | null;
       /** For `capacity`: the scope whose settlements wake the run, the amount it needs, the day it is for. */
       readonly capacity: { readonly scope: CapScope; readonly needNano: Nano; readonly day: string } | null;
+      /** For `capacity` without a scope: it waits until Postgres has caught up (R9). */
+      readonly pressure?: true;
     };
 
 export interface Announcement {
@@ -89,6 +90,7 @@ const afterHeader = (after: After): object => {
       reason: after.reason,
       wake_seq: after.wakeSeq,
       ...(after.dueMs === null ? {} : { due_ms: after.dueMs }),
+      ...(after.pressure === true ? { pressure: true } : {}),
       ...(after.capacity === null
         ? {}
         : { scope: after.capacity.scope, need: after.capacity.needNano, day: after.capacity.day }),
@@ -127,16 +129,6 @@ const argsOf = ({ runId, leaseId, epoch, head, results, announcement }: Commit):
   ];
 };
 
-const Reply = z.tuple([
-  CommitCode,
-  z.coerce.number().int(),
-  z.string(),
-  Activations,
-  Texts,
-  Texts,
-  z.coerce.number().int(),
-]);
-
 const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
   const scopes: ScopeRoom[] = [];
   for (let i = 0; i + 3 < flat.length; i += 4) {
@@ -155,15 +147,15 @@ const scopesOf = (flat: readonly string[]): ScopeRoom[] => {
  * after an error is safe: what is already written is recognised. Throws `state_unavailable`.
  */
 export const commitRun = async (partition: Partition, commit: Commit): Promise<CommitReply> => {
-  const [code, seq, hash, activations, notes, denial, wakeSeq] = Reply.parse(
-    await runScript(partition, 'commit', argsOf(commit)),
-  );
+  const reply = new ReplyReader(await runScript(partition, 'commit', argsOf(commit)));
+  const code = CommitCode.parse(reply.text(0));
+  const denial = reply.texts(5);
   return {
     code,
-    head: { seq, hash },
-    activations,
-    notes: parseNotes(notes),
-    wakeSeq,
+    head: { seq: reply.integer(1), hash: reply.text(2) },
+    activations: reply.activations(3),
+    notes: parseNotes(reply.texts(4)),
+    wakeSeq: reply.integer(6),
     scopes: code === 'DENIED' ? scopesOf(denial) : [],
     missing: code === 'CAP_MISSING' ? CapScope.parse(denial[0]) : null,
   };

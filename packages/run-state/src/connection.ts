@@ -1,3 +1,4 @@
+import { systemClock, withTimeout } from '@signalbox/runtime';
 import { Redis, type RedisOptions } from 'ioredis';
 
 /**
@@ -11,14 +12,28 @@ const retryStrategy = (attempt: number): number =>
 
 const BASE: RedisOptions = { connectTimeout: 3000, keepAlive: 10_000, retryStrategy };
 
+/**
+ * A connection whose other end is gone without a word (a failed-over server, a firewall) would keep its socket for a
+ * quarter of an hour: it is given up when a reply is due for so long. Longer than a script or a failover takes.
+ */
+const SILENT_MS = 8000;
+/** BullMQ blocks for up to 10 s. */
+const SILENT_BLOCKING_MS = 15_000;
+
 const OPTIONS: Record<ConnectionRole, RedisOptions> = {
   // Scripts: fail within seconds and let the caller decide; many runs share one socket.
-  state: { ...BASE, maxRetriesPerRequest: 2, commandTimeout: 5000, enableAutoPipelining: true },
+  state: {
+    ...BASE,
+    maxRetriesPerRequest: 2,
+    commandTimeout: 5000,
+    socketTimeout: SILENT_MS,
+    enableAutoPipelining: true,
+  },
   subscriber: { ...BASE, maxRetriesPerRequest: null },
   // Blocking reads have no command timeout; the watchdog is a little longer than BLOCK.
   stream: { ...BASE, maxRetriesPerRequest: null, blockingTimeout: 10_000, blockingTimeoutGrace: 2000 },
-  queue: { ...BASE, maxRetriesPerRequest: 1, commandTimeout: 3000 },
-  'queue-worker': { ...BASE, maxRetriesPerRequest: null },
+  queue: { ...BASE, maxRetriesPerRequest: 1, commandTimeout: 3000, socketTimeout: SILENT_MS },
+  'queue-worker': { ...BASE, maxRetriesPerRequest: null, socketTimeout: SILENT_BLOCKING_MS },
 };
 
 export interface ConnectionEvents {
@@ -32,8 +47,11 @@ export const connect = (url: string, role: ConnectionRole, { onError }: Connecti
   return redis;
 };
 
-/** Closes without waiting for a server that does not answer. */
+/** For a server that answers; one that is gone without a word would hold up an orderly end. */
+const QUIT_MS = 1000;
+
+/** Sends what is under way, then closes; does not wait for a server that does not answer. */
 export const disconnect = async (redis: Redis): Promise<void> => {
-  if (redis.status === 'ready') await redis.quit().catch(() => undefined);
+  if (redis.status === 'ready') await withTimeout(redis.quit(), QUIT_MS, systemClock).catch(() => undefined);
   redis.disconnect();
 };

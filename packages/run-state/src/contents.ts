@@ -13,4 +13,8 @@ export const sealContent = (dataKey: SealingKey, runId: string, value: unknown):
 
 /** Throws SealError for another run's content, damaged bytes, or another key. */
 export const openContent = (dataKey: SealingKey, runId: string, sealedBase64: string): unknown =>
-  JSON.parse(open(dataKey, Buffer.from(sealedBase64, 'base64'), runId).toString('utf8'));
+  JSON.parse(openContentText(dataKey, runId, sealedBase64));
+
+/** The same before it is parsed. */
+export const openContentText = (dataKey: SealingKey, runId: string, sealedBase64: string): string =>
+  open(dataKey, Buffer.from(sealedBase64, 'base64'), runId).toString('utf8');

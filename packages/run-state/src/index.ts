@@ -1,4 +1,6 @@
+export { recordAdminEvents } from './admin-events.ts';
 export { abortChannel, abortedAmong, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
+export { type LogRewrite, rewriteAppendLog } from './append-log.ts';
 export {
   acknowledge,
   type AuditReader,
@@ -7,11 +9,12 @@ export {
   ensureGroup,
   markStored,
   readBacklog,
+  readStream,
+  rewindGroup,
   type StoredHead,
 } from './audit-stream.ts';
-export { type Demand, readDemand } from './autoscale.ts';
+export { type Demand, othersWait, readDemand } from './autoscale.ts';
 export {
-  clearUserCaps,
   ensureTenantCaps,
   getTenantCaps,
   getUserCaps,
@@ -36,8 +39,20 @@ export {
   type Results,
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
-export { openContent, sealContent } from './contents.ts';
-export { holdLeadership, releaseLeadership } from './leadership.ts';
+export { openContent, openContentText, sealContent } from './contents.ts';
+export { eraseHot } from './erase.ts';
+export {
+  awakenRun,
+  expireWaits,
+  hibernateRuns,
+  listLoading,
+  listSleepy,
+  type Page,
+  postponeLoading,
+  type SleepyRun,
+} from './hibernate.ts';
+export { IDEMPOTENCY_TTL_MS, type IdempotencyRecord, restoreIdempotency } from './idempotency.ts';
+export { Leadership, type LeadershipDeps, leaderLeaseMs, type Role } from './leadership.ts';
 export {
   closeLease,
   heldRuns,
@@ -52,36 +67,49 @@ export {
   type AgentRecord,
   findAgent,
   findPrincipal,
-  forgetApiKey,
   type KeyRecord,
+  latestAgentVersion,
   mirrorAgent,
   mirrorApiKey,
+  type RefusedKey,
 } from './mirror.ts';
 export { Note, noteDraft } from './note.ts';
 export { openPartition, type Partition, runKey } from './partition.ts';
 export {
+  findProviderKeys,
+  type ProviderPing,
+  readProviderPings,
+  replaceProviderKeys,
+  saveProviderPing,
+  type SealedProviderKey,
+} from './provider-keys.ts';
+export {
   type ActivationConsumer,
+  type ActivationEnd,
   type ActivationQueue,
   consumeActivations,
   type ConsumerOptions,
   openActivationQueue,
 } from './queue.ts';
-export { type HotRun, readEntries, readRun } from './read.ts';
+export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
+export { type HotRun, readAbort, readEntries, readRun } from './read.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
+export { scriptOfSha, type ScriptName } from './scripts.ts';
+export { checkServers, faultsOf, redisCheck, type RedisCheck, type ServerToCheck } from './server-check.ts';
 export { readSpend, readTenantDay, type Spend } from './spend.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
 export {
   type Ledger,
   type LedgerTotal,
-  type LoadableHold,
-  type LoadableRun,
   loadRun,
   readLiveHeads,
+  readChargedHolds,
   restoreCounters,
 } from './restore.ts';
 export {
+  assertTrusted,
   beginVerification,
   endVerification,
   markTrusted,
@@ -91,3 +119,4 @@ export {
   type Verification,
   withdrawTrust,
 } from './trust.ts';
+export { type HotWrapped, listHotWrapped, listStreamWrapped, replaceHotWrapped } from './wrapped.ts';

@@ -1,6 +1,8 @@
 import { type Entry, type RunStatus, SignalboxError } from '@signalbox/contracts';
 import { readEntry } from '@signalbox/engine';
 import { type Partition, runKey } from './partition.ts';
+import { readTogether } from './read-together.ts';
+import { Texts } from './reply.ts';
 import { readTrust } from './trust.ts';
 
 /**
@@ -30,7 +32,16 @@ export interface LiveRuns {
   readonly more: boolean;
 }
 
-const INDEXES = ['queued:0', 'queued:1', 'queued:2', 'running', 'parked'] as const;
+/** Every run that has not ended is in exactly one of these. */
+export const LIVE_INDEXES = [
+  'queued:0',
+  'queued:1',
+  'queued:2',
+  'running',
+  'parked',
+  'asleep',
+  'loading',
+] as const;
 const BATCH = 500;
 
 type Replies = [Error | null, unknown][] | null;
@@ -43,9 +54,11 @@ const values = (replies: Replies): unknown[] =>
 
 /** Of all tenants of the partition. Ids are uuidv7, so their order is that of their submission. */
 const snapshot = async (partition: Partition): Promise<string[]> => {
-  const transaction = partition.redis.multi();
-  for (const index of INDEXES) transaction.zrange(`${partition.root}:${index}`, 0, '-1');
-  return (values(await transaction.exec()) as string[][]).flat().toSorted();
+  const indexes = await readTogether(
+    partition,
+    LIVE_INDEXES.map((index) => ['ZRANGE', `${partition.root}:${index}`, 0, -1]),
+  );
+  return Texts.parse(indexes.flat()).toSorted();
 };
 
 const FIELDS = ['tenant', 'status', 'agent', 'user'] as const;
@@ -68,12 +81,23 @@ const fittingRecords = async (
   });
 };
 
-const fitsFirst = (entry: Entry | null, filter: LiveRunFilter): boolean => {
-  if (entry === null) return false;
+interface Submitted {
+  readonly sessionId: string | null;
+  readonly createdAt: string;
+}
+
+/** Of its first event; a run that hibernates has it in its record (lib/sleep.lua). */
+const submittedOf = (entry: Entry | null, [created, session]: (string | null)[]): Submitted | null => {
+  if (typeof created === 'string') return { createdAt: created, sessionId: session ?? null };
+  if (entry === null) return null;
   const { type, data, ts } = readEntry(entry);
-  if (type !== 'run.submitted') return false;
-  if (filter.sessionId !== undefined && filter.sessionId !== data.session_id) return false;
-  const at = Date.parse(ts);
+  return type === 'run.submitted' ? { createdAt: ts, sessionId: data.session_id } : null;
+};
+
+const fitsFirst = (submitted: Submitted | null, filter: LiveRunFilter): boolean => {
+  if (submitted === null) return false;
+  if (filter.sessionId !== undefined && filter.sessionId !== submitted.sessionId) return false;
+  const at = Date.parse(submitted.createdAt);
   if (filter.createdAfter !== undefined && at < Date.parse(filter.createdAfter)) return false;
   return filter.createdBefore === undefined || at < Date.parse(filter.createdBefore);
 };
@@ -87,9 +111,15 @@ const fittingEvents = async (
   const { sessionId, createdAfter, createdBefore } = filter;
   if ((sessionId ?? createdAfter ?? createdBefore) === undefined) return runIds;
   const pipeline = partition.redis.pipeline();
-  for (const runId of runIds) pipeline.lindex(runKey(partition, runId, 'events'), 0);
-  const entries = values(await pipeline.exec()) as (Entry | null)[];
-  return runIds.filter((_, i) => fitsFirst(entries[i] ?? null, filter));
+  for (const runId of runIds) {
+    pipeline.lindex(runKey(partition, runId, 'events'), 0);
+    pipeline.hmget(runKey(partition, runId), 'created', 'session');
+  }
+  const found = values(await pipeline.exec());
+  return runIds.filter((_, i) => {
+    const entry = found[2 * i] as Entry | null;
+    return fitsFirst(submittedOf(entry, found[2 * i + 1] as (string | null)[]), filter);
+  });
 };
 
 const find = async (

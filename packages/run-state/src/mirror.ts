@@ -12,17 +12,21 @@ const KeyRecord = z.object({
   tenantId: z.string(),
   scopes: z.array(ApiScope),
   expiresAt: z.string().nullable(),
+  /** Stays here so that nothing makes the key valid again, and its use is seen as that of its tenant. */
+  revoked: z.literal(true).optional(),
 });
 export type KeyRecord = z.infer<typeof KeyRecord>;
 
 const keyKey = (partition: Partition, hash: string): string => `${partition.root}:apikey:${hash}`;
 
+/**
+ * Writes a key as Postgres has it. A revoked one replaces what is here; any other is only added, so that whoever read
+ * Postgres a moment ago cannot make a key valid again.
+ */
 export const mirrorApiKey = async (partition: Partition, hash: string, record: KeyRecord): Promise<void> => {
-  await partition.redis.set(keyKey(partition, hash), JSON.stringify(record));
-};
-
-export const forgetApiKey = async (partition: Partition, hash: string): Promise<void> => {
-  await partition.redis.del(keyKey(partition, hash));
+  const text = JSON.stringify(record);
+  if (record.revoked === true) await partition.redis.set(keyKey(partition, hash), text);
+  else await partition.redis.set(keyKey(partition, hash), text, 'NX');
 };
 
 /** A mirror that was emptied knows nothing, which is not to say that there is nothing: look again once it is trusted. */
@@ -33,22 +37,25 @@ const getMirrored = async (partition: Partition, key: string): Promise<string | 
   return partition.redis.get(key);
 };
 
-/** Who a key belongs to; null when it is unknown or has expired. Throws `state_untrusted`. */
+/** Why a key is refused; of one that we know, whose it is. */
+export interface RefusedKey {
+  readonly refused: 'unknown_key' | 'expired_key' | 'revoked_key';
+  readonly owner: { readonly tenantId: string; readonly keyId: string } | null;
+}
+
+/** Who a key belongs to, or why it is refused. Throws `state_untrusted`. */
 export const findPrincipal = async (
   partition: Partition,
   hash: string,
   nowMs: number,
-): Promise<Principal | null> => {
+): Promise<Principal | RefusedKey> => {
   const text = await getMirrored(partition, keyKey(partition, hash));
-  if (text === null) return null;
-  const record = KeyRecord.parse(JSON.parse(text));
-  if (record.expiresAt !== null && Date.parse(record.expiresAt) <= nowMs) return null;
-  return {
-    keyId: record.keyId,
-    tenantId: record.tenantId,
-    partition: partition.index,
-    scopes: record.scopes,
-  };
+  if (text === null) return { refused: 'unknown_key', owner: null };
+  const { keyId, tenantId, scopes, expiresAt, revoked } = KeyRecord.parse(JSON.parse(text));
+  const owner = { tenantId, keyId };
+  if (revoked === true) return { refused: 'revoked_key', owner };
+  if (expiresAt !== null && Date.parse(expiresAt) <= nowMs) return { refused: 'expired_key', owner };
+  return { keyId, tenantId, partition: partition.index, scopes };
 };
 
 /** An agent version; the spec is sealed by the keyring. */
@@ -70,13 +77,23 @@ export const mirrorAgent = async (
   );
 };
 
+/** The latest version of an agent that is here; null when none is. */
+export const latestAgentVersion = async (
+  partition: Partition,
+  { tenantId, name }: { tenantId: string; name: string },
+): Promise<number | null> => {
+  const versions = await partition.redis.hkeys(agentKey(partition, tenantId, name));
+  return versions.length === 0 ? null : Math.max(...versions.map(Number));
+};
+
 /** A version of an agent, the latest when none is named; null when it is not there. */
 export const findAgent = async (
   partition: Partition,
   agent: { tenantId: string; name: string; version: number | null },
 ): Promise<AgentRecord | null> => {
+  const version = agent.version ?? (await latestAgentVersion(partition, agent));
+  if (version === null) return null;
   const key = agentKey(partition, agent.tenantId, agent.name);
-  const version = agent.version ?? Math.max(0, ...(await partition.redis.hkeys(key)).map(Number));
   const sealedSpec = await partition.redis.hget(key, String(version));
   return sealedSpec === null ? null : { version, sealedSpec };
 };

@@ -1,4 +1,5 @@
-import { Queue, Worker } from 'bullmq';
+import { setImmediate } from 'node:timers/promises';
+import { type Job as BullJob, Queue, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
@@ -15,6 +16,9 @@ const Job = z.object({ runId: z.string(), wakeSeq: z.int() });
 export interface ActivationQueue {
   /** Adds jobs. One with the same run and wakeSeq that is still known is not added twice. */
   add(activations: readonly Activation[]): Promise<void>;
+  /** Jobs that anybody may take now. */
+  waiting(): Promise<number>;
+  /** What is being added is added first. */
   close(): Promise<void>;
 }
 
@@ -22,35 +26,64 @@ export const openActivationQueue = (partition: Partition, redis: Redis): Activat
   const queue = new Queue(QUEUE_NAME, { connection: redis, prefix: partition.root });
   // BullMQ repeats the connection's errors, which the connection's owner already reports.
   queue.on('error', () => undefined);
+  const adding = new Set<Promise<unknown>>();
+  const addAll = (activations: readonly Activation[]): Promise<unknown> =>
+    queue.addBulk(
+      activations.map(({ runId, wakeSeq, front = false }) => ({
+        name: 'activation',
+        data: { runId, wakeSeq },
+        opts: {
+          jobId: `${runId}_${wakeSeq}`,
+          lifo: front,
+          attempts: 1,
+          removeOnComplete: true,
+          removeOnFail: true,
+        },
+      })),
+    );
+  let gathered: Activation[] = [];
+  let sent: Promise<unknown> | null = null;
+  /** What comes in one turn of the event loop, for instance after one reply of Redis to many scripts, goes out together. */
+  const gather = (activations: readonly Activation[]): Promise<unknown> => {
+    gathered.push(...activations);
+    sent ??= setImmediate().then(() => {
+      const batch = gathered;
+      [gathered, sent] = [[], null];
+      return addAll(batch);
+    });
+    return sent;
+  };
   return {
     add: async (activations) => {
       if (activations.length === 0) return;
-      await queue.addBulk(
-        activations.map(({ runId, wakeSeq, front = false }) => ({
-          name: 'activation',
-          data: { runId, wakeSeq },
-          opts: {
-            jobId: `${runId}_${wakeSeq}`,
-            lifo: front,
-            attempts: 1,
-            removeOnComplete: true,
-            removeOnFail: true,
-          },
-        })),
-      );
+      const added = gather(activations);
+      adding.add(added);
+      try {
+        await added;
+      } finally {
+        adding.delete(added);
+      }
     },
-    close: () => queue.close(),
+    close: async () => {
+      await Promise.allSettled(adding);
+      await queue.close();
+    },
+    waiting: async () => ((await queue.isPaused()) ? 0 : queue.getJobCountByTypes('waiting', 'prioritized')),
   };
 };
 
+/** `give_back`: it was not worked on, and another consumer should have it. */
+export type ActivationEnd = 'done' | 'give_back';
+
 export interface ConsumerOptions {
-  readonly concurrency: number;
+  /** Runs at once, as its lease reports them; a tenth more when they are of tenants with few runs at work. */
+  readonly slots: number;
   /**
    * How long a silent consumer keeps its jobs: its lease. Longer, and a run that a dead worker had fetched but not
    * claimed would wait longer than those it owned, since a job still known is not added again.
    */
   readonly lockMs: number;
-  readonly onActivation: (activation: Activation) => Promise<void>;
+  readonly onActivation: (activation: Activation) => Promise<ActivationEnd>;
   readonly onError: (error: Error) => void;
 }
 
@@ -63,15 +96,25 @@ export interface ActivationConsumer {
 // A stalled job costs one refused claim; BullMQ must never be the one that fails a run for it.
 const STALLS_ALLOWED = 1_000_000;
 
+/** As lib/queue.lua counts them. */
+const spareOf = (slots: number): number => Math.floor(slots / 10);
+
 export const consumeActivations = (
   partition: Partition,
   redis: Redis,
   options: ConsumerOptions,
 ): ActivationConsumer => {
-  const worker = new Worker(QUEUE_NAME, (job) => options.onActivation(Job.parse(job.data)), {
+  // With a third parameter BullMQ would make an AbortController for each job; ours come from the lease (R4), so a lost
+  // lock cancels nothing: the next activation of the run is refused while its lease lives.
+  const process = async (job: BullJob, token?: string): Promise<void> => {
+    if ((await options.onActivation(Job.parse(job.data))) === 'done') return;
+    await job.moveToWait(token);
+    throw new WaitingError();
+  };
+  const worker = new Worker(QUEUE_NAME, process, {
     connection: redis,
     prefix: partition.root,
-    concurrency: options.concurrency,
+    concurrency: options.slots + spareOf(options.slots),
     lockDuration: options.lockMs,
     stalledInterval: Math.ceil(options.lockMs / 2),
     maxStalledCount: STALLS_ALLOWED,

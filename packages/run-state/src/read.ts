@@ -2,6 +2,8 @@ import type { Entry, StoredRun } from '@signalbox/contracts';
 import { SignalboxError } from '@signalbox/contracts';
 import { AbortFlag } from './abort.ts';
 import { type Partition, runKey } from './partition.ts';
+import { readTogether } from './read-together.ts';
+import { FlatMap, Texts } from './reply.ts';
 
 export interface HotRun extends StoredRun {
   readonly abort: AbortFlag | null;
@@ -19,50 +21,51 @@ const guarded = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
   }
 };
 
-type Reply = [Error | null, unknown][] | null;
+const parseFlag = (text: string | null | undefined): AbortFlag | null =>
+  typeof text === 'string' ? AbortFlag.parse(JSON.parse(text)) : null;
 
-const results = (reply: Reply): unknown[] =>
-  (reply ?? []).map(([error, value]) => {
-    if (error !== null) throw error;
-    return value;
-  });
-
-/** A run while Redis has it: one consistent read. Null when it is unknown here or another tenant's. */
+/**
+ * A run while Redis has it: one consistent read. Null when its journal is not here (it hibernates, or is unknown) or
+ * it is another tenant's.
+ */
 export const readRun = (partition: Partition, tenantId: string, runId: string): Promise<HotRun | null> =>
   guarded(runId, async () => {
-    const [record, entries, contents] = results(
-      await partition.redis
-        .multi()
-        .hmget(runKey(partition, runId), 'tenant', 'key', 'abort')
-        .lrange(runKey(partition, runId, 'events'), 0, -1)
-        .hgetall(runKey(partition, runId, 'contents'))
-        .exec(),
-    ) as [(string | null)[], Entry[], Record<string, string>];
-    const [tenant, wrappedKey, abort] = record;
+    const [record = [], events, contents] = await readTogether(partition, [
+      ['HMGET', runKey(partition, runId), 'tenant', 'key', 'abort', 'erased'],
+      ['LRANGE', runKey(partition, runId, 'events'), 0, -1],
+      ['HGETALL', runKey(partition, runId, 'contents')],
+    ]);
+    const [tenant, wrappedKey, abort, erased] = record;
+    const entries = Texts.parse(events);
     if (tenant !== tenantId || entries.length === 0) return null;
     return {
       runId,
       tenantId,
       wrappedKey: wrappedKey ?? null,
+      contentErasedAt: erased ?? null,
       entries,
-      contents: new Map(Object.entries(contents)),
-      abort: typeof abort === 'string' ? AbortFlag.parse(JSON.parse(abort)) : null,
+      contents: FlatMap.parse(contents),
+      abort: parseFlag(abort),
     };
   });
 
-/** Entries behind `seq` (0: all). Null when Redis does not have the run or it is another tenant's. */
+/** The abort that was asked for of a run whose journal may not be here. */
+export const readAbort = (partition: Partition, runId: string): Promise<AbortFlag | null> =>
+  guarded(runId, async () => parseFlag(await partition.redis.hget(runKey(partition, runId), 'abort')));
+
+/** Entries behind `seq` (0: all). Null when Redis does not have them, or the run is another tenant's. */
 export const readEntries = (
   partition: Partition,
   tenantId: string,
   cursor: { runId: string; after: number; limit: number },
 ): Promise<Entry[] | null> =>
   guarded(cursor.runId, async () => {
-    const [tenant, entries] = results(
-      await partition.redis
-        .multi()
-        .hget(runKey(partition, cursor.runId), 'tenant')
-        .lrange(runKey(partition, cursor.runId, 'events'), cursor.after, cursor.after + cursor.limit - 1)
-        .exec(),
-    ) as [string | null, Entry[]];
-    return tenant === tenantId ? entries : null;
+    const [[tenant, asleep, seq] = [], entries] = await readTogether(partition, [
+      ['HMGET', runKey(partition, cursor.runId), 'tenant', 'asleep', 'seq'],
+      ['LRANGE', runKey(partition, cursor.runId, 'events'), cursor.after, cursor.after + cursor.limit - 1],
+    ]);
+    if (tenant !== tenantId) return null;
+    // Of one that hibernates only this is known here: whether there is more.
+    if (typeof asleep === 'string') return cursor.after >= Number(seq) ? [] : null;
+    return Texts.parse(entries);
   });

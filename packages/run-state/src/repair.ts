@@ -10,6 +10,8 @@ export interface Repaired {
   readonly lost: number;
   /** Activations that had reached no worker. */
   readonly requeued: number;
+  /** Runs parked by pressure (R9) that go on. */
+  readonly relieved: number;
   readonly activations: readonly Activation[];
 }
 
@@ -34,6 +36,7 @@ export const repair = async (
     leases: count('leases'),
     lost: count('lost'),
     requeued: count('requeued'),
+    relieved: count('relieved'),
     activations,
   };
 };

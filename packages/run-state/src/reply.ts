@@ -5,6 +5,7 @@ export const CommitCode = z.enum([
   'OK',
   'ABORTED',
   'WOKEN',
+  'PRESSURE',
   'DENIED',
   'CAP_MISSING',
   'FENCED',
@@ -26,17 +27,61 @@ export const Text = z.string();
 export const Texts = z.array(z.string());
 
 /** Lua returns a map as [field, value, ...]. */
-export const FlatMap = Texts.transform((flat) => {
+const mapOf = (flat: readonly string[]): Map<string, string> => {
   const map = new Map<string, string>();
   for (let i = 0; i + 1 < flat.length; i += 2) map.set(flat[i] ?? '', flat[i + 1] ?? '');
   return map;
-});
+};
 
-export const Activations = Texts.transform((flat) => {
+export const FlatMap = Texts.transform(mapOf);
+
+const activationsOf = (flat: readonly string[]): Activation[] => {
   const activations: Activation[] = [];
   for (let i = 0; i + 2 < flat.length; i += 3) {
     const activation = { runId: flat[i] ?? '', wakeSeq: Number(flat[i + 1]) };
     activations.push(flat[i + 2] === 'front' ? { ...activation, front: true } : activation);
   }
   return activations;
-});
+};
+
+export const Activations = Texts.transform(activationsOf);
+
+/**
+ * The reply of a script that workers call all the time, checked by hand: a schema would take a tenth of what a commit
+ * costs its worker. Throws on what the script does not return.
+ */
+export class ReplyReader {
+  readonly #reply: readonly unknown[];
+
+  constructor(reply: unknown) {
+    if (!Array.isArray(reply)) throw new TypeError('the reply of a script is no list');
+    this.#reply = reply;
+  }
+
+  text(at: number): string {
+    const value = this.#reply[at];
+    if (typeof value === 'string') return value;
+    throw new TypeError(`the reply of a script has no text at ${at}`);
+  }
+
+  /** Redis gives a field of a hash as text. */
+  integer(at: number): number {
+    const value = Number(this.#reply[at] ?? Number.NaN);
+    if (Number.isSafeInteger(value)) return value;
+    throw new TypeError(`the reply of a script has no integer at ${at}`);
+  }
+
+  texts(at: number): readonly string[] {
+    const value = this.#reply[at];
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value;
+    throw new TypeError(`the reply of a script has no texts at ${at}`);
+  }
+
+  map(at: number): ReadonlyMap<string, string> {
+    return mapOf(this.texts(at));
+  }
+
+  activations(at: number): readonly Activation[] {
+    return activationsOf(this.texts(at));
+  }
+}

@@ -1,6 +1,7 @@
-import { type Entry, type Nano, SignalboxError } from '@signalbox/contracts';
+import { type Nano, SignalboxError } from '@signalbox/contracts';
 import { z } from 'zod';
-import type { AbortFlag } from './abort.ts';
+import { LIVE_INDEXES } from './live-runs.ts';
+import { loadArgs, type LoadableRun } from './loadable-run.ts';
 import { type Partition, runKey } from './partition.ts';
 import { runScript } from './scripts.ts';
 import { overtaken, type Verification } from './trust.ts';
@@ -10,80 +11,22 @@ import { overtaken, type Verification } from './trust.ts';
  * Runs first, then counters: held amounts are summed from the runs' own open holds, and spent ones never fall
  * below the ledger. Each write names its verification, so that one that was overtaken changes nothing.
  */
-export interface LoadableRun {
-  readonly runId: string;
-  readonly tenantId: string;
-  readonly userId: string | null;
-  readonly agent: string | null;
-  readonly rootRunId: string;
-  readonly priority: 'high' | 'normal' | 'low';
-  readonly capNano: Nano | null;
-  readonly wrappedKey: string;
-  readonly epoch: number;
-  readonly seq: number;
-  readonly head: string;
-  /** The highest its journal knows; the next activation is another. */
-  readonly wakeSeq: number;
-  readonly createdMs: number;
-  readonly status: string;
-  readonly waitingFor: string | null;
-  readonly dueMs: number | null;
-  /** The run was asked to stop. */
-  readonly abort: AbortFlag | null;
-  readonly entries: readonly Entry[];
-  readonly holds: readonly LoadableHold[];
-  readonly contents: ReadonlyMap<string, string>;
-}
-
-export interface LoadableHold {
-  readonly id: string;
-  readonly amountNano: Nano;
-  readonly day: string;
-  /** Null: still held. */
-  readonly settled: { readonly observedNano: Nano; readonly expired: boolean } | null;
-}
-
-const RANK = { high: '0', normal: '1', low: '2' } as const;
-
-const holdValue = ({ amountNano, day, settled }: LoadableHold): string => {
-  if (settled === null) return `held ${amountNano} ${day}`;
-  return `${settled.expired ? 'expired' : 'settled'} ${amountNano} ${day} ${settled.observedNano}`;
-};
-
 /** True: loaded. False: what Redis has of the run is not behind. Throws `state_unavailable`, `state_untrusted`. */
 export const loadRun = async (
   partition: Partition,
   { token }: Verification,
   run: LoadableRun,
+  { asleep }: { readonly asleep: boolean } = { asleep: false },
 ): Promise<boolean> => {
-  const header = {
-    run: run.runId,
-    tenant: run.tenantId,
-    user: run.userId ?? '',
-    agent: run.agent ?? '',
-    root: run.rootRunId,
-    rank: RANK[run.priority],
-    cap: run.capNano === null ? 'inf' : String(run.capNano),
-    key: run.wrappedKey,
-    epoch: run.epoch,
-    seq: run.seq,
-    head: run.head,
+  const more = {
     wake_seq: run.wakeSeq,
-    created_ms: run.createdMs,
-    status: run.status,
     ...(run.waitingFor === null ? {} : { reason: run.waitingFor }),
     ...(run.dueMs === null ? {} : { due_ms: run.dueMs }),
+    ...(run.parkedMs === null ? {} : { parked_ms: run.parkedMs }),
     ...(run.abort === null ? {} : { abort: run.abort }),
-    entries: run.entries.length,
-    holds: run.holds.length,
+    asleep,
   };
-  const reply = await runScript(partition, 'load', [
-    token,
-    JSON.stringify(header),
-    ...run.entries,
-    ...run.holds.flatMap((hold) => [hold.id, holdValue(hold)]),
-    ...[...run.contents].flat(),
-  ]);
+  const reply = await runScript(partition, 'load', [token, ...loadArgs(run, more)]);
   if (reply === 'OVERTAKEN') throw overtaken();
   return reply === 'LOADED';
 };
@@ -103,9 +46,8 @@ const reading = async <T>(work: () => Promise<T>): Promise<T> => {
 
 const liveHeads = async (partition: Partition): Promise<Map<string, number>> => {
   const key = (name: string): string => `${partition.root}:${name}`;
-  const indexes = ['queued:0', 'queued:1', 'queued:2', 'running', 'parked'];
   const ids = new Set(
-    (await Promise.all(indexes.map((name) => partition.redis.zrange(key(name), 0, '-1')))).flat(),
+    (await Promise.all(LIVE_INDEXES.map((name) => partition.redis.zrange(key(name), 0, '-1')))).flat(),
   );
   const heads = new Map<string, number>();
   for (const batch of batches([...ids], SCAN_COUNT)) {
@@ -144,7 +86,56 @@ const spendScopes = ({ tenantId, userId, day }: Omit<LedgerTotal, 'spentNano'>):
 const runScope = (runId: string): string => `run:${runId}`;
 
 const Holds = z.record(z.string(), z.string());
-const HELD = /^held (\d+) (\S+)/;
+const HOLD = /^(held|settled|expired) (\d+) (\S+) ?(\d*)$/;
+
+/** A hold of a run that has not ended, as run state has it. */
+interface LiveHold {
+  readonly holdId: string;
+  readonly state: string;
+  readonly day: string;
+  readonly tenantId: string;
+  readonly userId: string;
+  readonly rootRunId: string;
+  /** What it holds, or was charged. */
+  readonly nano: Nano;
+}
+
+interface HoldsOfRun {
+  readonly rootRunId: string;
+  readonly holds: readonly LiveHold[];
+}
+
+const holdsOf = async (partition: Partition, runId: string): Promise<HoldsOfRun> => {
+  const [holds, [tenant, user, root]] = await Promise.all([
+    partition.redis.hgetall(runKey(partition, runId, 'holds')),
+    partition.redis.hmget(runKey(partition, runId), 'tenant', 'user', 'root'),
+  ]);
+  const of = { tenantId: tenant ?? '', userId: user ?? '', rootRunId: root ?? runId };
+  const parsed = Object.entries(Holds.parse(holds)).flatMap(([holdId, value]): LiveHold[] => {
+    const [, state, amount, day, charged] = HOLD.exec(value) ?? [];
+    if (state === undefined || day === undefined) return [];
+    return [{ holdId, state, day, ...of, nano: Number(state === 'held' ? amount : charged) }];
+  });
+  return { rootRunId: of.rootRunId, holds: parsed };
+};
+
+const liveHolds = async (partition: Partition, runIds: readonly string[]): Promise<HoldsOfRun[]> => {
+  const found: HoldsOfRun[] = [];
+  for (const batch of batches(runIds, SCAN_COUNT)) {
+    found.push(...(await Promise.all(batch.map((runId) => holdsOf(partition, runId)))));
+  }
+  return found;
+};
+
+/**
+ * Holds that count as spent because their worker was lost, of runs that have not ended. Their event may be nowhere
+ * yet: the next owner writes it. Throws `state_unavailable`.
+ */
+export const readChargedHolds = (partition: Partition): Promise<readonly LiveHold[]> =>
+  reading(async () => {
+    const runs = await liveHolds(partition, [...(await liveHeads(partition)).keys()]);
+    return runs.flatMap(({ holds }) => holds.filter(({ state }) => state === 'expired'));
+  });
 
 const addTo = (totals: Map<string, number>, key: string, nano: Nano): void => {
   totals.set(key, (totals.get(key) ?? 0) + nano);
@@ -153,23 +144,11 @@ const addTo = (totals: Map<string, number>, key: string, nano: Nano): void => {
 /** Open holds of the runs that have not ended, summed per scope. */
 const sumHeld = async (partition: Partition, runIds: readonly string[]): Promise<Map<string, number>> => {
   const held = new Map<string, number>();
-  for (const batch of batches(runIds, SCAN_COUNT)) {
-    await Promise.all(
-      batch.map(async (runId) => {
-        const [holds, [tenantId, userId, root]] = await Promise.all([
-          partition.redis.hgetall(runKey(partition, runId, 'holds')),
-          partition.redis.hmget(runKey(partition, runId), 'tenant', 'user', 'root'),
-        ]);
-        const ofRun = runScope(root ?? runId);
-        addTo(held, ofRun, 0);
-        for (const value of Object.values(Holds.parse(holds))) {
-          const [, amount, day] = HELD.exec(value) ?? [];
-          if (amount === undefined || day === undefined) continue;
-          const scopes = spendScopes({ tenantId: tenantId ?? '', userId: userId ?? '', day });
-          for (const scope of [ofRun, ...scopes]) addTo(held, scope, Number(amount));
-        }
-      }),
-    );
+  for (const { rootRunId, holds } of await liveHolds(partition, runIds)) {
+    addTo(held, runScope(rootRunId), 0);
+    for (const hold of holds.filter(({ state }) => state === 'held')) {
+      for (const scope of [runScope(rootRunId), ...spendScopes(hold)]) addTo(held, scope, hold.nano);
+    }
   }
   return held;
 };

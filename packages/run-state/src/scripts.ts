@@ -5,17 +5,26 @@ import type { Partition } from './partition.ts';
 
 /** The Lua scripts by name. Each file says what its KEYS, ARGV and replies are. */
 const NAMES = [
+  'acknowledge',
+  'admin',
+  'awaken',
+  'expire_waits',
+  'hibernate',
   'submit',
   'claim',
   'commit',
+  'consumers',
   'counters',
   'demand',
+  'erase',
   'abort',
   'lease',
   'load',
   'leadership',
+  'read',
   'release',
   'repair',
+  'rewrap',
   'stored',
   'trust',
   'wake',
@@ -36,6 +45,11 @@ const load = (name: ScriptName): Script => {
 };
 
 const SCRIPTS = new Map(NAMES.map((name) => [name, load(name)]));
+
+const BY_SHA = new Map(Array.from(SCRIPTS, ([name, { sha }]) => [sha, name]));
+
+/** Which script a SHA names, for whoever reads the traffic; null for one that is not ours. */
+export const scriptOfSha = (sha: string): ScriptName | null => BY_SHA.get(sha) ?? null;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

@@ -1,5 +1,13 @@
-import { type Entry, type Nano, type SealedContent, SignalboxError } from '@signalbox/contracts';
+import {
+  type Entry,
+  type IdempotencyMark,
+  type Nano,
+  type SealedContent,
+  SignalboxError,
+} from '@signalbox/contracts';
+import { IDEMPOTENCY_TTL_MS } from './idempotency.ts';
 import type { Partition } from './partition.ts';
+import { refusedByPressure } from './pressure.ts';
 import { type Activation, Activations, Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
 
@@ -15,8 +23,10 @@ export interface Submission {
   readonly wrappedKey: string;
   /** Epoch milliseconds before which the run must not start. */
   readonly dueMs: number | null;
-  readonly idempotency: { readonly keyDigest: string; readonly fingerprint: string } | null;
-  readonly entry: Entry;
+  /** Under each key of the keyring, the current first; empty without an Idempotency-Key. */
+  readonly idempotency: readonly IdempotencyMark[];
+  /** `run.submitted` and, of a fork, the steps it takes over. */
+  readonly entries: readonly Entry[];
   readonly contents: readonly SealedContent[];
 }
 
@@ -26,7 +36,6 @@ export type SubmitOutcome =
   | { readonly type: 'exists'; readonly runId: string };
 
 const RANK = { high: 0, normal: 1, low: 2 } as const;
-const IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000;
 
 const headerOf = (submission: Submission, backlogLimit: number): string =>
   JSON.stringify({
@@ -39,14 +48,10 @@ const headerOf = (submission: Submission, backlogLimit: number): string =>
     cap: submission.capNano === null ? 'inf' : String(submission.capNano),
     key: submission.wrappedKey,
     ...(submission.dueMs === null ? {} : { due_ms: submission.dueMs }),
-    ...(submission.idempotency === null
-      ? {}
-      : {
-          idem: submission.idempotency.keyDigest,
-          fingerprint: submission.idempotency.fingerprint,
-          idem_ttl_ms: IDEMPOTENCY_TTL_MS,
-        }),
+    idem: submission.idempotency,
+    idem_ttl_ms: IDEMPOTENCY_TTL_MS,
     backlog_limit: backlogLimit,
+    entries: submission.entries.length,
   });
 
 /** Creates a run. Throws `idempotency_mismatch`, `audit_backlog` (R9) or `state_unavailable`; then nothing was written. */
@@ -58,7 +63,7 @@ export const submitRun = async (
   const [code, detail = '', ...rest] = Texts.parse(
     await runScript(partition, 'submit', [
       headerOf(submission, backlogLimit),
-      submission.entry,
+      ...submission.entries,
       ...submission.contents.flat(),
     ]),
   );
@@ -73,10 +78,6 @@ export const submitRun = async (
         `This Idempotency-Key made ${detail} from another body. Use a new key for a new run.`,
       );
     default:
-      throw new SignalboxError(
-        'audit_backlog',
-        `${detail} commits wait to be stored in Postgres, so no new run is taken. Try again later.`,
-        { retryAfter: 10 },
-      );
+      throw refusedByPressure({ backlog: Number(detail), limit: backlogLimit, share: Number(rest[0]) });
   }
 };

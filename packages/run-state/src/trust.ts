@@ -11,7 +11,8 @@ import { runScript } from './scripts.ts';
  */
 const trustKey = (partition: Partition): string => `${partition.root}:trust`;
 
-const reading = async <T>(work: () => Promise<T>): Promise<T> => {
+/** A plain read; what Redis throws becomes `state_unavailable`. */
+export const reading = async <T>(work: () => Promise<T>): Promise<T> => {
   try {
     return await work();
   } catch (error) {

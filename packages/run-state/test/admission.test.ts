@@ -45,12 +45,14 @@ for (const [slots, most] of [
   [0, 1],
   [1, 1],
   [3, 4],
-  [10, 15],
+  [9, 13],
+  [10, 10],
+  [200, 200],
 ] as const) {
-  test(`with ${slots} slots reported at most ${most} runs are admitted`, async () => {
+  test(`with ${slots} slots reported at most ${most} runs of one tenant are admitted`, async () => {
     const partition = await freshPartition();
     await offer(partition, slots);
-    await backlog(partition, { acme: 20 });
+    await backlog(partition, { acme: most + 5 });
     assert.equal(await admitted(partition), most);
   });
 }
@@ -74,6 +76,28 @@ test('tenants take turns: the backlog of one does not stand before another’s r
   assert.equal(tenants.length, 5, 'with the one that was admitted before');
   const small = tenants.slice(0, 4).filter((tenant) => tenant === 'small');
   assert.equal(small.length, 2, 'within the first few');
+});
+
+test('slots kept free for tenants with few runs at work start them at once, and are kept free again after', async () => {
+  const partition = await freshPartition();
+  await offer(partition, 40);
+  const tenantOf = await backlog(partition, { big: 60, other: 60 });
+  assert.equal(await admitted(partition), 44, 'the second tenant started in the spare slots');
+  const first = [...tenantOf.keys()].slice(0, 4);
+  for (const runId of first) await (await claim(partition, runId, { wakeSeq: 1 })).write(END);
+  assert.equal(await admitted(partition), 40, 'and they are kept from both again');
+  const started: Activation[] = [];
+  for (let n = 0; n < 4; n += 1) {
+    started.push(...(await submit(partition, { tenantId: 'small', rootRunId: 'run_root' })).activations);
+  }
+  assert.equal(started.length, 4, 'each at once');
+  const late = await submit(partition, { tenantId: 'late', rootRunId: 'run_root' });
+  assert.equal(late.activations.length, 1, 'prefetched, as all slots are given away');
+  for (const { runId } of [...started, ...late.activations]) {
+    const owner = await claim(partition, runId, { wakeSeq: 1 });
+    assert.deepEqual((await owner.write(END)).activations, [], 'no run of a big tenant takes its place');
+  }
+  assert.equal(await admitted(partition), 40);
 });
 
 const END: Write = { announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } };
@@ -135,6 +159,7 @@ test('demand counts what waits, by priority, and what is active', async () => {
     workers: 1,
     slots: 2,
     auditBacklog: 4,
+    pressureLevel: 0,
   });
   assert.ok(oldestWaitingSeconds >= 0 && oldestWaitingSeconds < 60);
 });

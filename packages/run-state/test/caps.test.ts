@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
 import {
-  clearUserCaps,
   ensureTenantCaps,
   getTenantCaps,
   getUserCaps,
@@ -83,7 +82,7 @@ test("a user's own caps are its own: set as a whole, cleared, nobody else's", as
   await setUserCaps(partition, user, { runNano: 7 });
   assert.deepEqual(await getUserCaps(partition, user), { ...unset, runNano: 7 });
   assert.deepEqual(await getUserCaps(partition, { ...user, userId: 'a' }), unset);
-  await clearUserCaps(partition, user);
+  await setUserCaps(partition, user, {});
   assert.deepEqual(await getUserCaps(partition, user), unset);
 });
 

@@ -49,7 +49,7 @@ test('a claim gives everything of a run and raises the epoch', async () => {
     claims: 1,
     tenantId: 'acme',
     wrappedKey: 'wrapped-key',
-    entries: [submission.entry],
+    entries: submission.entries,
     contents: new Map([['sha256:a', 'c2VhbGVk']]),
     notes: [],
   });

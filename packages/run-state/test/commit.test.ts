@@ -131,7 +131,7 @@ test('an owner whose lease ran out is fenced, even while nobody else has the run
       Number(await partition.redis.zscore(keyOf(partition, 'leases'), 'short')) < Date.now()
         ? true
         : undefined,
-    { what: 'the lease to run out', timeoutMs: 5000, everyMs: 5 },
+    { what: 'the lease to run out', timeoutMs: 60_000, everyMs: 5 },
   );
   await assertRefused(partition, () => owner.write({ results: [claimed()] }), 'FENCED');
 });

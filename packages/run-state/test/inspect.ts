@@ -55,6 +55,20 @@ export const record = async (
   runId: string,
 ): Promise<Record<string, string>> => redis.hgetall(runKey({ redis, ...partition }, runId));
 
+/** Who waits for room in the scope a parked run waits on; as if of no scope when it waits on none. */
+export const waitersKey = (partition: Partition, run: Readonly<Record<string, string>>): string => {
+  const { waits_on: scope, waits_day: day = '', tenant, user, root } = run;
+  const month = day.slice(0, 7);
+  const keys: Readonly<Record<string, string>> = {
+    run: `run:${root}`,
+    user_day: `spend:user:${tenant}:${day}:${user}`,
+    user_month: `spend:user_month:${tenant}:${month}:${user}`,
+    tenant_day: `spend:tenant:${tenant}:${day}`,
+    tenant_month: `spend:tenant_month:${tenant}:${month}`,
+  };
+  return keyOf(partition, `${keys[scope ?? ''] ?? 'none'}:waiters`);
+};
+
 export const journal = (partition: Partition, runId: string): Promise<string[]> =>
   partition.redis.lrange(runKey(partition, runId, 'events'), 0, -1);
 
@@ -82,11 +96,12 @@ export const money = async (
   return { spent: Number(spent ?? 0), held: Number(held ?? 0) };
 };
 
-/** Everything of a partition by key, to show that something wrote nothing. */
+/** Everything of a partition by key but how full it was found, to show that something wrote nothing. */
 export const snapshot = async (partition: Partition): Promise<Record<string, unknown>> => {
   const { redis } = partition;
   const all: Record<string, unknown> = {};
-  for (const key of (await allKeys(partition)).toSorted()) {
+  const keys = (await allKeys(partition)).filter((key) => key !== keyOf(partition, 'pressure'));
+  for (const key of keys.toSorted()) {
     const type = await redis.type(key);
     if (type === 'zset') all[key] = await redis.zrange(key, '0', '-1', 'WITHSCORES');
     else if (type === 'stream') all[key] = await redis.xrange(key, '-', '+');

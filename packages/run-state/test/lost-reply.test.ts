@@ -1,13 +1,26 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, test } from 'node:test';
-import { SignalboxError } from '@signalbox/contracts';
+import { newId, SignalboxError } from '@signalbox/contracts';
 import { testRedisUrl } from '@signalbox/local';
+import { createLogger, systemClock } from '@signalbox/runtime';
 import {
+  acknowledge,
   claimRun,
+  closeLease,
+  createAuditReader,
   disconnect,
+  ensureGroup,
+  heldRuns,
+  Leadership,
+  markStored,
+  openLease,
   openPartition,
   type Partition,
+  readBacklog,
+  releaseRuns,
+  renewLease,
+  repair,
   requestAbort,
   submitRun,
   wakeRun,
@@ -16,6 +29,7 @@ import { claimed, completed, DAY, requested, succeeded } from './drafts.ts';
 import { assertNoTraces, auditedEntries, eventTypes, journal, money, record } from './inspect.ts';
 import {
   claim,
+  expireLease,
   freshPartition,
   lease,
   makeSubmission,
@@ -34,8 +48,22 @@ after(async () => {
   for (const close of closing) await close();
 });
 
+const leaderOn = (partition: Partition, token: string): Leadership => {
+  const logger = createLogger({ service: 'test', level: 'silent' });
+  return new Leadership({ partition, role: 'scheduler', clock: systemClock, logger, token, leaseMs: 60_000 });
+};
+
 /** So that the reply that gets lost is never that of a script the server does not know. */
 const loadScripts = async (partition: Partition): Promise<void> => {
+  const leaseId = await lease(partition);
+  await repair(partition, { limit: 1, graceMs: 60_000 });
+  await releaseRuns(partition, leaseId, []);
+  await closeLease(partition, leaseId);
+  await markStored(partition, [{ runId: 'none', seq: 1 }], 1);
+  await acknowledge(partition, ['0-1']);
+  const leader = leaderOn(partition, 'before');
+  await leader.hold();
+  await leader.release();
   const owner = await running(partition);
   const { runId } = owner.run;
   await owner.write({ results: [claimed()] });
@@ -107,7 +135,7 @@ test('a commit whose reply is lost is written once, and its writer learns that i
 
 test('a submit whose reply is lost makes one run', async () => {
   const { straight, partition, proxy } = await throughProxy();
-  const made = makeSubmission({ idempotency: { keyDigest: 'k', fingerprint: 'f' } });
+  const made = makeSubmission({ idempotency: [{ key_digest: 'k', fingerprint: 'f' }] });
   const outcome = await losing(proxy, () => submitRun(partition, made.submission, { backlogLimit: 10 }));
   assert.deepEqual(outcome, { type: 'exists', runId: made.runId });
   assert.deepEqual(await eventTypes(straight, made.runId), ['run.submitted']);
@@ -140,6 +168,91 @@ test('a wake whose reply is lost wakes all the same; a second note tells the own
   assert.equal((await losing(proxy, () => wakeRun(partition, runId, 'input'))).woken, true);
   const { status, wake_seq } = await record(straight, runId);
   assert.deepEqual([status, wake_seq], ['queued', '2']);
+});
+
+test('a lease whose opening, renewal or end is lost on the way is one lease, and admits no run twice', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const leaseId = newId('lease');
+  const places = async () => {
+    const root = straight.root;
+    const [leases, slots, admitted] = await Promise.all([
+      straight.redis.zcard(`${root}:leases`),
+      straight.redis.hget(`${root}:slots`, leaseId),
+      straight.redis.zrange(`${root}:admitted`, '0', '-1'),
+    ]);
+    return { leases, slots, admitted };
+  };
+  // No place is free before the lease offers some.
+  const { runId } = await submit(straight);
+  const before = await places();
+  assert.ok(!before.admitted.includes(runId));
+  const offered = { leaseId, leaseMs: 600_000, slots: 4 };
+  await losing(proxy, () => openLease(partition, offered));
+  await losing(proxy, () => renewLease(partition, offered));
+  const { leases, slots, admitted } = await places();
+  assert.deepEqual([leases, slots], [before.leases + 1, '4']);
+  assert.deepEqual(admitted.toSorted(), [...before.admitted, runId].toSorted());
+  await losing(proxy, () => closeLease(partition, leaseId));
+  const after = await places();
+  assert.deepEqual([after.leases, after.slots], [before.leases, null]);
+});
+
+/** A run in a call that costs at most 50, owned through a lease. */
+const inCall = async (partition: Partition) => {
+  const leaseId = await lease(partition);
+  const owner = await running(partition, {}, leaseId);
+  await owner.write({ announce: [requested(1)], hold: { id: 'h1', amount: 50, day: DAY } });
+  return { leaseId, runId: owner.run.runId };
+};
+
+test('runs of a dead worker are taken from it once: charged once, woken once, given to the queue again', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { leaseId, runId } = await inCall(straight);
+  await lease(straight, 10);
+  await expireLease(straight, leaseId);
+  await losing(proxy, () => repair(partition, { limit: 100, graceMs: 60_000 }));
+  const { status, wake_seq, owner } = await record(straight, runId);
+  assert.deepEqual([status, wake_seq, owner], ['queued', '2', undefined]);
+  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  // Its activation went with the lost reply.
+  const again = await repair(straight, { limit: 100, graceMs: -1 });
+  assert.deepEqual(
+    again.activations.filter((one) => one.runId === runId),
+    [{ runId, wakeSeq: 2 }],
+  );
+});
+
+test('runs that are let go although their worker lives are let go once', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { leaseId, runId } = await inCall(straight);
+  await losing(proxy, () => releaseRuns(partition, leaseId, [runId]));
+  const { status, wake_seq } = await record(straight, runId);
+  assert.deepEqual([status, wake_seq], ['queued', '2']);
+  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  assert.deepEqual(await heldRuns(straight, leaseId), []);
+});
+
+test('what is stored in Postgres is marked and acknowledged once', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const { runId, head } = await submit(straight);
+  await ensureGroup(straight);
+  const reader = createAuditReader(straight, await openRedis('stream'), 'writer');
+  const streamIds = (await reader.read(1000, 100)).map(({ streamId }) => streamId);
+  assert.ok(streamIds.length > 0);
+  await losing(proxy, () => markStored(partition, [{ runId, seq: head.seq }], 3600));
+  assert.equal((await record(straight, runId))['stored_seq'], String(head.seq));
+  await losing(proxy, () => acknowledge(partition, streamIds));
+  assert.equal((await readBacklog(straight, Date.now())).events, 0);
+  assert.deepEqual(await reader.reclaim(1000), []);
+});
+
+test('a lead that is taken or given back over a lost reply is held by one', async () => {
+  const { straight, partition, proxy } = await throughProxy();
+  const [first, second] = [leaderOn(partition, 'first'), leaderOn(straight, 'second')];
+  assert.equal(await losing(proxy, () => first.hold()), true);
+  assert.equal(await second.hold(), false);
+  await losing(proxy, () => first.release());
+  assert.equal(await second.hold(), true);
 });
 
 test('when no reply ever comes the caller is told to try again, and may', async () => {

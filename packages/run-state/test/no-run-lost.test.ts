@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Partition, setTenantCaps } from '../src/index.ts';
+import { type Partition, readDemand, setTenantCaps } from '../src/index.ts';
 import { DAY } from './drafts.ts';
 import {
   allKeys,
@@ -12,6 +12,7 @@ import {
   keyOf,
   money,
   record,
+  waitersKey,
 } from './inspect.ts';
 import { freshPartition } from './support.ts';
 import {
@@ -24,6 +25,7 @@ import {
   expireOne,
   fireTimers,
   handOver,
+  limitBacklog,
   makeWorld,
   openOne,
   pick,
@@ -85,6 +87,7 @@ const OPS: Record<string, readonly [weight: number, op: Op]> = {
   wake: [2, withRun(wakeOne)],
   fireTimers: [1, fireTimers],
   changeCaps: [1, changeCaps],
+  press: [1, async (world, at, n) => limitBacklog(world, n % 2 === 0 ? 1 + at : null)],
   repair: [2, (world, at) => repairAll(world, at % 3 === 0 ? 0 : 60_000)],
   openLease: [1, async (world, at) => (world.leases.length < 4 ? openOne(world, at % 4) : undefined)],
   expireLease: [1, withLease(expireOne)],
@@ -100,7 +103,7 @@ const step = fc.record({
 
 /** What the walks must have met, or they prove little. */
 const ALL =
-  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued charged-lost-call waits-for-room held-back tenant-capped';
+  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued relieved PRESSURE charged-lost-call waits-for-room held-back tenant-capped';
 
 /** Where a run is to be found, by what would get it going again. */
 const whereabouts = async (partition: Partition, runId: string, run: Record<string, string>) => {
@@ -121,9 +124,9 @@ const whereabouts = async (partition: Partition, runId: string, run: Record<stri
     leased:
       (await among(`lease:${owner}`)) && (await redis.zscore(keyOf(partition, 'leases'), owner)) !== null,
     parked: await scored('parked'),
+    pressed: await scored('pressured'),
     timer: await scored('timers'),
-    waiter:
-      run['waits_on'] !== undefined && (await redis.zscore(`${run['waits_on']}:waiters`, runId)) !== null,
+    waiter: (await redis.zscore(waitersKey(partition, run), runId)) !== null,
   };
 };
 
@@ -138,6 +141,7 @@ const NOWHERE = {
   running: false,
   leased: false,
   parked: false,
+  pressed: false,
   timer: false,
   waiter: false,
 };
@@ -209,7 +213,8 @@ const assertFound = async (world: World, runId: string): Promise<void> => {
         ...NOWHERE,
         parked: true,
         timer: reason === 'timer',
-        waiter: reason === 'capacity',
+        pressed: reason === 'capacity' && !found.waiter,
+        waiter: reason === 'capacity' && !found.pressed,
       });
       return;
     default:
@@ -238,13 +243,14 @@ const assertAdmitted = async ({ partition }: World, before: readonly string[]): 
 /** After a repair nothing that may start is left over while there is room with the workers. */
 const assertNoneForgotten = async ({ partition }: World): Promise<void> => {
   const { redis, root } = partition;
+  if ((await readDemand(partition, Date.now())).pressureLevel > 0) return;
   const slots = (await redis.hvals(`${root}:slots`)).reduce((sum, n) => sum + Number(n), 0);
   const room = Math.max(1, Math.floor(slots * 1.5)) - (await redis.zcard(`${root}:admitted`));
   if (room > 0) assert.deepEqual(await redis.zrange(`${root}:turns`, '0', '-1'), []);
 };
 
 const INDEXES =
-  /:(ready|ready_user|held_back|busy|busy_user):|:(turns|admitted|promised|capped_tenants|capped_users|running|parked|timers)$/;
+  /:(ready|ready_user|held_back|busy|busy_user):|:(turns|admitted|promised|pressured|capped_tenants|capped_users|running|parked|timers)$/;
 
 const assertMoney = async (world: World): Promise<void> => {
   for (const tenant of TENANTS) {
@@ -256,6 +262,7 @@ const assertMoney = async (world: World): Promise<void> => {
 /** Everybody dies; then careful workers and a scheduler alone must bring every run to its end. */
 const bringHome = async (world: World): Promise<void> => {
   const { partition } = world;
+  await limitBacklog(world, null);
   for (const leaseId of world.leases.slice()) await expireOne(world, leaseId);
   world.work.length = 0;
   world.jobs.length = 0;

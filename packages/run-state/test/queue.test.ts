@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, test } from 'node:test';
 import { waitFor } from '@signalbox/local';
-import { type Activation, consumeActivations, openActivationQueue, type Partition } from '../src/index.ts';
+import {
+  type Activation,
+  type ActivationEnd,
+  claimRun,
+  consumeActivations,
+  openActivationQueue,
+  type Partition,
+} from '../src/index.ts';
 import { allKeys } from './inspect.ts';
-import { freshPartition, openRedis } from './support.ts';
+import { freshPartition, lease, openRedis, submit } from './support.ts';
 
 const closing: (() => Promise<void>)[] = [];
 after(async () => {
@@ -16,11 +24,15 @@ const openQueue = async (partition: Partition) => {
   return queue;
 };
 
-const consume = async (partition: Partition, onActivation: (activation: Activation) => Promise<void>) => {
+const consume = async (
+  partition: Partition,
+  onActivation: (activation: Activation) => Promise<ActivationEnd | void>,
+  { lockMs = 30_000 } = {},
+) => {
   const consumer = consumeActivations(partition, await openRedis('queue-worker'), {
-    lockMs: 30_000,
-    concurrency: 4,
-    onActivation,
+    lockMs,
+    slots: 4,
+    onActivation: async (activation) => (await onActivation(activation)) ?? 'done',
     onError: () => undefined,
   });
   closing.push(() => consumer.close());
@@ -31,7 +43,7 @@ const waitingJobs = (partition: Partition): Promise<number> =>
   partition.redis.llen(`${partition.root}:activations:wait`);
 
 const until = (what: string, ask: () => Promise<boolean> | boolean) =>
-  waitFor(async () => ((await ask()) ? true : undefined), { what, timeoutMs: 10_000 });
+  waitFor(async () => ((await ask()) ? true : undefined), { what, timeoutMs: 60_000 });
 
 test('the same activation added twice is one job; another wakeSeq is another', async () => {
   const partition = await freshPartition();
@@ -43,6 +55,15 @@ test('the same activation added twice is one job; another wakeSeq is another', a
     { runId: 'run_1', wakeSeq: 2 },
   ]);
   assert.equal(await waitingJobs(partition), 2);
+});
+
+test('a queue that is closed has added what it was asked to add', async () => {
+  const partition = await freshPartition();
+  const queue = openActivationQueue(partition, await openRedis('queue'));
+  const adding = Array.from({ length: 20 }, (_, n) => queue.add([{ runId: `run_${n}`, wakeSeq: 1 }]));
+  await queue.close();
+  await Promise.all(adding);
+  assert.equal(await waitingJobs(partition), 20);
 });
 
 test('a job is delivered, and what is done leaves nothing, so that it can be added again', async () => {
@@ -102,6 +123,93 @@ test('pause stops fetching but for one fetch that waits already, and what was fe
   );
   await until('all that started to end', () => started.length === ended.length);
   assert.ok((await waitingJobs(partition)) >= 4, started.join());
+});
+
+const jobKey = (partition: Partition, id: string): string => `${partition.root}:activations:${id}`;
+
+test('a job that stalled often, and stalls once more, is delivered, not failed', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  await queue.add([{ runId: 'run_1', wakeSeq: 1 }]);
+  // As a worker leaves it that dies: taken, and its lock ran out.
+  await partition.redis.lmove(
+    `${partition.root}:activations:wait`,
+    `${partition.root}:activations:active`,
+    'RIGHT',
+    'LEFT',
+  );
+  await partition.redis.hset(jobKey(partition, 'run_1_1'), 'stc', 50, 'ats', 50);
+  const got: Activation[] = [];
+  await consume(partition, async (activation) => void got.push(activation), { lockMs: 1000 });
+  await until('its delivery', () => got.length > 0);
+  assert.deepEqual(got, [{ runId: 'run_1', wakeSeq: 1 }]);
+  await until(
+    'the job to be gone, and not among the failed',
+    async () => (await partition.redis.exists(jobKey(partition, 'run_1_1'))) === 0,
+  );
+});
+
+test('a job whose lock is lost comes twice, but the run is claimed once: the epoch fences, not the lock', async () => {
+  const partition = await freshPartition();
+  const { runId } = await submit(partition);
+  const queue = await openQueue(partition);
+  const gate = Promise.withResolvers<void>();
+  const outcomes: string[] = [];
+  const work = async (activation: Activation): Promise<void> => {
+    const leaseId = await lease(partition);
+    const outcome = await claimRun(partition, { ...activation, leaseId, token: randomUUID() });
+    outcomes.push(outcome.type === 'refused' ? outcome.why : outcome.type);
+    if (outcome.type === 'claimed') await gate.promise;
+  };
+  const first = await openRedis('queue-worker');
+  const options = { slots: 1, lockMs: 1000, onError: () => undefined };
+  const frozen = consumeActivations(partition, first, {
+    ...options,
+    onActivation: async (activation) => {
+      // Nothing reaches Redis any more from here, and the lock with it.
+      first.disconnect();
+      await work(activation);
+      return 'done';
+    },
+  });
+  closing.push(() => frozen.close());
+  await queue.add([{ runId, wakeSeq: 1 }]);
+  await until('the run to be claimed', () => outcomes.length === 1);
+  await consume(partition, work, { lockMs: 1000 });
+  await until('the second delivery', () => outcomes.length === 2);
+  assert.deepEqual(outcomes, ['claimed', 'LEASED']);
+  gate.resolve();
+});
+
+test('what is given back goes to another consumer, and leaves nothing behind', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  const got: string[] = [];
+  const leaving = await consume(partition, async () => {
+    got.push('leaving');
+    await leaving.pause();
+    return 'give_back';
+  });
+  await queue.add([{ runId: 'run_1', wakeSeq: 1 }]);
+  await until('it to be given back', async () => got.length === 1 && (await queue.waiting()) === 1);
+  await leaving.close();
+  await consume(partition, async () => void got.push('staying'));
+  await until('it to be taken', () => got.length === 2);
+  assert.deepEqual(got, ['leaving', 'staying']);
+  await until(
+    'the job to be gone',
+    async () => (await partition.redis.exists(jobKey(partition, 'run_1_1'))) === 0,
+  );
+});
+
+test('what waits is counted, unless somebody paused the queue', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  assert.equal(await queue.waiting(), 0);
+  await queue.add([1, 2].map((wakeSeq) => ({ runId: 'run_1', wakeSeq })));
+  assert.equal(await queue.waiting(), 2);
+  await partition.redis.hset(`${partition.root}:activations:meta`, 'paused', 1);
+  assert.equal(await queue.waiting(), 0);
 });
 
 test('every key of the queue carries the partition’s hash tag (design §7)', async () => {

@@ -95,7 +95,10 @@ test('a timer fires once', async () => {
   assert.deepEqual([first.timers, first.activations], [1, [{ runId, wakeSeq: 2 }]]);
   assert.equal((await repair(partition, GRACE)).timers, 0);
   const next = await claim(partition, runId, { wakeSeq: 2 });
-  assert.deepEqual(next.run.notes, [{ type: 'woken', reason: 'timer' }]);
+  // By the store's clock: the owner's own may be behind.
+  const [note] = next.run.notes;
+  assert.ok(note?.type === 'woken' && note.reason === 'timer');
+  assert.ok((note.at ?? 0) >= 1000 && Math.abs((note.at ?? 0) - Date.now()) < 60_000);
 });
 
 test('a wake before its time takes the timer with it', async () => {

@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
-import { freePort, startRedis, temporaryDir } from '@signalbox/local';
+import { appendDrafts } from '@signalbox/engine';
+import { freePort } from '@signalbox/local';
 import {
+  IDEMPOTENCY_TTL_MS,
   openLease,
   openPartition,
   readBacklog,
   readRun,
   repair,
-  requestAbort,
+  restoreIdempotency,
   submitRun,
 } from '../src/index.ts';
+import { completed, requested } from './drafts.ts';
 import { auditedEntries, keyOf, record, snapshot } from './inspect.ts';
 import { freshPartition, makeSubmission, openRedis, submit, TENANT } from './support.ts';
 
@@ -24,19 +27,51 @@ test('a submitted run has its first event, its audit entry and its activation', 
   });
   assert.deepEqual(activations, [{ runId, wakeSeq: 1 }]);
   const run = await readRun(partition, TENANT, runId);
-  assert.deepEqual(run?.entries, [submission.entry]);
+  assert.deepEqual(run?.entries, submission.entries);
   assert.equal(run?.contents.get('sha256:a'), 'c2VhbGVk');
-  assert.deepEqual(await auditedEntries(partition, runId), [submission.entry]);
+  assert.deepEqual(await auditedEntries(partition, runId), submission.entries);
   const { status, epoch, seq, head } = await record(partition, runId);
   assert.deepEqual(
     { status, epoch, seq, head },
-    { status: 'queued', epoch: '0', seq: '1', head: submission.entry.slice(0, 64) },
+    { status: 'queued', epoch: '0', seq: '1', head: submission.entries[0]?.slice(0, 64) },
   );
+});
+
+test('a submission with more events than its first writes them all at once, audited as one commit', async () => {
+  const partition = await freshPartition();
+  const { submission, head } = makeSubmission();
+  const context = { runId: submission.runId, epoch: 0, ts: '2026-01-01T00:00:00.000Z' } as const;
+  const actor = { type: 'system', id: 'api' } as const;
+  const taken = appendDrafts(head, [requested(1), completed(1)], { ...context, actor });
+  const entries = [...submission.entries, ...taken.entries];
+  const contents = [['sha256:a', 'c2VhbGVk']] as const;
+  const outcome = await submitRun(partition, { ...submission, entries, contents }, LIMIT);
+  assert.equal(outcome.type, 'created');
+  const run = await readRun(partition, TENANT, submission.runId);
+  assert.deepEqual(run?.entries, entries);
+  assert.deepEqual([...(run?.contents ?? [])], contents);
+  assert.equal((await readBacklog(partition, Date.now())).events, 1);
+  assert.deepEqual(await auditedEntries(partition, submission.runId), entries);
+  const { seq, head: at } = await record(partition, submission.runId);
+  assert.deepEqual({ seq, at }, { seq: '3', at: taken.head.hash });
+});
+
+test('a fork of the longest run there can be fits into one submission', async () => {
+  const partition = await freshPartition();
+  const { submission, head } = makeSubmission();
+  const steps = Array.from({ length: 1000 }, (_, i) => [requested(i + 1), completed(i + 1)]).flat();
+  const actor = { type: 'system', id: 'api' } as const;
+  const context = { runId: submission.runId, epoch: 0, ts: '2026-01-01T00:00:00.000Z', actor };
+  const entries = [...submission.entries, ...appendDrafts(head, steps, context).entries];
+  const contents = Array.from({ length: 1002 }, (_, i) => [`sha256:${i}`, 'c2VhbGVk'] as const);
+  await submitRun(partition, { ...submission, entries, contents }, LIMIT);
+  const run = await readRun(partition, TENANT, submission.runId);
+  assert.deepEqual([run?.entries.length, run?.contents.size], [2001, 1002]);
 });
 
 test('the same key and fingerprint give the first run and write nothing', async () => {
   const partition = await freshPartition();
-  const idempotency = { keyDigest: 'k1', fingerprint: 'f1' };
+  const idempotency = [{ key_digest: 'k1', fingerprint: 'f1' }];
   const { runId } = await submit(partition, { idempotency });
   const before = await snapshot(partition);
   const again = makeSubmission({ idempotency });
@@ -46,17 +81,54 @@ test('the same key and fingerprint give the first run and write nothing', async 
 
 test('the same key with another fingerprint is refused and writes nothing', async () => {
   const partition = await freshPartition();
-  await submit(partition, { idempotency: { keyDigest: 'k1', fingerprint: 'f1' } });
+  await submit(partition, { idempotency: [{ key_digest: 'k1', fingerprint: 'f1' }] });
   const before = await snapshot(partition);
-  const other = makeSubmission({ idempotency: { keyDigest: 'k1', fingerprint: 'f2' } });
+  const other = makeSubmission({ idempotency: [{ key_digest: 'k1', fingerprint: 'f2' }] });
   await assert.rejects(submitRun(partition, other.submission, LIMIT), code('idempotency_mismatch'));
   assert.deepEqual(await snapshot(partition), before);
 });
 
+test('a mark under any key of the keyring finds the run; the current one is written', async () => {
+  const partition = await freshPartition();
+  const mark = (n: number, fingerprint = `f${n}`) => ({ key_digest: `k${n}`, fingerprint });
+  const { runId } = await submit(partition, { idempotency: [mark(1)] });
+  const again = makeSubmission({ idempotency: [mark(2), mark(1)] });
+  assert.deepEqual(await submitRun(partition, again.submission, LIMIT), { type: 'exists', runId });
+  const other = makeSubmission({ idempotency: [mark(2), mark(1, 'other')] });
+  await assert.rejects(submitRun(partition, other.submission, LIMIT), code('idempotency_mismatch'));
+  const next = await submit(partition, { idempotency: [mark(4), mark(3)] });
+  const known = await partition.redis.keys(keyOf(partition, 'idem:*'));
+  assert.deepEqual(known.toSorted(), [
+    keyOf(partition, `idem:${TENANT}:k1`),
+    keyOf(partition, `idem:${TENANT}:k4`),
+  ]);
+  assert.equal(await partition.redis.get(keyOf(partition, `idem:${TENANT}:k4`)), `f4 ${next.runId}`);
+});
+
+test('records that were lost are put back for the rest of their time; what is there stays', async () => {
+  const partition = await freshPartition();
+  const { runId } = await submit(partition, { idempotency: [{ key_digest: 'here', fingerprint: 'f' }] });
+  const created = Date.now() - 3_600_000;
+  const record = { tenantId: TENANT, fingerprint: 'f', runId: 'run_old', createdMs: created };
+  await restoreIdempotency(partition, [
+    { ...record, key_digest: 'here' },
+    { ...record, key_digest: 'lost' },
+    { ...record, key_digest: 'expired', createdMs: Date.now() - IDEMPOTENCY_TTL_MS - 1000 },
+  ]);
+  const runOf = async (key_digest: string) => {
+    const { submission } = makeSubmission({ idempotency: [{ key_digest, fingerprint: 'f' }] });
+    const outcome = await submitRun(partition, submission, LIMIT);
+    return outcome.type === 'exists' ? outcome.runId : 'new';
+  };
+  assert.deepEqual(await Promise.all(['here', 'lost', 'expired'].map(runOf)), [runId, 'run_old', 'new']);
+  const until = await partition.redis.pexpiretime(keyOf(partition, `idem:${TENANT}:lost`));
+  assert.equal(until, created + IDEMPOTENCY_TTL_MS);
+});
+
 test('an idempotency key belongs to its tenant', async () => {
   const partition = await freshPartition();
-  await submit(partition, { idempotency: { keyDigest: 'k1', fingerprint: 'f1' } });
-  const other = makeSubmission({ tenantId: 'other', idempotency: { keyDigest: 'k1', fingerprint: 'f2' } });
+  await submit(partition, { idempotency: [{ key_digest: 'k1', fingerprint: 'f1' }] });
+  const other = makeSubmission({ tenantId: 'other', idempotency: [{ key_digest: 'k1', fingerprint: 'f2' }] });
   assert.equal((await submitRun(partition, other.submission, LIMIT)).type, 'created');
 });
 
@@ -73,7 +145,7 @@ test('a full audit backlog refuses new runs and writes nothing (R9)', async () =
   await submit(partition);
   assert.equal((await readBacklog(partition, Date.now())).events, 1);
   const before = await snapshot(partition);
-  const next = makeSubmission({ idempotency: { keyDigest: 'k', fingerprint: 'f' } });
+  const next = makeSubmission({ idempotency: [{ key_digest: 'k', fingerprint: 'f' }] });
   await assert.rejects(submitRun(partition, next.submission, { backlogLimit: 1 }), code('audit_backlog'));
   assert.deepEqual(await snapshot(partition), before);
 });
@@ -113,21 +185,4 @@ test('without Redis a submit fails as state_unavailable, which is worth a retry'
     submitRun(partition, makeSubmission().submission, LIMIT),
     (error) => code('state_unavailable')(error) && (error as SignalboxError).retryable,
   );
-});
-
-test('a Redis that is full takes no run, leaves nothing behind, and still takes an abort', async () => {
-  const server = await startRedis({ dir: await temporaryDir() });
-  const redis = await openRedis('state', server.url);
-  const partition = await freshPartition(redis);
-  const { runId } = await submit(partition);
-  const before = await snapshot(partition);
-  await redis.config('SET', 'maxmemory', '1');
-  const idempotency = { keyDigest: 'k', fingerprint: 'f' };
-  await assert.rejects(
-    submitRun(partition, makeSubmission({ idempotency }).submission, LIMIT),
-    code('state_unavailable'),
-  );
-  assert.deepEqual(await snapshot(partition), before);
-  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
-  assert.deepEqual((await requestAbort(partition, { runId, tenantId: TENANT, flag })).flag, flag);
 });

@@ -90,8 +90,8 @@ export const makeSubmission = (overrides: Partial<Submission> = {}): SubmittedRu
     capNano: null,
     wrappedKey: 'wrapped-key',
     dueMs: null,
-    idempotency: null,
-    entry: entries[0] ?? '',
+    idempotency: [],
+    entries,
     contents: [],
     ...overrides,
   };

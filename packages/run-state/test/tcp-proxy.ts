@@ -7,6 +7,8 @@ export interface TcpProxy {
   lost(): number;
   /** The next `count` times the server answers a client: drop the answer and cut the connection. */
   loseReplies(count: number): void;
+  /** Connections that are open now stay so, and nothing passes any more; new ones are whole. */
+  freeze(): void;
   close(): Promise<void>;
 }
 
@@ -14,6 +16,7 @@ export const startProxy = async (target: { host: string; port: number }): Promis
   let toLose = 0;
   let lost = 0;
   const sockets = new Set<Socket>();
+  const frozen = new WeakSet<Socket>();
   const server = createServer((client) => {
     const upstream = connect(target);
     for (const socket of [client, upstream]) {
@@ -21,8 +24,11 @@ export const startProxy = async (target: { host: string; port: number }): Promis
       socket.on('error', () => undefined);
       socket.on('close', () => sockets.delete(socket));
     }
-    client.on('data', (data) => upstream.write(data));
+    client.on('data', (data) => {
+      if (!frozen.has(client)) upstream.write(data);
+    });
     upstream.on('data', (data) => {
+      if (frozen.has(upstream)) return;
       if (toLose > 0) {
         toLose -= 1;
         lost += 1;
@@ -41,6 +47,9 @@ export const startProxy = async (target: { host: string; port: number }): Promis
     lost: () => lost,
     loseReplies: (count) => {
       toLose = count;
+    },
+    freeze: () => {
+      for (const socket of sockets) frozen.add(socket);
     },
     close: async () => {
       for (const socket of sockets) socket.destroy();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
+import { createLogger, systemClock } from '@signalbox/runtime';
 import {
   abortedAmong,
   beginVerification,
@@ -11,7 +12,7 @@ import {
   findPrincipal,
   getTenantCaps,
   heldRuns,
-  holdLeadership,
+  Leadership,
   type LoadableRun,
   loadRun,
   markStored,
@@ -135,7 +136,9 @@ test('a stop is taken, leases are kept and somebody leads, all while nothing is 
     activations: [],
   });
   await closeLease(partition, 'new');
-  assert.equal(await holdLeadership(partition, { token: 't', leaseMs: 1000 }), true);
+  const logger = createLogger({ service: 'test', level: 'silent' });
+  const lead = { role: 'scheduler', clock: systemClock, token: 't', leaseMs: 1000 } as const;
+  assert.equal(await new Leadership({ ...lead, partition, logger }).hold(), true);
 
   await trust(partition);
   assert.equal((await owner.write({ announce: [requested(2)] })).code, 'ABORTED');
@@ -150,14 +153,19 @@ test('what an emptied server does not know is neither forbidden nor not found, b
   await assert.rejects(getTenantCaps(partition, 'another'), untrusted);
   const key = { keyId: 'key_1', tenantId: TENANT, scopes: [], expiresAt: null };
   await mirrorApiKey(partition, 'known', key);
-  assert.equal((await findPrincipal(partition, 'known', 0))?.keyId, 'key_1');
+  assert.deepEqual(await findPrincipal(partition, 'known', 0), {
+    keyId: 'key_1',
+    tenantId: TENANT,
+    partition: partition.index,
+    scopes: [],
+  });
 
   await trust(partition);
   await assert.rejects(
     requestAbort(partition, { runId, tenantId: TENANT, flag: FLAG }),
     (error: SignalboxError) => error.code === 'not_found',
   );
-  assert.equal(await findPrincipal(partition, 'hash', 0), null);
+  assert.deepEqual(await findPrincipal(partition, 'hash', 0), { refused: 'unknown_key', owner: null });
   await assert.rejects(
     getTenantCaps(partition, 'another'),
     (error: SignalboxError) => error.code === 'cap_missing',
@@ -203,8 +211,9 @@ const loadable = (overrides: Partial<LoadableRun> = {}): LoadableRun => {
     status: 'queued',
     waitingFor: null,
     dueMs: null,
+    parkedMs: null,
     abort: null,
-    entries: [submission.entry],
+    entries: submission.entries,
     holds: [],
     contents: new Map([['sha256:a', 'sealed']]),
     ...overrides,
@@ -239,7 +248,7 @@ test('a run that was asked to stop does not wait for its timer when it is loaded
   const told = loadable({ ...parkedRun, abort: FLAG });
   const flagged = loadable(parkedRun);
   const patient = loadable(parkedRun);
-  await submit(partition, { runId: flagged.runId, entry: flagged.entries[0] ?? '' });
+  await submit(partition, { runId: flagged.runId, entries: flagged.entries.slice(0, 1) });
   await partition.redis.hset(`${partition.root}:run:${flagged.runId}`, 'seq', 0);
   await withdrawTrust(partition);
   await requestAbort(partition, { runId: flagged.runId, tenantId: TENANT, flag: FLAG });

@@ -201,12 +201,25 @@ export const waitFor = (world: World, work: Work, cost: number, reason: WaitReas
     },
   });
 
+const parkUnderPressure = (world: World, work: Work): Promise<CommitReply> => {
+  const { wakeSeq } = work;
+  const after = { type: 'park', reason: 'capacity', wakeSeq, dueMs: null, capacity: null } as const;
+  return act(world, work, 0, { announce: [parked('capacity')], after: { ...after, pressure: true } });
+};
+
+/** Commits that may wait for Postgres, which is away all the time: none is as if it had just gone. */
+export const limitBacklog = async ({ partition }: World, limit: number | null): Promise<void> => {
+  const waiting = await partition.redis.xlen(`${partition.root}:audit`);
+  await partition.redis.hset(`${partition.root}:pressure`, 'backlog_limit', limit ?? waiting + 1_000_000);
+};
+
 /** Announces a paid call; without room it waits for some, as long as others' holds are in the way, else ends. */
 export const call = async (world: World, work: Work, cost: number, amount: number): Promise<void> => {
   const { runId } = work.owner.run;
   const hold = { id: `${runId}:${randomUUID()}`, amount, day: DAY };
   const reply = await act(world, work, cost, { announce: [requested(1, null)], hold });
-  if (reply.code === 'OK') {
+  if (reply.code === 'PRESSURE') await parkUnderPressure(world, work);
+  else if (reply.code === 'OK') {
     world.holds.set(hold.id, { runId, amount });
     work.hold = hold;
   } else if (reply.code === 'DENIED') {

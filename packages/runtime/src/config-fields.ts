@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import type { WrappingKey } from './sealing.ts';
 import { parseUsd } from './usd.ts';
+import { VERSION } from './version.ts';
 
 /** `parse` answers undefined for what it does not accept. */
 function field<T>(expected: string, parse: (text: string) => T | undefined) {
@@ -22,6 +23,13 @@ function wholeNumber(text: string, min: number, max: number): number | undefined
   return value >= min && value <= max ? value : undefined;
 }
 
+/** Which code runs: the version and, where it is given, the commit. Events name it. */
+export const build = z
+  .string()
+  .regex(/^[\w.+-]{1,64}$/, 'expected a commit: 1 to 64 letters, digits, dots and dashes')
+  .optional()
+  .transform((commit) => (commit === undefined ? VERSION : `${VERSION}+${commit}`));
+
 /** A TCP port; 0 lets the system pick a free one. */
 export const port = (fallback: number) =>
   field('a port, 0 to 65535', (text) => wholeNumber(text, 0, 65_535)).default(fallback);
@@ -30,6 +38,10 @@ export const positiveInt = (fallback: number) =>
   field('a whole number, 1 or more', (text) => wholeNumber(text, 1, Number.MAX_SAFE_INTEGER)).default(
     fallback,
   );
+
+/** A whole number with a floor; `what` names it, and why it has one. */
+export const intFrom = (least: number, what: string) =>
+  field(`${what}, ${least} or more`, (text) => wholeNumber(text, least, Number.MAX_SAFE_INTEGER));
 
 /** A URL with one of the protocols (named without colon), returned as it was written. */
 export function url(protocols: readonly string[]) {

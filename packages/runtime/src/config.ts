@@ -39,9 +39,18 @@ export function loadConfigOrExit<T>(schema: z.ZodType<T>, env: Environment): T {
     return parseEnv(schema, env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return process.exit(EXIT_BAD_CONFIG);
+    return exitWith(error);
   }
+}
+
+/** For main.ts only: ends the process where what its environment names turned out not to be fit. */
+export function exitOnProblems(problems: readonly string[]): void {
+  if (problems.length > 0) exitWith(new ConfigError(problems));
+}
+
+function exitWith(error: ConfigError): never {
+  process.stderr.write(`${error.message}\n`);
+  return process.exit(EXIT_BAD_CONFIG);
 }
 
 function describe(issue: z.core.$ZodIssue, set: Environment): string {

@@ -1,9 +1,36 @@
 export { type BackoffOptions, backoffMs } from './backoff.ts';
+export { BoundedMap } from './bounded-map.ts';
 export { type Clock, systemClock } from './clock.ts';
-export { ConfigError, type Environment, EXIT_BAD_CONFIG, loadConfigOrExit, parseEnv } from './config.ts';
-export { csv, keyring, type LogLevel, logLevel, port, positiveInt, url, usd } from './config-fields.ts';
+export {
+  ConfigError,
+  type Environment,
+  EXIT_BAD_CONFIG,
+  exitOnProblems,
+  loadConfigOrExit,
+  parseEnv,
+} from './config.ts';
+export {
+  build,
+  csv,
+  intFrom,
+  keyring,
+  type LogLevel,
+  logLevel,
+  port,
+  positiveInt,
+  url,
+  usd,
+} from './config-fields.ts';
 export { type HealthServer, type HealthServerOptions, startHealthServer } from './health.ts';
-export type { Redact } from './loggable.ts';
+export {
+  Heartbeat,
+  type HeartbeatOptions,
+  type LiveChecks,
+  liveReport,
+  type LivenessWatch,
+  watchLiveness,
+} from './liveness.ts';
+export { loadedSecrets } from './loaded-secrets.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions } from './logger.ts';
 export { ManualClock } from './manual-clock.ts';
 export {
@@ -30,15 +57,19 @@ export {
   type Keyring,
   newDataKey,
   open,
+  openText,
   seal,
   SealError,
   type SealingKey,
   sealingKey,
+  sealText,
   sha256Hex,
   type WrappingKey,
 } from './sealing.ts';
-export { createShutdown, type Shutdown, type ShutdownOptions } from './shutdown.ts';
+export { type Service, type ServiceOptions, startService } from './service.ts';
+export { createShutdown, type Shutdown, type ShutdownOptions, type StepOptions } from './shutdown.ts';
 export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemetry.ts';
 export { TimeoutError, withTimeout } from './timeout.ts';
 export { parseUsd } from './usd.ts';
 export { type JsonValue, wellFormed, wellFormedDeep } from './well-formed.ts';
+export { VERSION } from './version.ts';

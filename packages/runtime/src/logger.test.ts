@@ -4,12 +4,13 @@ import { test } from 'node:test';
 import { createLogger, type LoggerOptions } from './logger.ts';
 
 const SECRET = 'sk-secret';
-const redact = (text: string) => text.replaceAll(SECRET, '[redacted]');
+const text = (from: string) => from.replaceAll(SECRET, '[redacted]');
+const redactor = { text, json: (value: unknown): unknown => JSON.parse(text(JSON.stringify(value))) };
 
 function capture(options: Partial<LoggerOptions> = {}) {
   const lines: string[] = [];
   const destination = { write: (line: string) => lines.push(line) };
-  const logger = createLogger({ service: 'svc', level: 'debug', redact, destination, ...options });
+  const logger = createLogger({ service: 'svc', level: 'debug', redactor, destination, ...options });
   return { logger, lines, entries: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
 }
 
@@ -96,8 +97,11 @@ test('fields that cannot be written cost the fields, not the process', () => {
 
 test('a redact that throws hides the text instead of leaking it', () => {
   const { logger, lines, entries } = capture({
-    redact: () => {
-      throw new Error('broken');
+    redactor: {
+      ...redactor,
+      text: () => {
+        throw new Error('broken');
+      },
     },
   });
   logger.info(SECRET, { value: SECRET });

@@ -1,10 +1,10 @@
 /**
  * Logs: one JSON line per entry on stdout.
- * R13: every text that leaves through here, messages, keys, values and error stacks, passes through `redact`.
+ * R13: every text that leaves through here, messages, keys, values and error stacks, passes through the redactor.
  */
 import { pino } from 'pino';
 import type { LogLevel } from './config-fields.ts';
-import { type Redact, toLoggable } from './loggable.ts';
+import { toLoggable } from './loggable.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -19,11 +19,19 @@ export interface Logger {
   child(fields: LogFields): Logger;
 }
 
+export interface LogRedactor {
+  readonly text: (text: string) => string;
+  /** Plain JSON of the same shape. */
+  readonly json: (value: unknown) => unknown;
+}
+
+const NOTHING_SECRET: LogRedactor = { text: (text) => text, json: (value) => value };
+
 export interface LoggerOptions {
   readonly service: string;
   readonly level: LogLevel;
-  /** Takes secrets out of a text. Default: leaves it. */
-  readonly redact?: Redact | undefined;
+  /** Takes secrets out of what is logged. Default: leaves it. */
+  readonly redactor?: LogRedactor | undefined;
   /** Where lines go; default stdout. */
   readonly destination?: { write(line: string): void } | undefined;
 }
@@ -32,7 +40,7 @@ export interface LoggerOptions {
 export function createLogger({
   service,
   level,
-  redact = (text) => text,
+  redactor = NOTHING_SECRET,
   destination,
 }: LoggerOptions): Logger {
   const options: pino.LoggerOptions = {
@@ -43,13 +51,13 @@ export function createLogger({
     // Errors are made plain before pino sees them, so that redaction reaches their text.
     serializers: {},
   };
-  return wrap(destination === undefined ? pino(options) : pino(options, destination), redact);
+  return wrap(destination === undefined ? pino(options) : pino(options, destination), redactor);
 }
 
-function wrap(target: pino.Logger, redact: Redact): Logger {
+function wrap(target: pino.Logger, redactor: LogRedactor): Logger {
   const write = (level: pino.Level, message: string, fields: LogFields | undefined) => {
     if (!target.isLevelEnabled(level)) return;
-    target[level](fields === undefined ? {} : toFields(fields, redact), toText(message, redact));
+    target[level](fields === undefined ? {} : toFields(fields, redactor), toText(message, redactor));
   };
   return {
     debug: (message, fields) => write('debug', message, fields),
@@ -57,23 +65,23 @@ function wrap(target: pino.Logger, redact: Redact): Logger {
     warn: (message, fields) => write('warn', message, fields),
     error: (message, fields) => write('error', message, fields),
     fatal: (message, fields) => write('fatal', message, fields),
-    child: (fields) => wrap(target.child(toFields(fields, redact)), redact),
+    child: (fields) => wrap(target.child(toFields(fields, redactor)), redactor),
   };
 }
 
 /** A field or a redaction that throws must cost neither the process nor the secret. */
-function toFields(fields: LogFields, redact: Redact): Record<string, unknown> {
+function toFields(fields: LogFields, redactor: LogRedactor): Record<string, unknown> {
   try {
-    const loggable = toLoggable(fields, redact);
+    const loggable = redactor.json(toLoggable(fields));
     return typeof loggable === 'object' && loggable !== null ? { ...loggable } : {};
   } catch {
     return { fields: '[not loggable]' };
   }
 }
 
-function toText(message: string, redact: Redact): string {
+function toText(message: string, redactor: LogRedactor): string {
   try {
-    return redact(message);
+    return redactor.text(message);
   } catch {
     return '[not loggable]';
   }

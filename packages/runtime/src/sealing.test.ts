@@ -7,9 +7,11 @@ import {
   digest,
   newDataKey,
   open,
+  openText,
   SealError,
   seal,
   sealingKey,
+  sealText,
   sha256Hex,
 } from './sealing.ts';
 
@@ -101,6 +103,18 @@ test('a keyring refuses to be empty, wrong sizes, doubled and unusable ids', () 
   assert.throws(() => createKeyring([{ id: 'a.b', key }]), /key id/);
 });
 
+test('digests of a keyring: one per key, the current first, the same after a rotation, unlike those of a data key', () => {
+  const k1 = { id: 'k1', key: newDataKey() };
+  const k2 = { id: 'k2', key: newDataKey() };
+  const [before] = createKeyring([k1]).digests('text');
+  const after = createKeyring([k2, k1]).digests('text');
+  assert.equal(after.length, 2);
+  assert.equal(after[1], before);
+  assert.notEqual(after[0], before);
+  assert.notEqual(createKeyring([k1]).digests('texu')[0], before);
+  assert.notEqual(before, digest(k1.key, 'text'), 'what wraps does not digest');
+});
+
 test('digests are HMAC-SHA256 (RFC 4231, case 2) and SHA-256', () => {
   assert.equal(
     digest(Buffer.from('Jefe'), 'what do ya want for nothing?'),
@@ -113,4 +127,14 @@ test('digests are HMAC-SHA256 (RFC 4231, case 2) and SHA-256', () => {
       .update(Buffer.from([0xff]))
       .digest('hex'),
   );
+});
+
+test('a sealed text opens for its place alone, and with any ring that holds its key', () => {
+  const key = { id: 'k1', key: newDataKey() };
+  const sealed = sealText(createKeyring([key]), 'a secret', 'place:1');
+  assert.ok(sealed.startsWith('k1.') && !sealed.includes('a secret'));
+  const later = createKeyring([{ id: 'k2', key: newDataKey() }, key]);
+  assert.equal(openText(later, sealed, 'place:1'), 'a secret');
+  assert.throws(() => openText(later, sealed, 'place:2'), SealError);
+  assert.throws(() => openText(later, 'no dots', 'place:1'), SealError);
 });

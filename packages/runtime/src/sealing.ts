@@ -5,6 +5,7 @@
  * opening with another one fails, so sealed bytes cannot be moved from one place to another.
  *
  * Layout of sealed bytes: iv (12) | ciphertext | tag (16). A wrapped key is `id.base64(sealed)`.
+ * Digests (HMACs) use keys derived from those of the ring.
  * With random IVs one key should not seal more than 2^32 times; rotate wrapping keys before that.
  */
 import {
@@ -13,6 +14,7 @@ import {
   createHmac,
   createSecretKey,
   hash,
+  hkdfSync,
   type KeyObject,
   randomBytes,
   randomFillSync,
@@ -45,6 +47,13 @@ export interface Keyring {
   wrap(dataKey: Buffer, aad: string): string;
   /** Throws SealError for an unknown key id, damaged text, or another aad. */
   unwrap(wrapped: string, aad: string): Buffer;
+  /**
+   * HMACs of a text, one under each key, the current first: whoever compares with all of them knows a text again
+   * that was digested before a rotation. They tell nothing about the text without the keys.
+   */
+  digests(text: string): readonly string[];
+  /** The first of them: equal for equal text until the keyring begins with another key. */
+  readonly digest: (text: string) => string;
 }
 
 export function newDataKey(): Buffer {
@@ -82,6 +91,20 @@ export function seal(key: SealingKey, plaintext: Buffer | string, aad: string): 
   return Buffer.concat([iv, ciphertext, cipher.getAuthTag()]);
 }
 
+/** Text at rest under a key of its own: `<wrapped key>.<base64 of the sealed text>`; neither part has more dots. */
+export function sealText(keyring: Keyring, text: string, aad: string): string {
+  const dataKey = newDataKey();
+  return `${keyring.wrap(dataKey, aad)}.${seal(dataKey, text, aad).toString('base64')}`;
+}
+
+/** Throws SealError as `open` and `unwrap` do. */
+export function openText(keyring: Keyring, sealed: string, aad: string): string {
+  const dot = sealed.lastIndexOf('.');
+  if (dot < 0) throw new SealError('sealed text has the form wrapped-key.base64');
+  const dataKey = keyring.unwrap(sealed.slice(0, dot), aad);
+  return open(dataKey, Buffer.from(sealed.slice(dot + 1), 'base64'), aad).toString('utf8');
+}
+
 /** Throws SealError if the bytes were changed, cut, sealed under another key or for another aad. */
 export function open(key: SealingKey, sealed: Buffer, aad: string): Buffer {
   if (sealed.length < IV_BYTES + TAG_BYTES) {
@@ -115,11 +138,20 @@ export function createKeyring(keys: readonly WrappingKey[]): Keyring {
     byId.set(id, sealingKey(key));
   }
   const currentKey = sealingKey(current.key);
+  const currentDigestKey = sealingKey(digestKeyOf(current.key));
+  const digestKeys = keys.map(({ key }) => sealingKey(digestKeyOf(key)));
   return {
     currentId: current.id,
     wrap: (dataKey, aad) => `${current.id}.${seal(currentKey, dataKey, aad).toString('base64')}`,
     unwrap: (wrapped, aad) => unwrap(byId, wrapped, aad),
+    digest: (text) => digest(currentDigestKey, text),
+    digests: (text) => digestKeys.map((key) => digest(key, text)),
   };
+}
+
+/** One key has one use: what wraps does not digest. */
+function digestKeyOf(key: Buffer): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, '', 'signalbox digest', KEY_BYTES));
 }
 
 function unwrap(byId: ReadonlyMap<string, KeyObject>, wrapped: string, aad: string): Buffer {

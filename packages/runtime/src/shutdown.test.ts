@@ -77,6 +77,19 @@ test('a step that throws, rejects or hangs is logged, the rest still run, exit 1
   ]);
 });
 
+test('a step that may fail is given up early and spoils no orderly end', async () => {
+  const { shutdown, clock, exits, entries } = setUp();
+  shutdown.onStop('store', () => Promise.reject(new Error('away')), { mayFail: true });
+  shutdown.onStop('hangs', () => new Promise(() => undefined), { mayFail: true });
+  const stopped = shutdown.stop('test');
+  await clock.whenSleeping();
+  await clock.advance(2_000);
+  await stopped;
+  assert.deepEqual(exits, [0]);
+  const warnings = entries.filter(({ level }) => level === 'warn').map(({ step }) => step);
+  assert.deepEqual(warnings, ['hangs', 'store']);
+});
+
 test('a step registered while stopping still runs', async () => {
   const { shutdown, exits } = setUp();
   let late = false;
@@ -88,6 +101,22 @@ test('a step registered while stopping still runs', async () => {
   await shutdown.stop('test');
   assert.equal(late, true);
   assert.deepEqual(exits, [0]);
+});
+
+test('a process that fails stops in the same order and exits 1; the first signal after it changes nothing', async () => {
+  const { shutdown, events, exits } = setUp();
+  let done = false;
+  shutdown.onStop('work', async () => {
+    events.emit('SIGTERM', 'SIGTERM');
+    await new Promise(setImmediate);
+    assert.deepEqual(exits, []);
+    done = true;
+  });
+  await shutdown.fail('not alive');
+  assert.equal(done, true);
+  assert.deepEqual(exits, [1]);
+  events.emit('SIGTERM', 'SIGTERM');
+  assert.deepEqual(exits, [1, 130]);
 });
 
 const PROGRAM = `

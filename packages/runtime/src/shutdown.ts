@@ -2,10 +2,11 @@
  * Shutdown: how a process ends. Owns the stop steps and the process's signal and error handlers.
  *
  * States: running -> stopping -> exited.
- * running:  SIGTERM, SIGINT or `stop()` begin stopping; an uncaught error logs and exits 1 at once.
+ * running:  SIGTERM, SIGINT, `stop()` or `fail()` begin stopping; an uncaught error logs and exits 1 at once.
  * stopping: steps run one after the other, last registered first, so that what was built on something is gone before
- *           it. A step that fails or takes too long is logged and the rest still run. A second signal exits 130 at once.
- * exited:   0 if every step stopped, else 1.
+ *           it. A step that fails or takes too long is logged and the rest still run. A second signal exits 130 at once;
+ *           the first one after `fail()` (Kubernetes ends what is not alive) changes nothing.
+ * exited:   0 if every step stopped that may not fail and nothing had failed, else 1.
  */
 import { type Clock, systemClock } from './clock.ts';
 import type { Logger } from './logger.ts';
@@ -22,20 +23,30 @@ export interface ShutdownOptions {
 
 export interface Shutdown {
   /** Registers a step. Once stopping has begun it still runs, as the next one. */
-  onStop(name: string, run: () => unknown, options?: { timeoutMs?: number }): void;
+  onStop(name: string, run: () => unknown, options?: StepOptions): void;
   /** Stops and exits; repeated calls join the first. */
   stop(reason: string): Promise<void>;
+  /** The same, but exits 1: the process cannot go on. */
+  fail(reason: string): Promise<void>;
   /** Aborted as soon as stopping begins: for loops and for work that should not be started any more. */
   readonly stopping: AbortSignal;
+}
+
+export interface StepOptions {
+  readonly timeoutMs?: number;
+  /** It needs something that may be away, such as a store: then it ends in 2 s and spoils no orderly end. */
+  readonly mayFail?: boolean;
 }
 
 interface Step {
   readonly name: string;
   readonly run: () => unknown;
   readonly timeoutMs: number;
+  readonly mayFail: boolean;
 }
 
 const STEP_TIMEOUT_MS = 10_000;
+const OPTIONAL_TIMEOUT_MS = 2_000;
 const EXIT_FAILED = 1;
 const EXIT_INTERRUPTED = 130;
 
@@ -48,10 +59,16 @@ export function createShutdown({
   const steps: Step[] = [];
   const stopping = new AbortController();
   let stopped: Promise<void> | undefined;
+  let signals = 0;
+  let broken = 0;
 
   const stop = (reason: string) => {
     stopped ??= stopAll(reason);
     return stopped;
+  };
+  const fail = (reason: string) => {
+    broken = 1;
+    return stop(reason);
   };
 
   async function stopAll(reason: string): Promise<void> {
@@ -63,11 +80,12 @@ export function createShutdown({
       if (!(await runStep(step, { logger, clock }))) failed += 1;
     }
     logger.info('stopped', { failed_steps: failed, ms: Math.round(clock.monotonic() - startedAt) });
-    exit(failed === 0 ? 0 : EXIT_FAILED);
+    exit(failed + broken === 0 ? 0 : EXIT_FAILED);
   }
 
   const onSignal = (signal: string) => {
-    if (stopped === undefined) {
+    signals += 1;
+    if (signals === 1) {
       void stop(signal);
       return;
     }
@@ -83,14 +101,19 @@ export function createShutdown({
   events.on('unhandledRejection', onFatal('unhandled rejection'));
 
   return {
-    onStop: (name, run, { timeoutMs = STEP_TIMEOUT_MS } = {}) => steps.push({ name, run, timeoutMs }),
+    onStop: (
+      name,
+      run,
+      { mayFail = false, timeoutMs = mayFail ? OPTIONAL_TIMEOUT_MS : STEP_TIMEOUT_MS } = {},
+    ) => steps.push({ name, run, timeoutMs, mayFail }),
     stop,
+    fail,
     stopping: stopping.signal,
   };
 }
 
 async function runStep(
-  { name, run, timeoutMs }: Step,
+  { name, run, timeoutMs, mayFail }: Step,
   deps: { logger: Logger; clock: Clock },
 ): Promise<boolean> {
   try {
@@ -98,7 +121,7 @@ async function runStep(
     deps.logger.debug('stop step done', { step: name });
     return true;
   } catch (error) {
-    deps.logger.error('stop step failed', { step: name, error });
-    return false;
+    deps.logger[mayFail ? 'warn' : 'error']('stop step failed', { step: name, error });
+    return mayFail;
   }
 }

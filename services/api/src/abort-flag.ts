@@ -1,15 +1,15 @@
 import type { Principal } from '@signalbox/contracts';
-import { redactText } from '@signalbox/engine';
+import type { RedactorOf } from '@signalbox/engine';
 import type { AbortFlag } from '@signalbox/run-state';
 import { type Clock, wellFormed } from '@signalbox/runtime';
 
 /** Who asks to stop, when and why. The reason goes into the journal in clear, so secrets in it do not (R13). */
 export const abortFlag = (
-  { clock }: { readonly clock: Clock },
-  { keyId }: Principal,
+  { clock, redactorOf }: { readonly clock: Clock; readonly redactorOf: RedactorOf },
+  { keyId, tenantId }: Principal,
   reason: string | null | undefined,
 ): AbortFlag => ({
   requested_at: new Date(clock.now()).toISOString(),
   by: keyId,
-  reason: reason === null || reason === undefined ? null : redactText(wellFormed(reason)),
+  reason: reason === null || reason === undefined ? null : redactorOf(tenantId).text(wellFormed(reason)),
 });

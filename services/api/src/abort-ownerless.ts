@@ -23,7 +23,7 @@ import type { ApiDeps } from './deps.ts';
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
-type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger'>;
+type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'build'>;
 
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
@@ -63,7 +63,7 @@ const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
   const resumed = state.status === 'running';
   const claimed: EventDraft = {
     type: 'run.claimed',
-    data: { worker: 'api', wake_seq: run.wakeSeq, resumed },
+    data: { worker: 'api', wake_seq: run.wakeSeq, resumed, build: deps.build },
   };
   const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
   for (const event of results.events) apply(state, event);

@@ -3,7 +3,9 @@ import { AgentName, SignalboxError } from '@signalbox/contracts';
 import { type AbortFlag, findLiveRuns, LIVE_STATUSES, requestAbort } from '@signalbox/run-state';
 import { wellFormed } from '@signalbox/runtime';
 import { abortOwnerless } from './abort-ownerless.ts';
+import { byKey, fieldsOf, recordFact } from './admin-trail.ts';
 import type { ApiDeps } from './deps.ts';
+import { inLanes } from './lanes.ts';
 
 /** An operator's abort of many runs by filter (design §5, Abort). Needs Redis alone. */
 export const MAX_ABORTED = 10_000;
@@ -87,14 +89,12 @@ const abortAll = async (
   { tenantId, flag }: AbortWish,
   runIds: readonly string[],
 ): Promise<Record<Fate, number>> => {
-  const fates: Record<Fate, number> = { aborted: 0, already_ended: 0, left: 0 };
+  const counts: Record<Fate, number> = { aborted: 0, already_ended: 0, left: 0 };
   // Newest first: what is still queued ends before the running ones leave their slots to it.
-  const waiting = runIds.toReversed().values();
-  const lane = async (): Promise<void> => {
-    for (const runId of waiting) fates[await abortOne(deps, { runId, tenantId, flag })] += 1;
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  return fates;
+  await inLanes(runIds.toReversed(), LANES, async (runId) => {
+    counts[await abortOne(deps, { runId, tenantId, flag })] += 1;
+  });
+  return counts;
 };
 
 /** Throws `state_unavailable` and `state_untrusted` before anything was aborted; later failures leave runs to a repeat. */
@@ -115,6 +115,13 @@ export const abortRunsBy = async (
     },
     limit: MAX_ABORTED,
   });
+  if (!dryRun) {
+    const data = { filter: fieldsOf(wish.filter), matched: runIds.length, reason: wish.flag.reason };
+    await recordFact(deps, byKey({ tenantId: wish.tenantId, keyId: wish.flag.by }), {
+      type: 'runs.aborted',
+      data,
+    });
+  }
   const { aborted, already_ended, left } = await abortAll(deps, wish, dryRun ? [] : runIds);
   return {
     dry_run: dryRun,

@@ -1,35 +1,50 @@
-import { type AgentSpec, AgentSpec as Spec, type Json } from '@signalbox/contracts';
-import { type Keyring, newDataKey, open, seal, SealError, sha256Hex } from '@signalbox/runtime';
-import { canonicalJson } from './canonical-json.ts';
+import { agentPlace, type AgentSpec, AgentSpec as Spec } from '@signalbox/contracts';
+import { specText } from '@signalbox/engine';
+import { BoundedMap, type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
 
-/**
- * Agent specs at rest: each version sealed with a key of its own, wrapped by the keyring (R13).
- * Text form: `<wrapped key>.<base64 of the sealed spec>`; neither part of a wrapped key nor base64 has more dots.
- */
+/** Agent specs at rest: each version sealed with a key of its own, wrapped by the keyring (R13). */
 interface AgentId {
   readonly tenantId: string;
   readonly name: string;
 }
 
-const placeOf = ({ tenantId, name }: AgentId): string => `agent:${tenantId}/${name}`;
+const placeOf = ({ tenantId, name }: AgentId): string => agentPlace(tenantId, name);
 
-export const sealSpec = (keyring: Keyring, agent: AgentId, spec: AgentSpec): string => {
-  const dataKey = newDataKey();
-  const sealed = seal(dataKey, JSON.stringify(spec), placeOf(agent));
-  return `${keyring.wrap(dataKey, placeOf(agent))}.${sealed.toString('base64')}`;
-};
+export const sealSpec = (keyring: Keyring, agent: AgentId, spec: AgentSpec): string =>
+  sealText(keyring, JSON.stringify(spec), placeOf(agent));
 
 /** Throws SealError for another agent's spec or an unknown key. */
-export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): AgentSpec => {
-  const dot = sealedSpec.lastIndexOf('.');
-  if (dot < 0) throw new SealError('a sealed spec has the form wrapped-key.base64');
-  const dataKey = keyring.unwrap(sealedSpec.slice(0, dot), placeOf(agent));
-  const text = open(dataKey, Buffer.from(sealedSpec.slice(dot + 1), 'base64'), placeOf(agent));
-  return Spec.parse(JSON.parse(text.toString('utf8')));
+export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): AgentSpec =>
+  Spec.parse(JSON.parse(openText(keyring, sealedSpec, placeOf(agent))));
+
+/** Versions that were opened last, for each keyring: a version never changes, so it need not be read and opened again. */
+const OPENED = 200;
+/** A larger one costs little beside what is done with it, and many of them would fill the memory. */
+const LARGEST_KEPT = 65_536;
+const opened = new WeakMap<Keyring, BoundedMap<string, AgentSpec>>();
+
+const openedBy = (keyring: Keyring): BoundedMap<string, AgentSpec> => {
+  const known = opened.get(keyring) ?? new BoundedMap<string, AgentSpec>(OPENED);
+  opened.set(keyring, known);
+  return known;
 };
 
-/** A spec as one text, whatever order its fields came in. */
-export const specText = (spec: AgentSpec): string => canonicalJson(spec as unknown as Json);
+const versionName = (agent: AgentId, version: number): string => `${placeOf(agent)}@${version}`;
+
+/** A version that was opened before; undefined: it must be read. */
+export const openedVersion = (keyring: Keyring, agent: AgentId, version: number): AgentSpec | undefined =>
+  openedBy(keyring).get(versionName(agent, version));
+
+/** Throws like `openSpec`. */
+export const openVersion = (
+  keyring: Keyring,
+  agent: AgentId,
+  { version, sealedSpec }: { readonly version: number; readonly sealedSpec: string },
+): AgentSpec => {
+  const spec = openSpec(keyring, agent, sealedSpec);
+  if (sealedSpec.length <= LARGEST_KEPT) openedBy(keyring).set(versionName(agent, version), spec);
+  return spec;
+};
 
 /** Names the content of a version: the same spec of the same agent has the same digest. */
 export const specDigest = (agent: AgentId, spec: AgentSpec): string =>

@@ -1,27 +1,39 @@
-import { hasScope, type Principal, SignalboxError } from '@signalbox/contracts';
+import { type ApiScope, hasScope, type Principal, SignalboxError } from '@signalbox/contracts';
 import { findPrincipal } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
 import type { MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
+import { byKey, recordFact } from './admin-trail.ts';
 import type { ApiContext, ApiDeps, ApiEnv } from './deps.ts';
+import { createKeyUses, type KeyUses } from './key-use.ts';
 import { SCOPES } from './scopes.ts';
 import { reachingState } from './state-errors.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
 
-type AuthDeps = Pick<ApiDeps, 'partition' | 'clock' | 'counters' | 'rateLimit'>;
+/** Enough of the hash to know a source again; the key is not found by it. */
+const SOURCE_DIGITS = 12;
+
+type AuthDeps = Pick<ApiDeps, 'partition' | 'clock' | 'counters' | 'rateLimit' | 'redactorOf' | 'refusals'>;
 
 const authenticate = async (
-  { partition, clock }: AuthDeps,
+  { partition, clock, refusals }: AuthDeps,
   header: string | undefined,
+  route: string | null,
 ): Promise<Principal> => {
   const secret = BEARER.exec(header ?? '')?.[1];
   if (secret === undefined) {
+    refusals.count({ tenantId: null, reason: 'missing_key', source: null, route });
     throw new SignalboxError('unauthenticated', 'Send an API key: Authorization: Bearer <key>.');
   }
-  const principal = await reachingState(() => findPrincipal(partition, sha256Hex(secret), clock.now()));
-  if (principal === null) throw new SignalboxError('unauthenticated', 'This API key is unknown or expired.');
-  return principal;
+  const hash = sha256Hex(secret);
+  const found = await reachingState(() => findPrincipal(partition, hash, clock.now()));
+  if (!('refused' in found)) return found;
+  const { refused, owner } = found;
+  const source = owner?.keyId ?? `sha256:${hash.slice(0, SOURCE_DIGITS)}`;
+  refusals.count({ tenantId: owner?.tenantId ?? null, reason: refused, source, route });
+  // Which of them it is, is nothing to tell a stranger.
+  throw new SignalboxError('unauthenticated', 'This API key is unknown, expired or revoked.');
 };
 
 /** `METHOD /pattern` of the route that will answer; undefined when none does. */
@@ -30,22 +42,45 @@ export const routeOf = (c: ApiContext): string | undefined => {
   return route === undefined ? undefined : `${route.method} ${route.path}`;
 };
 
-const authorize = (principal: Principal, route: string): void => {
+const scopesOf = (route: string): readonly ApiScope[] => {
   const scope = SCOPES[route];
   if (scope === undefined) throw new SignalboxError('internal', `route ${route} names no scope`);
-  if (hasScope(principal, scope)) return;
-  throw new SignalboxError('forbidden', `This needs scope ${scope}; the API key does not hold it.`);
+  return [scope].flat();
+};
+
+const authorize = ({ refusals }: AuthDeps, principal: Principal, route: string): void => {
+  const missing = scopesOf(route).find((one) => !hasScope(principal, one));
+  if (missing === undefined) return;
+  const { tenantId, keyId } = principal;
+  refusals.count({ tenantId, reason: 'missing_scope', source: keyId, route });
+  throw new SignalboxError('forbidden', `This needs scope ${missing}; the API key does not hold it.`);
+};
+
+/** No key is used without a trace of it (R9). */
+const noteUse = async (
+  deps: AuthDeps,
+  uses: KeyUses,
+  { principal, route }: { principal: Principal; route: string },
+): Promise<void> => {
+  const use = { keyId: principal.keyId, admin: scopesOf(route).includes('admin') };
+  if (!uses.isNew(use)) return;
+  await recordFact(deps, byKey(principal), { type: 'key.used', data: { admin: use.admin, route } });
+  uses.written(use);
 };
 
 /** Recognises the caller, how often they may ask and what they may do, before anything else of the request is looked at. */
-export const auth =
-  (deps: AuthDeps): MiddlewareHandler<ApiEnv> =>
-  async (c, next) => {
-    const principal = await authenticate(deps, c.req.header('authorization'));
+export const auth = (deps: AuthDeps): MiddlewareHandler<ApiEnv> => {
+  const uses = createKeyUses(deps.clock);
+  return async (c, next) => {
+    const route = routeOf(c);
+    const principal = await authenticate(deps, c.req.header('authorization'), route ?? null);
     c.set('principal', principal);
     deps.counters.tenantSeen(principal.tenantId);
     await deps.rateLimit.take(principal.keyId);
-    const route = routeOf(c);
-    if (route !== undefined) authorize(principal, route);
+    if (route !== undefined) {
+      authorize(deps, principal, route);
+      await noteUse(deps, uses, { principal, route });
+    }
     await next();
   };
+};

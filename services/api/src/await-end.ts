@@ -6,7 +6,7 @@ import { isEnd, lastTypeOf } from './entries.ts';
 import type { ReadableRun } from './run-reader.ts';
 import { watchRun } from './watch-run.ts';
 
-type AwaitDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'stopping'>;
+type AwaitDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'closing'>;
 
 export interface AwaitRequest {
   readonly tenantId: string;
@@ -34,10 +34,10 @@ const added = async (deps: AwaitDeps, request: AwaitRequest, after: number): Pro
 export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ReadableRun> => {
   const run = await deps.runs.find(request.tenantId, request.runId);
   if (request.seconds === 0 || isEnd(lastTypeOf(run.entries))) return run;
-  const { clock, stopping } = deps;
+  const { clock, closing } = deps;
   const deadline = clock.monotonic() + request.seconds * 1000;
   const bell = new Bell();
-  const gone = AbortSignal.any([request.signal, stopping]);
+  const gone = AbortSignal.any([request.signal, closing]);
   gone.addEventListener('abort', bell.ring, { once: true });
   const unwatch = watchRun(deps, request.runId, { onHint: bell.ring, onReady: bell.ring });
   try {

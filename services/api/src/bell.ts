@@ -1,5 +1,8 @@
 import type { Clock } from '@signalbox/runtime';
 
+/** Made once: a reason that each ring made anew would cost more than the wait. */
+const RUNG = new Error('rung');
+
 /** Wakes its one waiter. A ring while nobody waits is kept for the next wait, so none is lost. */
 export class Bell {
   #rung = false;
@@ -7,7 +10,7 @@ export class Bell {
 
   readonly ring = (): void => {
     this.#rung = true;
-    this.#sleep?.abort();
+    this.#sleep?.abort(RUNG);
   };
 
   /** Resolves at the next ring, or after `ms`. */

@@ -1,12 +1,14 @@
+import { findApiKeyByHash } from '@signalbox/audit-store';
 import type { Logger, Clock } from '@signalbox/runtime';
 import { backoffMs } from '@signalbox/runtime';
-import { type KeyDeps, mirrorKey, storeKey } from './api-keys.ts';
+import { bySystem, recordFact, type TrailDeps } from './admin-trail.ts';
+import { type KeyDeps, keyOf, type KnownKey, mirrorKey, mirrorRevoked, storeKey } from './api-keys.ts';
 
 /**
  * The first key of a deployment. Owns two loops that try until they succeed or the process stops: Redis, on
- * which readiness waits, and Postgres, on which nothing waits (the api is ready with Redis alone).
+ * which readiness waits, and Postgres, on which nothing waits (the api is ready with Redis alone). A value that was revoked stays revoked, as Postgres tells.
  */
-export interface BootstrapDeps extends KeyDeps {
+export interface BootstrapDeps extends KeyDeps, TrailDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly stopping: AbortSignal;
@@ -36,6 +38,14 @@ const untilDone = async (
   }
 };
 
+/** Its making is written down once, before it is stored. */
+const noteKey = async (deps: BootstrapDeps, { tenantId, secret, scopes }: KnownKey): Promise<void> => {
+  const { id, hash } = keyOf(secret);
+  if ((await findApiKeyByHash(deps.db, hash)) !== null) return;
+  const data = { key_id: id, name: id, scopes: [...scopes], expires_at: null };
+  await recordFact(deps, bySystem(tenantId, 'bootstrap'), { type: 'key.created', data });
+};
+
 export const startBootstrap = (deps: BootstrapDeps, secret: string | undefined): Bootstrap => {
   if (secret === undefined) return { check: () => Promise.resolve(), again: () => undefined };
   const key = { tenantId: 'default', scopes: ['admin'], secret } as const;
@@ -44,11 +54,22 @@ export const startBootstrap = (deps: BootstrapDeps, secret: string | undefined):
     await untilDone(deps, 'Redis', () => mirrorKey(deps, key));
     works = true;
   };
+  const store = (): Promise<void> =>
+    untilDone(deps, 'Postgres', async () => {
+      await noteKey(deps, key);
+      const stored = await storeKey(deps, key);
+      if (stored.revokedAt === null) return;
+      await mirrorRevoked(deps, stored);
+      deps.logger.error('BOOTSTRAP_API_KEY was revoked and opens nothing; choose another value');
+    });
   void mirror();
-  void untilDone(deps, 'Postgres', () => storeKey(deps, key));
+  void store();
   return {
     check: () =>
       works ? Promise.resolve() : Promise.reject(new Error('BOOTSTRAP_API_KEY is not written yet')),
-    again: () => void mirror(),
+    again: () => {
+      void mirror();
+      void store();
+    },
   };
 };

@@ -1,8 +1,17 @@
-import { priceOverridesFile, type PricesOptions, providers } from '@signalbox/providers';
 import {
+  priceOverridesFile,
+  type PricesOptions,
+  providerAccess,
+  type ProviderAccess,
+  providerVariables,
+} from '@signalbox/providers';
+import { redisCheck, type RedisCheck } from '@signalbox/run-state';
+import {
+  build,
   type Environment,
   keyring,
   loadConfigOrExit,
+  loadedSecrets,
   type LogLevel,
   logLevel,
   parseEnv,
@@ -19,6 +28,7 @@ import type { DefaultCaps } from './deps.ts';
 export interface ApiConfig {
   readonly redisUrl: string;
   readonly queueRedisUrl: string;
+  readonly redisCheck: RedisCheck;
   readonly databaseUrl: string;
   readonly encryptionKeys: readonly WrappingKey[];
   readonly bootstrapApiKey: string | undefined;
@@ -31,10 +41,16 @@ export interface ApiConfig {
   readonly rateLimitPerSecond: number;
   /** New runs are refused while this many commits wait to be stored in Postgres (R9). */
   readonly auditBacklogLimit: number;
-  /** Names of the variables that hold a provider's key; the keys themselves are the worker's. */
-  readonly providerKeys: ReadonlySet<string>;
+  /** How long it goes on serving after SIGTERM, not ready any more, until load balancers have noticed. */
+  readonly shutdownDelayMs: number;
+  /** To try keys with. */
+  readonly providers: ProviderAccess;
+  /** Version of this code, for the events it writes. */
+  readonly build: string;
   readonly otlpEndpoint: string | undefined;
   readonly logLevel: LogLevel;
+  /** What no log, event or answer may show. */
+  readonly secrets: readonly string[];
 }
 
 const REDIS = ['redis', 'rediss'];
@@ -46,9 +62,19 @@ const rateLimit = z
   .prefault('1000')
   .transform(Number);
 
+/** More than this a grace period hardly allows. */
+const MAX_DELAY_SECONDS = 120;
+const shutdownDelay = z
+  .string()
+  .regex(/^\d{1,3}$/, `expected a whole number of seconds from 0 to ${MAX_DELAY_SECONDS}`)
+  .prefault('5')
+  .transform(Number)
+  .refine((seconds) => seconds <= MAX_DELAY_SECONDS, `expected at most ${MAX_DELAY_SECONDS} seconds`);
+
 const Schema = z.object({
   REDIS_URL: url(REDIS),
   QUEUE_REDIS_URL: url(REDIS).optional(),
+  REDIS_CHECK: redisCheck,
   DATABASE_URL: url(['postgres', 'postgresql']),
   ENCRYPTION_KEYS: keyring,
   BOOTSTRAP_API_KEY: z
@@ -60,9 +86,12 @@ const Schema = z.object({
   DEFAULT_RUN_CAP_USD: usd('1'),
   DEFAULT_USER_DAILY_CAP_USD: usd('20'),
   DEFAULT_TENANT_DAILY_CAP_USD: usd('200'),
+  ...providerVariables,
   PRICE_OVERRIDES_FILE: priceOverridesFile,
   RATE_LIMIT_PER_SECOND: rateLimit,
   AUDIT_BACKLOG_LIMIT: positiveInt(100_000),
+  SHUTDOWN_DELAY_SECONDS: shutdownDelay,
+  BUILD_SHA: build,
   OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
   LOG_LEVEL: logLevel,
 });
@@ -70,6 +99,7 @@ const Schema = z.object({
 const toConfig = (env: z.infer<typeof Schema>, all: Environment): ApiConfig => ({
   redisUrl: env.REDIS_URL,
   queueRedisUrl: env.QUEUE_REDIS_URL ?? env.REDIS_URL,
+  redisCheck: env.REDIS_CHECK,
   databaseUrl: env.DATABASE_URL,
   encryptionKeys: env.ENCRYPTION_KEYS,
   bootstrapApiKey: env.BOOTSTRAP_API_KEY,
@@ -83,11 +113,12 @@ const toConfig = (env: z.infer<typeof Schema>, all: Environment): ApiConfig => (
   prices: env.PRICE_OVERRIDES_FILE === undefined ? {} : { overrides: env.PRICE_OVERRIDES_FILE },
   rateLimitPerSecond: env.RATE_LIMIT_PER_SECOND,
   auditBacklogLimit: env.AUDIT_BACKLOG_LIMIT,
-  providerKeys: new Set(
-    providers.flatMap(({ key_env: name }) => (name !== null && (all[name] ?? '') !== '' ? [name] : [])),
-  ),
+  shutdownDelayMs: env.SHUTDOWN_DELAY_SECONDS * 1000,
+  providers: providerAccess(env),
+  build: env.BUILD_SHA,
   otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
   logLevel: env.LOG_LEVEL,
+  secrets: loadedSecrets(all),
 });
 
 /** Throws ConfigError, one line per problem. */

@@ -1,11 +1,14 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { Db } from '@signalbox/audit-store';
 import type { Nano, PricePort, Principal } from '@signalbox/contracts';
+import type { RedactorOf } from '@signalbox/engine';
+import type { KeyVault, Models } from '@signalbox/providers';
 import type { ActivationQueue, Partition, Tail } from '@signalbox/run-state';
 import type { Clock, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
 import type { Context } from 'hono';
 import type { ApiMetrics } from './api-metrics.ts';
 import type { RateLimit } from './rate-limit.ts';
+import type { Refusals } from './refusals.ts';
 import type { RunReader } from './run-reader.ts';
 
 /** What the caps of a new tenant begin with. */
@@ -23,8 +26,11 @@ export interface ApiDeps {
   readonly db: Db;
   readonly runs: RunReader;
   readonly keyring: Keyring;
+  readonly redactorOf: RedactorOf;
   readonly prices: PricePort;
   readonly clock: Clock;
+  /** Version of this code. */
+  readonly build: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly counters: ApiMetrics;
@@ -32,10 +38,12 @@ export interface ApiDeps {
   readonly auditBacklogLimit: number;
   readonly defaultCaps: DefaultCaps;
   readonly rateLimit: RateLimit;
-  /** Variables that hold a provider's key in this environment. */
-  readonly providerKeys: ReadonlySet<string>;
-  /** Aborted when the process begins to stop: open streams and waits end. */
-  readonly stopping: AbortSignal;
+  readonly refusals: Refusals;
+  /** Of each tenant, as it is now. */
+  readonly vault: KeyVault;
+  readonly models: Pick<Models, 'ping'>;
+  /** Aborted when connections are about to be closed: open streams and waits end, new requests are refused. */
+  readonly closing: AbortSignal;
 }
 
 export interface ApiEnv {

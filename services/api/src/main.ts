@@ -1,22 +1,30 @@
 /**
- * The api process: the only place that builds its clients. Stops in the reverse order: no new requests and
- * open streams end, then the queue, Redis, Postgres.
+ * The api process: the only place that builds its clients. Stops in the reverse order: it is not ready any more but
+ * goes on serving for a while, then requests, waits and open streams end, then the queue, Redis, Postgres.
  */
+import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { createPool, type Db, ping } from '@signalbox/audit-store';
-import { redactText } from '@signalbox/engine';
-import { createPrices } from '@signalbox/providers';
-import { connect, createTail, disconnect, openActivationQueue, openPartition } from '@signalbox/run-state';
+import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
+import { createKeyVault, createModels, createPrices } from '@signalbox/providers';
+import {
+  checkServers,
+  connect,
+  createTail,
+  disconnect,
+  findProviderKeys,
+  openActivationQueue,
+  openPartition,
+} from '@signalbox/run-state';
 import {
   checkReadiness,
   createKeyring,
-  createLogger,
   createMetrics,
-  createShutdown,
+  exitOnProblems,
   type Logger,
   type Shutdown,
-  startTelemetry,
+  startService,
   systemClock,
 } from '@signalbox/runtime';
 import { createApiMetrics } from './api-metrics.ts';
@@ -26,17 +34,25 @@ import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
 import { startServer } from './http-server.ts';
 import { createRateLimit } from './rate-limit.ts';
+import { createRefusals } from './refusals.ts';
+import { runReplays } from './replay-loop.ts';
 import { createRunReader } from './run-reader.ts';
 
-const VERSION = '0.1.0';
 /** What requests in flight get at the stop before they are cut. */
 const FINISH_MS = 8000;
+const CUT_MS = 2000;
+
+/** What a provider may take to answer a ping. */
+const PING_MS = 10_000;
 
 /** What stands before the clients do. */
 interface Frame {
   readonly config: ApiConfig;
+  readonly secrets: HeldSecrets;
   readonly logger: Logger;
   readonly shutdown: Shutdown;
+  /** Aborted when connections are about to be closed. */
+  readonly closing: AbortSignal;
 }
 
 const openStores = ({ config, logger, shutdown }: Frame) => {
@@ -56,46 +72,80 @@ const openStores = ({ config, logger, shutdown }: Frame) => {
   const state = redis(config.redisUrl, 'state');
   const partition = openPartition(state);
   const tail = createTail(redis(config.redisUrl, 'subscriber'));
-  const queue = openActivationQueue(partition, redis(config.queueRedisUrl, 'queue'));
+  const queueRedis = redis(config.queueRedisUrl, 'queue');
+  const queue = openActivationQueue(partition, queueRedis);
   shutdown.onStop('queue', () => queue.close());
+  const servers = [
+    { variable: 'REDIS_URL', url: config.redisUrl, redis: state },
+    { variable: 'QUEUE_REDIS_URL', url: config.queueRedisUrl, redis: queueRedis },
+  ];
+  const { stopping } = shutdown;
+  void checkServers(servers, { mode: config.redisCheck, clock: systemClock, logger, stopping }).then(
+    exitOnProblems,
+  );
   return { db, state, partition, tail, queue };
 };
 
 const buildDeps = (frame: Frame): ApiDeps => {
-  const { config, logger, shutdown } = frame;
+  const { config, secrets, logger, shutdown, closing } = frame;
   const { db, state, partition, tail, queue } = openStores(frame);
   const clock = systemClock;
   const metrics = createMetrics({ prefix: 'signalbox_' });
   const { stopping } = shutdown;
+  const keyring = createKeyring(config.encryptionKeys);
+  const redactorOf = redactorsOf({ secrets, digest: keyring.digest });
   const bootstrap = startBootstrap(
-    { partition, db, defaultCaps: config.defaultCaps, clock, logger, stopping },
+    { partition, db, defaultCaps: config.defaultCaps, clock, logger, stopping, redactorOf },
     config.bootstrapApiKey,
   );
   // A Redis that came back empty gets the key again.
   state.on('ready', () => bootstrap.again());
+  const refusals = createRefusals({ partition, clock, redactorOf, logger });
+  const counting = refusals.run(stopping);
+  // Before the stores go, and after the last request.
+  shutdown.onStop('refusals', async () => {
+    await counting;
+    await refusals.flush();
+  });
   return {
     partition,
     queue,
     tail,
     db,
     runs: createRunReader({ partition, db }),
-    keyring: createKeyring(config.encryptionKeys),
+    keyring,
+    redactorOf,
+    build: config.build,
     prices: createPrices({ clock, ...config.prices }),
     clock,
     logger,
     metrics,
     counters: createApiMetrics({ metrics, partition, clock }),
-    ready: () => readiness({ db, redis: () => state.ping(), bootstrap: () => bootstrap.check() }),
+    ready: () => readiness({ db, stopping, redis: () => state.ping(), bootstrap: () => bootstrap.check() }),
     auditBacklogLimit: config.auditBacklogLimit,
     defaultCaps: config.defaultCaps,
     rateLimit: createRateLimit(partition, config.rateLimitPerSecond),
-    providerKeys: config.providerKeys,
-    stopping,
+    refusals,
+    vault: createKeyVault({
+      keyring,
+      clock,
+      secrets,
+      keys: config.providers.keys,
+      find: (tenantId) => findProviderKeys(partition, tenantId),
+    }),
+    models: createModels({ clock, baseUrls: config.providers.baseUrls, timeoutMs: PING_MS }),
+    closing,
   };
 };
 
-const readiness = (checks: { db: Db; redis: () => Promise<unknown>; bootstrap: () => Promise<void> }) =>
+const readiness = (checks: {
+  db: Db;
+  stopping: AbortSignal;
+  redis: () => Promise<unknown>;
+  bootstrap: () => Promise<void>;
+}) =>
   checkReadiness({
+    running: { run: async () => checks.stopping.throwIfAborted(), required: true },
     redis: { run: checks.redis, required: true },
     bootstrap: { run: checks.bootstrap, required: true },
     postgres: { run: () => ping(checks.db), required: false },
@@ -103,19 +153,21 @@ const readiness = (checks: { db: Db; redis: () => Promise<unknown>; bootstrap: (
 
 const main = async (): Promise<void> => {
   const config = loadConfig();
-  const logger = createLogger({ service: 'api', level: config.logLevel, redact: redactText });
-  const shutdown = createShutdown({ logger, exit: (code) => process.exit(code) });
-  const telemetry = await startTelemetry({
-    service: 'signalbox-api',
-    version: VERSION,
-    endpoint: config.otlpEndpoint,
-    logger,
-  });
-  shutdown.onStop('telemetry', () => telemetry.shutdown());
-  const app = createApp(buildDeps({ config, logger, shutdown }));
-  const { port, host } = config;
+  const secrets = new HeldSecrets(config.secrets);
+  const redactor = createRedactor({ secrets });
+  const { logger, shutdown } = await startService({ name: 'api', ...config, redactor });
+  const closing = new AbortController();
+  const deps = buildDeps({ config, secrets, logger, shutdown, closing: closing.signal });
+  const app = createApp(deps);
+  const replaying = runReplays({ ...deps, owner: randomUUID(), random: Math.random }, shutdown.stopping);
+  shutdown.onStop('replays', () => replaying);
+  const { port, host, shutdownDelayMs } = config;
   const server = await startServer(createAdaptorServer({ fetch: app.fetch }) as Server, { port, host });
-  shutdown.onStop('http', () => server.stop(FINISH_MS));
+  shutdown.onStop(
+    'http',
+    () => server.stop({ leaveMs: shutdownDelayMs, finishMs: FINISH_MS, onClosing: () => closing.abort() }),
+    { timeoutMs: shutdownDelayMs + FINISH_MS + CUT_MS },
+  );
   logger.info('listening', { port: server.port, host });
 };
 

@@ -1,9 +1,29 @@
 import { z } from '@hono/zod-openapi';
-import { AgentSpec, API_SCOPES, ERRORS, Event, JsonValue, Run, RunSubmission } from '@signalbox/contracts';
+import {
+  AgentSpec,
+  API_SCOPES,
+  ERRORS,
+  Event,
+  ForkRequest,
+  JsonValue,
+  Retention,
+  RetentionRequest,
+  ReplaysRequest,
+  Run,
+  RunSubmission,
+} from '@signalbox/contracts';
+import { DIVERGENCE_KINDS } from '@signalbox/engine';
 import { AbortedRuns, AbortRunsRequest } from './abort-runs.ts';
+import { AuditEvent } from './audit-query.ts';
 import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from './caps-schemas.ts';
 import type { Api } from './deps.ts';
+import { KeyRequest, KeyView, NewKeyView } from './key-schemas.ts';
+import { LegalHoldRequest, LegalHoldView } from './legal-hold.ts';
+import { ProviderKeyRequest, ProviderView } from './provider-schemas.ts';
+import { ReplayJob } from './replay-schemas.ts';
 import { SCOPES } from './scopes.ts';
+import { SubmitRunsRequest } from './submit-batch.ts';
+import { AuditVerdict, VerifyRequest } from './verify-schemas.ts';
 
 /**
  * The OpenAPI 3.1 document: its schemas are made by zod itself from the very schemas that parse, as JSON
@@ -19,6 +39,13 @@ const Problem = z.object({
   error: z.object({ message: z.string(), type: z.string(), code: z.string(), param: z.string().nullable() }),
 });
 
+/** In the order of the elements: a run or what refused it. */
+const SubmittedRuns = z.object({
+  data: z.array(
+    z.union([z.object({ index: z.int(), run: Run }), z.object({ index: z.int(), problem: Problem })]),
+  ),
+});
+
 const Step = z.object({
   index: z.int(),
   kind: z.enum(['llm', 'tool']),
@@ -31,19 +58,13 @@ const Step = z.object({
   cost_estimate_usd: z.number(),
   cost_observed_usd: z.number(),
   price_version: z.string().nullable(),
+  /** Of a fork: the run it took this step over from. */
+  taken_from: z.string().nullable(),
   started_at: z.string(),
   finished_at: z.string().nullable(),
 });
 
 const Agent = z.object({ name: z.string(), version: z.int(), created_at: z.string(), spec: AgentSpec });
-
-const Provider = z.object({
-  provider: z.string(),
-  auth_mode: z.string(),
-  default_model: z.string(),
-  key: z.enum(['none', 'env', 'vault']),
-  last_ping: z.string().nullable(),
-});
 
 /** Of day, user_id, agent and model those that were asked for. */
 const Cost = z.object({
@@ -55,6 +76,15 @@ const Cost = z.object({
   estimated_usd: z.number(),
   held_usd: z.number(),
   calls: z.int(),
+});
+
+/** A line of an export. */
+const ExportedEvent = z.object({
+  chain: z.enum(['run', 'admin']),
+  run_id: z.string(),
+  seq: z.int(),
+  hash: z.string(),
+  body: z.string().nullable(),
 });
 
 const count = z.int().min(0);
@@ -72,6 +102,24 @@ const Autoscale = z.object({
 
 export const AbortRequest = z.strictObject({ reason: z.string().max(1000).nullish() });
 
+const ReplayReport = z.object({
+  identical: z.boolean(),
+  steps: z.int(),
+  /** In the order of the journal. */
+  divergences: z.array(
+    z.object({
+      /** The step it is about; of an end, the last one. */
+      step: z.int(),
+      kind: z.enum(DIVERGENCE_KINDS),
+      /** As recorded. */
+      expected: JsonValue,
+      /** As this version would do it. */
+      got: JsonValue,
+    }),
+  ),
+  provider_calls: z.literal(0),
+});
+
 const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ data: z.array(item), next_cursor: z.string().nullable() });
 
@@ -79,23 +127,43 @@ const COMPONENTS = {
   Json: JsonValue,
   Run,
   RunSubmission,
+  SubmitRunsRequest,
+  SubmittedRuns,
   RunList: listOf(Run),
   Event,
   EventList: z.object({ data: z.array(Event), next_after: z.int() }),
   Step,
   StepList: listOf(Step),
+  ForkRequest,
+  ReplayReport,
+  ReplaysRequest,
+  ReplayJob,
   AbortRequest,
   AbortRunsRequest,
   AbortedRuns,
   AgentSpec,
   Agent,
   AgentList: listOf(Agent),
-  ProviderList: listOf(Provider),
+  Provider: ProviderView,
+  ProviderList: listOf(ProviderView),
+  ProviderKeyRequest,
   TenantCaps: TenantCapsView,
   TenantCapsRequest,
   UserCaps: UserCapsView,
   UserCapsRequest,
+  KeyRequest,
+  Key: KeyView,
+  NewKey: NewKeyView,
+  KeyList: listOf(KeyView),
+  LegalHoldRequest,
+  LegalHold: LegalHoldView,
+  RetentionRequest,
+  Retention,
   CostList: listOf(Cost),
+  AuditEventList: listOf(AuditEvent),
+  ExportedEvent,
+  VerifyRequest,
+  AuditVerdict,
   Autoscale,
   Problem,
 } as const;
@@ -161,7 +229,7 @@ const addScopes = (paths: Record<string, Record<string, Operation>>): void => {
     for (const [method, operation] of Object.entries(operations)) {
       const scope = SCOPES[routeKey(method, path)];
       if (scope === undefined) continue;
-      operation.security = [{ bearer: [scope] }];
+      operation.security = [{ bearer: [scope].flat() }];
     }
   }
 };

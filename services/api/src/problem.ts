@@ -72,13 +72,19 @@ const headersOf = (error: SignalboxError): Record<string, string> => {
   return headers;
 };
 
-/** The one place where an error becomes an answer. What is our fault is logged with the request's id. */
-export const answerProblem = (c: ApiContext, thrown: unknown, logger: Logger): Response => {
+/** The error as our catalogue knows it. What is our fault is logged with the request's id. */
+export const reportError = (c: ApiContext, thrown: unknown, logger: Logger): SignalboxError => {
   const error = toSignalboxError(thrown);
   if (error.status >= 500) {
     const fields = { request_id: c.get('requestId'), method: c.req.method, path: c.req.path, error };
     if (error.code === 'internal') logger.error('request failed', fields);
     else logger.warn('request not served', fields);
   }
+  return error;
+};
+
+/** The one place where an error becomes an answer. */
+export const answerProblem = (c: ApiContext, thrown: unknown, logger: Logger): Response => {
+  const error = reportError(c, thrown, logger);
   return c.body(JSON.stringify(toProblem(error)), error.status as ContentfulStatusCode, headersOf(error));
 };

@@ -16,6 +16,12 @@ export interface RateLimit {
 /** A burst may use the window's requests at once. */
 const WINDOW_SECONDS = 10;
 
+/** The library's own, but also a full Redis counts: an abort must not fail for want of a counter (R9). */
+const COUNT = `#!lua flags=allow-oom
+redis.call('SET', KEYS[1], 0, 'EX', ARGV[2], 'NX')
+local consumed = redis.call('INCRBY', KEYS[1], ARGV[1])
+return { consumed, redis.call('PTTL', KEYS[1]) }`;
+
 const refusal = ({ msBeforeNext }: RateLimiterRes, perSecond: number): SignalboxError => {
   const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000));
   return new SignalboxError(
@@ -35,6 +41,7 @@ export const createRateLimit = (partition: Partition, perSecond: number): RateLi
     points,
     duration: WINDOW_SECONDS,
     inMemoryBlockOnConsumed: points + 1,
+    customIncrTtlLuaScript: COUNT,
   });
   return {
     take: (keyId) =>

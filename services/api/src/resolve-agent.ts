@@ -1,7 +1,7 @@
 import { getAgent } from '@signalbox/audit-store';
 import { type AgentSpec, type RunSubmission, SignalboxError } from '@signalbox/contracts';
-import { type AgentRecord, findAgent, mirrorAgent } from '@signalbox/run-state';
-import { openSpec } from './agent-specs.ts';
+import { type AgentRecord, findAgent, latestAgentVersion, mirrorAgent } from '@signalbox/run-state';
+import { openedVersion, openVersion } from './agent-specs.ts';
 import type { ApiDeps } from './deps.ts';
 import { reachingState } from './state-errors.ts';
 
@@ -47,6 +47,16 @@ const findRecord = async (deps: ResolveDeps, wanted: Wanted): Promise<AgentRecor
   return wanted.version > latest.version ? null : fetchVersion(deps, wanted);
 };
 
+/** A version that this process opened before: only which is the latest must be asked. Null: it is to be read. */
+const recall = async (
+  { partition, keyring }: ResolveDeps,
+  wanted: Wanted,
+): Promise<{ version: number; spec: AgentSpec } | null> => {
+  const version = wanted.version ?? (await reachingState(() => latestAgentVersion(partition, wanted)));
+  const spec = version === null ? undefined : openedVersion(keyring, wanted, version);
+  return version === null || spec === undefined ? null : { version, spec };
+};
+
 /** Throws `agent_not_found`, or that a store cannot be reached. */
 export const resolveAgent = async (
   deps: ResolveDeps,
@@ -54,8 +64,11 @@ export const resolveAgent = async (
   agent: RunSubmission['agent'],
 ): Promise<ResolvedAgent> => {
   if (typeof agent !== 'string') return { name: null, version: null, spec: agent };
-  const { name, version } = splitRef(agent);
-  const record = await findRecord(deps, { tenantId, name, version });
+  const wanted = { tenantId, ...splitRef(agent) };
+  const { name } = wanted;
+  const recalled = await recall(deps, wanted);
+  if (recalled !== null) return { name, ...recalled };
+  const record = await findRecord(deps, wanted);
   if (record === null) {
     throw new SignalboxError(
       'agent_not_found',
@@ -65,9 +78,5 @@ export const resolveAgent = async (
       },
     );
   }
-  return {
-    name,
-    version: record.version,
-    spec: openSpec(deps.keyring, { tenantId, name }, record.sealedSpec),
-  };
+  return { name, version: record.version, spec: openVersion(deps.keyring, wanted, record) };
 };

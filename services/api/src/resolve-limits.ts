@@ -13,17 +13,17 @@ const FIELDS = ['max_steps', 'max_output_tokens', 'timeout_seconds', 'cost_usd']
 const isLooser = (own: number | undefined, allowed: number | undefined): boolean =>
   own !== undefined && allowed !== undefined && own > allowed;
 
-/** A run's limits may only tighten those its agent states; of all caps, with the `outer` ones, the smallest counts. Throws `invalid_request` naming each looser one. */
+/** A run's limits may only tighten those its agent states; of all caps, with the `outer` ones, the smallest counts. Throws `invalid_request` naming each looser one, `at` its place in the body. */
 export const resolveLimits = (
   agent: LimitsInput,
   run: LimitsInput,
-  outer: readonly (Nano | null)[],
+  { outer, at }: { outer: readonly (Nano | null)[]; at: string },
 ): ResolvedLimits => {
   const looser = FIELDS.filter((field) => isLooser(run[field], agent[field]));
   if (looser.length > 0) {
     throw invalidRequest(
       looser.map((field) => ({
-        path: `limits.${field}`,
+        path: `${at}.${field}`,
         message: `the agent allows at most ${agent[field]}; a run may only tighten it`,
       })),
     );

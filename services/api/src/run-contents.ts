@@ -5,9 +5,9 @@ import {
   SubmissionContent,
   ToolResultContent,
 } from '@signalbox/contracts';
-import type { Contents } from '@signalbox/engine';
+import type { Contents, Digest } from '@signalbox/engine';
 import { openContent } from '@signalbox/run-state';
-import type { Keyring } from '@signalbox/runtime';
+import { digest, type Keyring, sealingKey } from '@signalbox/runtime';
 
 /** Opens the sealed contents of one run with its own key. */
 export interface OpenedRun {
@@ -15,23 +15,36 @@ export interface OpenedRun {
   content(ref: string): unknown;
   submission(ref: string): SubmissionContent;
   readonly steps: Contents;
+  /** Under the run's key. */
+  readonly digest: Digest;
 }
+
+/** Each content is opened and parsed once, however often it is asked for. */
+const once = <T>(read: (ref: string) => T): ((ref: string) => T) => {
+  const known = new Map<string, { readonly value: T }>();
+  return (ref) => {
+    const found = known.get(ref) ?? { value: read(ref) };
+    known.set(ref, found);
+    return found.value;
+  };
+};
 
 /** Null: the run's key was erased, and with it everything that was said. Throws SealError. */
 export const openRun = (keyring: Keyring, run: StoredRun): OpenedRun | null => {
   if (run.wrappedKey === null) return null;
-  const dataKey = keyring.unwrap(run.wrappedKey, run.runId);
-  const content = (ref: string): unknown => {
+  const dataKey = sealingKey(keyring.unwrap(run.wrappedKey, run.runId));
+  const content = once((ref): unknown => {
     const sealed = run.contents.get(ref);
     if (sealed === undefined) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
     return openContent(dataKey, run.runId, sealed);
-  };
+  });
   return {
     content,
     submission: (ref) => SubmissionContent.parse(content(ref)),
     steps: {
-      answer: (ref) => AnswerContent.parse(content(ref)),
-      result: (ref) => ToolResultContent.parse(content(ref)),
+      answer: once((ref) => AnswerContent.parse(content(ref))),
+      result: once((ref) => ToolResultContent.parse(content(ref))),
     },
+    digest: (text) => digest(dataKey, text),
   };
 };

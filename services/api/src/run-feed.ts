@@ -68,14 +68,30 @@ const nextPage = async (
   }
 };
 
-function* shown(entries: readonly Entry[], deltas: OpenDeltas): Generator<FeedItem> {
-  for (const entry of entries) {
-    const { seq, type, data } = peek(entry);
+type EventItem = FeedItem & { readonly type: 'event' };
+
+const readItem = (entry: Entry): { readonly step: number; readonly item: EventItem } => {
+  const { seq, type, data } = peek(entry);
+  return { step: data.step ?? 0, item: { type: 'event', seq, name: type, json: eventJson(entry) } };
+};
+
+/** Of pages that several follow at once: each is read once for all of them. */
+const readPages = new WeakMap<readonly Entry[], readonly ReturnType<typeof readItem>[]>();
+
+const itemsOf = (page: readonly Entry[]): readonly ReturnType<typeof readItem>[] => {
+  const known = readPages.get(page) ?? page.map(readItem);
+  readPages.set(page, known);
+  return known;
+};
+
+function* shown(page: readonly Entry[], deltas: OpenDeltas): Generator<FeedItem> {
+  for (const { step, item } of itemsOf(page)) {
+    const { name } = item;
     // What was generated before the result belongs before it.
-    if (type === 'llm.completed' || type === 'llm.failed') yield* deltas.close(data.step ?? 0);
-    yield { type: 'event', seq, name: type, json: eventJson(entry) };
-    if (type === 'llm.requested') deltas.open(data.step ?? 0);
-    if (isEnd(type)) yield { type: 'end', name: type };
+    if (name === 'llm.completed' || name === 'llm.failed') yield* deltas.close(step);
+    yield item;
+    if (name === 'llm.requested') deltas.open(step);
+    if (isEnd(name)) yield { type: 'end', name };
   }
   yield* deltas.take();
 }

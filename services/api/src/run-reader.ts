@@ -7,13 +7,21 @@ import {
 } from '@signalbox/audit-store';
 import { type Entry, SignalboxError, type StoredRun } from '@signalbox/contracts';
 import { bodyOf } from '@signalbox/engine';
-import { type AbortFlag, type Partition, readEntries, readRun } from '@signalbox/run-state';
+import {
+  type AbortFlag,
+  assertTrusted,
+  type Partition,
+  readAbort,
+  readEntries,
+  readRun,
+} from '@signalbox/run-state';
 import { lastTypeOf, refsOf } from './entries.ts';
+import { sharedInTurn } from './share-turn.ts';
 
 /**
  * Runs from where they are: Redis while they are hot, else Postgres (design §5, Read). Caches nothing.
- * A run leaves Redis only when it has ended and Postgres has all of it, so what the one does not know the
- * other has whole.
+ * A run leaves Redis, or hibernates there, only when Postgres has all of it, so what the one does not know the other
+ * has whole. An abort that was asked for of one that hibernates is known to Redis alone.
  */
 export interface ReadableRun extends StoredRun {
   /** An abort that was asked for; the journal may not say so yet. */
@@ -27,13 +35,19 @@ export interface EntryQuery {
   readonly limit: number;
 }
 
+export interface ListedRun {
+  readonly runId: string;
+  /** Null: its events left with their partition. */
+  readonly stored: StoredRun | null;
+}
+
 export interface RunReader {
-  /** Throws `not_found` (also for another tenant's run), `state_unavailable`, `audit_store_unavailable`. */
+  /** Throws `not_found` (also for another tenant's run), `state_unavailable`, `state_untrusted`, `audit_store_unavailable`. */
   find(tenantId: string, runId: string): Promise<ReadableRun>;
-  /** Throws like `find`. */
+  /** Those who ask in one turn get one and the same page. Throws like `find`. */
   entries(tenantId: string, query: EntryQuery): Promise<readonly Entry[]>;
   /** Newest first, with the contents a list shows. Throws `audit_store_unavailable`. */
-  list(query: RunListQuery): Promise<readonly StoredRun[]>;
+  list(query: RunListQuery): Promise<readonly ListedRun[]>;
 }
 
 const notFound = (runId: string): SignalboxError =>
@@ -49,24 +63,62 @@ const shownInList = (entries: readonly Entry[]): string[] => {
   return [submission, refsOf(answer)['output']].filter((ref) => ref !== undefined);
 };
 
-export const createRunReader = ({ partition, db }: { partition: Partition; db: Db }): RunReader => ({
-  find: async (tenantId, runId) => {
-    const hot = await readRun(partition, tenantId, runId);
-    if (hot !== null) return hot;
-    const cold = await readStored(db, tenantId, runId);
-    if (cold === null) throw notFound(runId);
-    return { ...cold, entries: whole(cold.entries), abort: null };
-  },
-  entries: async (tenantId, query) => {
+/**
+ * What is neither here nor there is not there: unless Redis lost it a moment ago and Postgres is about to have it.
+ * Once Redis is known to be whole, a second look decides.
+ */
+const readOrMiss = async <T>(
+  partition: Partition,
+  runId: string,
+  read: () => Promise<T | null>,
+): Promise<T> => {
+  const first = await read();
+  if (first !== null) return first;
+  await assertTrusted(partition);
+  const second = await read();
+  if (second === null) throw notFound(runId);
+  return second;
+};
+
+interface Stores {
+  readonly partition: Partition;
+  readonly db: Db;
+}
+
+const readPage = (
+  { partition, db }: Stores,
+  tenantId: string,
+  query: EntryQuery,
+): Promise<readonly Entry[]> =>
+  readOrMiss(partition, query.runId, async () => {
     const hot = await readEntries(partition, tenantId, query);
     if (hot !== null) return hot;
     const cold = await readStored(db, tenantId, query.runId);
-    if (cold === null) throw notFound(query.runId);
-    return whole(cold.entries.slice(query.after, query.after + query.limit));
-  },
+    return cold === null ? null : whole(cold.entries.slice(query.after, query.after + query.limit));
+  });
+
+const pageName = (tenantId: string, { runId, after, limit }: EntryQuery): string =>
+  `${tenantId} ${runId} ${after} ${limit}`;
+
+const createPageReader = (stores: Stores): RunReader['entries'] => {
+  const shared = sharedInTurn<readonly Entry[]>();
+  return (tenantId, query) => shared(pageName(tenantId, query), () => readPage(stores, tenantId, query));
+};
+
+export const createRunReader = ({ partition, db }: Stores): RunReader => ({
+  find: (tenantId, runId) =>
+    readOrMiss(partition, runId, async () => {
+      const hot = await readRun(partition, tenantId, runId);
+      if (hot !== null) return hot;
+      const cold = await readStored(db, tenantId, runId);
+      if (cold === null) return null;
+      return { ...cold, entries: whole(cold.entries), abort: await readAbort(partition, runId) };
+    }),
+  entries: createPageReader({ partition, db }),
   list: async (query) => {
     const runIds = await listRunIds(db, query);
     const runs = await readStoredRuns(db, query.tenantId, runIds, shownInList);
-    return runs.map((run) => ({ ...run, entries: whole(run.entries) }));
+    const stored = new Map(runs.map((run) => [run.runId, { ...run, entries: whole(run.entries) }]));
+    return runIds.map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
   },
 });

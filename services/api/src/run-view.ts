@@ -42,7 +42,7 @@ const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewConten
 export const viewOf = (deps: ViewDeps, run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>): Run => {
   const state = fold(run.entries.map(readEntry));
   const contents = opening(deps, run, () => contentsOf(deps, run, state), GONE);
-  return runView(state, { ...contents, abort: run.abort ?? null });
+  return runView(state, { ...contents, abort: run.abort ?? null, erasedAt: run.contentErasedAt });
 };
 
 /** The steps of a run; `withContents` false leaves out everything that was said. */

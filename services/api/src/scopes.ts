@@ -1,23 +1,45 @@
 import type { ApiScope } from '@signalbox/contracts';
 
 /** What a key must hold for each route: the only place that says so. A route that is not here answers nobody. */
-export const SCOPES: Readonly<Record<string, ApiScope>> = {
+export const SCOPES: Readonly<Record<string, ApiScope | readonly ApiScope[]>> = {
   'POST /v1/runs': 'runs:write',
+  'POST /v1/runs/batch': 'runs:write',
   'GET /v1/runs': 'runs:read',
   'GET /v1/runs/:id': 'runs:read',
   'GET /v1/runs/:id/events': 'runs:read',
   'GET /v1/runs/:id/steps': 'runs:read',
+  // What a fork is told to do may bring out what was said in its origin.
+  'POST /v1/runs/:id/fork': ['runs:write', 'content:read'],
+  'POST /v1/runs/:id/replay': 'runs:read',
+  // It may fork, and what it is told to try is compared with what was said.
+  'POST /v1/replays': ['runs:write', 'content:read'],
+  'GET /v1/replays/:id': 'runs:read',
+  'POST /v1/replays/:id/abort': 'runs:write',
   'POST /v1/runs/:id/abort': 'runs:write',
   'POST /v1/runs/abort': 'admin',
+  'DELETE /v1/runs/:id/content': 'admin',
+  'PUT /v1/runs/:id/legal-hold': 'admin',
+  'PUT /v1/legal-hold': 'admin',
+  'GET /v1/retention': 'runs:read',
+  'PUT /v1/retention': 'admin',
   'PUT /v1/agents/:name': 'agents:write',
   'GET /v1/agents': 'runs:read',
   'GET /v1/agents/:name': 'runs:read',
   'GET /v1/providers': 'runs:read',
+  'PUT /v1/providers/:provider/key': 'admin',
+  'DELETE /v1/providers/:provider/key': 'admin',
+  'POST /v1/providers/:provider/ping': 'admin',
   'GET /v1/caps/tenant': 'runs:read',
   'PUT /v1/caps/tenant': 'admin',
   'GET /v1/caps/users/:user_id': 'runs:read',
   'PUT /v1/caps/users/:user_id': 'admin',
   'DELETE /v1/caps/users/:user_id': 'admin',
+  'POST /v1/keys': 'admin',
+  'GET /v1/keys': 'admin',
+  'DELETE /v1/keys/:id': 'admin',
   'GET /v1/costs': 'runs:read',
+  'GET /v1/audit': 'audit:read',
+  'GET /v1/audit/export': 'audit:read',
+  'POST /v1/audit/verify': 'audit:read',
   'GET /v1/autoscale': 'runs:read',
 };

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Run } from '@signalbox/contracts';
+import { AgentSpec, type Run } from '@signalbox/contracts';
+import { createKeyring, newDataKey, SealError } from '@signalbox/runtime';
+import { openSpec, sealSpec } from '../src/agent-specs.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 interface Agent {
@@ -135,4 +137,17 @@ test('a spec lies sealed in Redis and Postgres', async () => {
 test('a name that is none is refused before anything is written', async () => {
   const response = await h.call('PUT', '/v1/agents/Not%20A%20Name', { json: { model: 'mock/echo' } });
   assert.equal(response.status, 422);
+});
+
+test('a spec that was opened once opens for its own agent alone', () => {
+  const { keyring } = h.deps;
+  const [own, other] = ['a', 'b'].map((name) => ({ tenantId: 'acme', name }));
+  assert.ok(own !== undefined && other !== undefined);
+  const spec = AgentSpec.parse({ model: 'mock/echo' });
+  const sealed = sealSpec(keyring, own, spec);
+  assert.deepEqual(openSpec(keyring, own, sealed), spec);
+  assert.deepEqual(openSpec(keyring, own, sealed), spec);
+  assert.throws(() => openSpec(keyring, other, sealed), SealError);
+  const stranger = createKeyring([{ id: 'other', key: newDataKey() }]);
+  assert.throws(() => openSpec(stranger, own, sealed), SealError);
 });

@@ -1,15 +1,17 @@
 /**
  * The api against real Redis and Postgres, without a port: each harness has keys and a database of its own.
  */
+import { createRedactor, HeldSecrets, type Redactor } from '@signalbox/engine';
 import { randomUUID } from 'node:crypto';
 import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import type { ApiScope, Run } from '@signalbox/contracts';
 import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
-import { createPrices } from '@signalbox/providers';
+import { createKeyVault, createModels, createPrices } from '@signalbox/providers';
 import {
   connect,
   createTail,
   disconnect,
+  findProviderKeys,
   markTrusted,
   openActivationQueue,
   openPartition,
@@ -21,6 +23,7 @@ import { createApiKey } from '../src/api-keys.ts';
 import { createApp } from '../src/app.ts';
 import type { Api, ApiDeps } from '../src/deps.ts';
 import { createRateLimit } from '../src/rate-limit.ts';
+import { createRefusals } from '../src/refusals.ts';
 import { createRunReader } from '../src/run-reader.ts';
 
 const ADMIN = 'test-admin-key';
@@ -42,7 +45,7 @@ export interface Harness {
   readonly deps: ApiDeps;
   readonly db: Db;
   readonly logs: string[];
-  /** Begins the stop of the process. */
+  /** As a process does that stops. */
   readonly stop: () => void;
   call(method: string, path: string, options?: CallOptions): Promise<Response>;
   /** A key of a tenant, made if it is new. */
@@ -93,28 +96,43 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
   const { disconnect: disconnectAll, ...stores } = await openStores();
   const { partition, db } = stores;
   const logs: string[] = [];
-  const stopping = new AbortController();
+  const closing = new AbortController();
   const clock = systemClock;
   const metrics = createMetrics({ prefix: 'signalbox_' });
+  const secrets = new HeldSecrets([]);
+  const logger = createLogger({
+    service: 'api',
+    level: 'debug',
+    redactor: createRedactor({ secrets }),
+    destination: { write: (line) => logs.push(line) },
+  });
+  const keyring = createKeyring([{ id: 'test', key: newDataKey() }]);
+  const redactorOf = (): Redactor => createRedactor({ secrets });
   const deps: ApiDeps = {
     ...stores,
     runs: createRunReader({ partition, db }),
-    keyring: createKeyring([{ id: 'test', key: newDataKey() }]),
+    keyring,
+    redactorOf,
     prices: createPrices({ clock }),
+    build: 'test',
     clock,
-    logger: createLogger({
-      service: 'api',
-      level: 'debug',
-      destination: { write: (line) => logs.push(line) },
-    }),
+    logger,
     metrics,
     counters: createApiMetrics({ metrics, partition, clock }),
     ready: async () => ({ status: 'ok', checks: {} }),
     auditBacklogLimit: 100_000,
     defaultCaps: DEFAULT_CAPS,
     rateLimit: createRateLimit(partition, 0),
-    providerKeys: new Set(['ANTHROPIC_API_KEY']),
-    stopping: stopping.signal,
+    refusals: createRefusals({ partition, clock, redactorOf, logger }),
+    vault: createKeyVault({
+      keyring,
+      clock,
+      secrets,
+      keys: { anthropic: 'key-of-the-environment' },
+      find: (tenantId) => findProviderKeys(partition, tenantId),
+    }),
+    models: createModels({ clock, fetch: () => Promise.reject(new Error('no network here')) }),
+    closing: closing.signal,
     ...overrides,
   };
   const app = createApp(deps);
@@ -127,7 +145,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
     deps,
     db,
     logs,
-    stop: () => stopping.abort(),
+    stop: () => closing.abort(),
     call,
     key: async (tenantId, scopes) => (await createApiKey(keyDeps, { tenantId, scopes })).secret,
     submit: async (body = {}, options = {}) => {
@@ -138,7 +156,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
       return JSON.parse(text) as Run;
     },
     close: async () => {
-      stopping.abort();
+      closing.abort();
       await deps.queue.close();
       await disconnectAll();
       await db.destroy();

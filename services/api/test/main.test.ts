@@ -41,6 +41,7 @@ const environment = (redisUrl: string, databaseUrl: string): NodeJS.ProcessEnv =
   ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
   BOOTSTRAP_API_KEY: KEY,
   PORT: '0',
+  SHUTDOWN_DELAY_SECONDS: '0',
 });
 
 const start = async (env: NodeJS.ProcessEnv): Promise<Service & { dir: string }> => {
@@ -91,7 +92,7 @@ test('the process takes runs with its bootstrap key, streams them, and stops in 
       });
       return response.status === 201 ? true : undefined;
     },
-    { what: 'the tenant in Postgres', timeoutMs: 5000 },
+    { what: 'the tenant in Postgres', timeoutMs: 60_000 },
   );
   assert.ok(published);
   const stream = await fetch(`${api.url}/v1/runs/${run.id}/events`, {
@@ -117,6 +118,43 @@ test('the process takes runs with its bootstrap key, streams them, and stops in 
   const log = readFileSync(api.logFile, 'utf8');
   for (const line of log.trim().split('\n')) JSON.parse(line);
   assert.ok(!log.includes(KEY) && !log.includes('the-secret-input'));
+});
+
+test('told to stop it is not ready at once, serves as before for a while, and asks clients to go elsewhere', async () => {
+  const { redisUrl, databaseUrl } = await stores();
+  const api = await start({ ...environment(redisUrl, databaseUrl), SHUTDOWN_DELAY_SECONDS: '4' });
+  const submit = (): Promise<Response> =>
+    fetch(`${api.url}/v1/runs`, {
+      method: 'POST',
+      headers: authorization,
+      body: JSON.stringify({ agent: { model: 'mock/echo' }, input: 'x' }),
+    });
+  const first = await submit();
+  assert.deepEqual([first.status, first.headers.get('connection')], [202, 'keep-alive']);
+  const { id } = (await first.json()) as Run;
+  const waiting = fetch(`${api.url}/v1/runs/${id}?wait=50`, { headers: authorization });
+  const stream = await fetch(`${api.url}/v1/runs/${id}/events`, {
+    headers: { ...authorization, accept: 'text/event-stream' },
+  });
+  assert.equal(stream.headers.get('connection'), 'close');
+  const reading = allFrames(stream);
+  const exit = api.stop();
+  const report = await waitFor(
+    async () => {
+      const ready = await fetch(`${api.url}/readyz`);
+      return ready.status === 503 ? ((await ready.json()) as { checks: object }) : undefined;
+    },
+    { what: 'the api not to be ready', timeoutMs: 60_000 },
+  );
+  assert.deepEqual(Object(report.checks).running, { ok: false, detail: 'stopping: SIGTERM' });
+  assert.equal((await fetch(`${api.url}/healthz`)).status, 200);
+  const late = await submit();
+  assert.deepEqual([late.status, late.headers.get('connection')], [202, 'close']);
+  const waited = await waiting;
+  assert.equal(waited.status, 200);
+  assert.equal(((await waited.json()) as Run).status, 'queued');
+  assert.ok(Number((await reading).at(-1)?.retry) >= 500);
+  assert.deepEqual(await exit, { code: 0, signal: null });
 });
 
 test('the api is ready with Redis alone and reports Postgres as degraded', async () => {
@@ -156,7 +194,7 @@ test('without Redis the api lives, is not ready, and becomes ready when Redis co
   const becomes = (path: string, wanted: number): Promise<true> =>
     waitFor(async () => ((await status(path)) === wanted ? true : undefined), {
       what: `${path} to answer ${wanted}`,
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
   await becomes('/healthz', 200);
   await becomes('/readyz', 503);
@@ -179,11 +217,12 @@ test('a bad configuration is one message that lists every problem', async () => 
       PORT: 'no',
       DEFAULT_RUN_CAP_USD: '-1',
       RATE_LIMIT_PER_SECOND: '-1',
+      SHUTDOWN_DELAY_SECONDS: '121',
       PRICE_OVERRIDES_FILE: '/no/such/file',
     },
     logFile: `${dir}/api.log`,
   });
-  const exit = await waitFor(() => child.exit(), { what: 'the end', timeoutMs: 20_000 });
+  const exit = await waitFor(() => child.exit(), { what: 'the end', timeoutMs: 60_000 });
   assert.notEqual(exit.code, 0);
   for (const name of [
     'REDIS_URL',
@@ -192,6 +231,7 @@ test('a bad configuration is one message that lists every problem', async () => 
     'PORT',
     'DEFAULT_RUN_CAP_USD',
     'RATE_LIMIT_PER_SECOND',
+    'SHUTDOWN_DELAY_SECONDS',
     'PRICE_OVERRIDES_FILE',
   ]) {
     assert.ok(child.output().includes(name), name);
@@ -210,6 +250,6 @@ test('defaults are those of the contract', () => {
   assert.deepEqual([config.port, config.host, config.logLevel], [8080, '127.0.0.1', 'info']);
   assert.equal(config.queueRedisUrl, 'redis://127.0.0.1:6379');
   assert.deepEqual(config.defaultCaps, { runNano: 1e9, userDailyNano: 20e9, tenantDailyNano: 200e9 });
-  assert.deepEqual([...config.providerKeys], ['OPENAI_API_KEY']);
-  assert.deepEqual([config.rateLimitPerSecond, config.prices], [1000, {}]);
+  assert.equal(config.providers.keys.openai, 'x');
+  assert.deepEqual([config.rateLimitPerSecond, config.prices, config.shutdownDelayMs], [1000, {}, 5000]);
 });

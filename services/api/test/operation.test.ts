@@ -92,3 +92,22 @@ test('a request id is echoed when it is one, else made', async () => {
   const made = await h.call('GET', '/v1/providers', { headers: { 'x-request-id': 'no good!' } });
   assert.match(made.headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
 });
+
+test('what comes while connections are being closed is refused as worth a retry, and changes nothing', async () => {
+  const leaving = await openHarness();
+  try {
+    leaving.stop();
+    const json = { agent: { model: 'mock/echo' }, input: 'x'.repeat(200_000) };
+    const refused = await leaving.call('POST', '/v1/runs', { json });
+    assert.deepEqual(
+      [refused.status, refused.headers.get('retry-after'), refused.headers.get('content-type')],
+      [503, '1', 'application/problem+json'],
+    );
+    assert.equal(((await refused.json()) as { code: string }).code, 'shutting_down');
+    const { redis, root } = leaving.deps.partition;
+    assert.equal(await redis.xlen(`${root}:audit`), 0);
+    assert.equal((await leaving.call('GET', '/healthz', { key: null })).status, 200);
+  } finally {
+    await leaving.close();
+  }
+});

@@ -22,6 +22,7 @@ const run = {
   tenantId: 't',
   wrappedKey: null,
   entries: entries.slice(0, 1),
+  contentErasedAt: null,
   contents: new Map<string, string>(),
   abort: null,
 };

@@ -7,8 +7,9 @@ import {
   type Hold,
   newId,
   type SealedContent,
+  SubmissionContent,
 } from '@signalbox/contracts';
-import { appendDrafts, fold, type Head, readEntry } from '@signalbox/engine';
+import { appendDrafts, fold, type Head, openingMessages, readEntry, requestDigest } from '@signalbox/engine';
 import {
   type After,
   type Claimed,
@@ -16,6 +17,7 @@ import {
   commitRun,
   type CommitReply,
   type CommitSettlement,
+  openContent,
   publishDelta,
   sealContent,
 } from '@signalbox/run-state';
@@ -106,6 +108,10 @@ export const own = async (
     results: [{ type: 'run.claimed', data: { worker: 'test', wake_seq: run.wakeSeq, resumed: false } }],
   });
 
+  const sealed = run.contents.get(state.submissionRef) ?? '';
+  const { input } = SubmissionContent.parse(openContent(dataKey, runId, sealed));
+  const first = requestDigest(state, openingMessages(input), (text) => digest(dataKey, text));
+
   const requested = (step: number): EventDraft => ({
     type: 'llm.requested',
     data: {
@@ -117,7 +123,7 @@ export const own = async (
       temperature: null,
       tools: [],
       nudge: null,
-      request_digest: digest(dataKey, `step ${step}`),
+      request_digest: step === 1 ? first : digest(dataKey, `step ${step}`),
       hold: step === 1 ? hold : null,
     },
   });
@@ -152,7 +158,7 @@ export const own = async (
         results: [completed(step, content[0])],
         contents: [content],
         settlements: step === 1 ? [{ holdId: hold.id, observedNano: 2_100_000, expired: false }] : [],
-        announce: end ? [{ type: 'run.succeeded', data: { steps: step } }] : [],
+        announce: end ? [{ type: 'run.succeeded', data: { steps: step }, refs: { output: content[0] } }] : [],
         after: { type: 'finish', status: 'succeeded' },
       });
     },

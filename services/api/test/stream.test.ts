@@ -63,7 +63,7 @@ test('events come as they are written, with the text between request and result'
   const reading = open(id).then(allFrames);
   await waitFor(async () => ((await watched(id)) ? true : undefined), {
     what: 'the watcher',
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
   });
   const writer = await own(h, id);
   await writer.request(1);
@@ -100,7 +100,7 @@ test('text is only for keys with content:read', async () => {
   const reading = open(id, { key }).then(allFrames);
   await waitFor(async () => ((await watched(id)) ? true : undefined), {
     what: 'the watcher',
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
   });
   const writer = await own(h, id);
   await writer.request(1);
@@ -199,7 +199,7 @@ test('a client that goes away frees its watcher', async () => {
   await readUntil(response, ({ event }) => event === 'run.submitted');
   await waitFor(async () => ((await watched(id)) ? undefined : true), {
     what: 'the watcher to go',
-    timeoutMs: 5000,
+    timeoutMs: 60_000,
   });
 });
 
@@ -214,7 +214,7 @@ test('when the process stops, streams end and say when to come back', async () =
         const reply = (await redis.pubsub('NUMSUB', `${root}:tail:${id}`)) as [string, number];
         return reply[1] > 0 ? true : undefined;
       },
-      { what: 'the watcher', timeoutMs: 5000 },
+      { what: 'the watcher', timeoutMs: 60_000 },
     );
     stopping.stop();
     const all = await reading;

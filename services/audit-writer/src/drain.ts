@@ -3,15 +3,21 @@
  * happens to this process, the entries of that batch are pending in the stream, and storing them again
  * changes nothing. So any number of replicas may run, and a crash at any point is safe.
  *
- * States: sweeping -> reading -> storing -> settling -> reading ... -> stopped.
- * sweeping: own pending entries (a reply got lost, a settlement failed), then what other consumers left
- *           for longer than a batch takes. At the start, after every failure, when idle, and every 10 s.
- * storing:  the batch in one transaction (several when it is too large for one), again and again until
- *           Postgres takes it. Nothing more is read meanwhile, nothing is dropped (R9). Only stopping
- *           gives it up, and then it stays pending.
+ * States: following -> sweeping -> reading -> storing -> settling -> reading ... -> following, stopped.
+ * following: another replica leads. It asks again and again, and leads as soon as a silent leader's lease is over.
+ * sweeping: everything that was delivered and not acknowledged, in stream order and before anything new: what
+ *           the leader before left behind, what a lost reply or a failed settlement left here. At the start of
+ *           leading, after every failure, when idle, and every 10 s.
+ * reading:  one read for the first batch, so that little is in hand before anything is stored; as long as reads come
+ *           back full, twice as many for the next, until a batch is as large as it may be.
+ * storing:  the batch in one transaction, or in several side by side when it is large: each has its runs for itself,
+ *           so the order within a run holds. Again and again until Postgres takes it. Nothing more is read meanwhile,
+ *           nothing is dropped (R9). It is given up, and stays pending, when the process stops, when the lead is lost,
+ *           and when Postgres was away for so long that another replica, which may reach it, should try.
  * settling: after the commit (R8), first markStored, then acknowledge. Both are idempotent. A process
  *           that dies between them is followed by a redelivery that does both again; the other way
  *           round nobody would ever mark those runs, and their keys would stay in Redis for ever.
+ * Leading is economy: a writer frozen past its lease may store and settle once more what its successor stores.
  * Every batch names the incarnation of run state it was read under; one that a verification overtook is dropped
  * here and read again (design §6, Trust).
  * A failure of Redis leads back to sweeping, through ensureGroup: a flushed Redis has no group either.
@@ -22,22 +28,28 @@ import {
   acknowledge,
   type AuditReader,
   ensureGroup,
+  type Leadership,
   markStored,
   type Partition,
   readTrust,
+  rewindGroup,
 } from '@signalbox/run-state';
-import { backoffMs, type Clock, type Logger } from '@signalbox/runtime';
-import { batchesOf } from './batch.ts';
+import { backoffMs, type Clock, type Heartbeat, type Logger } from '@signalbox/runtime';
+import { batchesOf, lanesOf } from './batch.ts';
+import { Intake } from './intake.ts';
 import type { DrainMetrics } from './metrics.ts';
 
 export interface DrainDeps {
   readonly partition: Partition;
+  readonly leadership: Leadership;
   readonly reader: AuditReader;
   /** Returns when the batch is committed. Throws `state_untrusted` when it was read before a verification. */
   readonly store: (records: readonly AuditRecord[], incarnation: number) => Promise<WriteResult>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: DrainMetrics;
+  /** Beats at each round and each attempt to store: while Postgres is away the drain goes on trying. */
+  readonly heart: Pick<Heartbeat, 'beat'>;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -45,26 +57,33 @@ export interface DrainDeps {
 export interface DrainOptions {
   /** How long Redis keeps a run that has ended and is stored whole. */
   readonly keepSeconds: number;
-  /** Most stream entries read at once. */
+  /** Most stream entries of one batch. */
   readonly batchSize?: number;
-  /** Most characters in one transaction. */
+  /**
+   * About so many characters read at once: the reply takes memory of a Redis that may be short of it, and is fullest
+   * just when Postgres is back (R9).
+   */
+  readonly readLength?: number;
+  /** No more is read into a batch that has so many characters; most of one transaction. */
   readonly batchLength?: number;
   /** Smaller batches start at least this far apart, ms, so that they grow under load. */
   readonly gatherMs?: number;
   readonly blockMs?: number;
   readonly sweepEveryMs?: number;
-  /** Idle time after which an entry of another consumer counts as left behind; longer than a batch takes. */
-  readonly reclaimIdleMs?: number;
+  /** How long Postgres may refuse a batch before another replica is let try. */
+  readonly giveWayMs?: number;
 }
 
 const SECOND = 1000;
+const MEGA = 2 ** 20;
 const DEFAULTS = {
-  batchSize: 1000,
-  batchLength: 32 * 1024 * 1024,
-  gatherMs: 100,
+  batchSize: 5000,
+  readLength: 2 * MEGA,
+  batchLength: 12 * MEGA,
+  gatherMs: 200,
   blockMs: SECOND,
   sweepEveryMs: 10 * SECOND,
-  reclaimIdleMs: 60 * SECOND,
+  giveWayMs: 10 * SECOND,
 };
 const RETRY = { baseMs: 200, capMs: 5 * SECOND };
 
@@ -75,12 +94,17 @@ const isStale = (error: unknown): boolean =>
 export class Drain {
   readonly #deps: DrainDeps;
   readonly #options: Required<DrainOptions>;
-  #sweepAt = Number.NEGATIVE_INFINITY;
+  readonly #intake: Intake;
+  /** Of run state, when reading last began at the oldest entry. */
+  #rewoundAt: number | null = null;
   #trouble: Error | null = null;
+  #gaveWay = false;
+  #failures = 0;
 
   constructor(deps: DrainDeps, options: DrainOptions) {
     this.#deps = deps;
     this.#options = { ...DEFAULTS, ...options };
+    this.#intake = new Intake(deps, this.#options);
   }
 
   /** Throws what keeps it from working now: the readiness check of this process. */
@@ -90,38 +114,71 @@ export class Drain {
 
   /** Ends soon after `stopping`, with no batch in hand. Never rejects. */
   async run(stopping: AbortSignal): Promise<void> {
-    let failures = 0;
+    const { leadership } = this.#deps;
     while (!stopping.aborted) {
+      this.#deps.heart.beat();
       try {
-        await ensureGroup(this.#deps.partition);
-        this.#sweepAt = Number.NEGATIVE_INFINITY;
-        while (!stopping.aborted) {
-          await this.#round(stopping);
-          this.#trouble = null;
-          failures = 0;
+        if (await leadership.hold()) {
+          await this.#lead(stopping);
+          // Long enough for a follower to ask in between. One that was only frozen asks again at once.
+          if (this.#gaveWay) await this.#sleep(2 * leadership.renewMs, stopping);
+        } else {
+          this.#recovered();
+          await this.#sleep(leadership.renewMs, stopping);
         }
       } catch (error) {
-        failures += 1;
+        this.#failures += 1;
         this.#report('the audit stream cannot be used', error);
-        await this.#pause(failures, stopping);
+        await this.#pause(this.#failures, stopping);
       }
     }
   }
 
-  async #round(stopping: AbortSignal): Promise<void> {
+  /** Until the lead is lost or given away. */
+  async #lead(stopping: AbortSignal): Promise<void> {
+    const { partition, leadership } = this.#deps;
+    await ensureGroup(partition);
+    this.#gaveWay = false;
+    this.#rewoundAt = null;
+    this.#intake.begin();
+    while (!stopping.aborted && (await leadership.hold())) {
+      this.#deps.heart.beat();
+      if (!(await this.#round(stopping))) return;
+      this.#recovered();
+    }
+  }
+
+  /** False: the batch was given up. */
+  async #round(stopping: AbortSignal): Promise<boolean> {
     const { clock } = this.#deps;
-    const { batchSize, batchLength, gatherMs } = this.#options;
+    const { batchLength, gatherMs } = this.#options;
     const startedAt = clock.monotonic();
     const incarnation = await this.#incarnation();
-    const records = await this.#take();
-    for (const batch of batchesOf(records, batchLength)) {
-      const result = await this.#store(batch, incarnation, stopping);
-      if (result === null) return;
-      await this.#settle(batch, result);
+    if (incarnation !== this.#rewoundAt) {
+      await rewindGroup(this.#deps.partition);
+      this.#rewoundAt = incarnation;
     }
-    if (records.length === 0 || records.length >= batchSize) return;
+    const { records, more } = await this.#intake.gather();
+    for (const batch of batchesOf(records, batchLength)) {
+      if (!(await this.#move(batch, incarnation, stopping))) return false;
+    }
+    if (records.length === 0 || more) return true;
     const rest = gatherMs - (clock.monotonic() - startedAt);
-    if (rest > 0) await clock.sleep(rest, stopping).catch(() => undefined);
+    if (rest > 0) await this.#sleep(rest, stopping);
+    return true;
+  }
+
+  /** Stores and settles a batch. False: some of it was given up. */
+  async #move(batch: readonly AuditRecord[], incarnation: number, stopping: AbortSignal): Promise<boolean> {
+    const moves = lanesOf(batch).map(async (lane) => {
+      const result = await this.#store(lane, incarnation, stopping);
+      if (result !== null) await this.#settle(lane, result);
+      return result !== null;
+    });
+    // Each to its end, so that nothing is in hand when reading begins again.
+    const ends = await this.#deps.leadership.during(() => Promise.allSettled(moves));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    return ends.every((end) => end.status === 'fulfilled' && end.value);
   }
 
   /** Read before the batch, so that a verification in between makes the batch stale, never the other way round. */
@@ -131,43 +188,36 @@ export class Drain {
     throw new SignalboxError('state_untrusted', 'Run state is being verified; the audit stream waits.');
   }
 
-  async #take(): Promise<AuditRecord[]> {
-    const { reader, clock } = this.#deps;
-    const { batchSize, blockMs, sweepEveryMs, reclaimIdleMs } = this.#options;
-    if (clock.monotonic() >= this.#sweepAt) {
-      const own = await reader.pending(batchSize);
-      if (own.length > 0) return own;
-      const left = await reader.reclaim(batchSize, reclaimIdleMs);
-      if (left.length > 0) return left;
-      this.#sweepAt = clock.monotonic() + sweepEveryMs;
-    }
-    const fresh = await reader.read(batchSize, blockMs);
-    // Nothing came, or it came and the reply was lost on the way.
-    if (fresh.length === 0) this.#sweepAt = Number.NEGATIVE_INFINITY;
-    return fresh;
-  }
-
-  /** Null: given up because the process stops. */
+  /** Null: given up, and pending. */
   async #store(
     batch: readonly AuditRecord[],
     incarnation: number,
     stopping: AbortSignal,
   ): Promise<WriteResult | null> {
-    for (let attempt = 1; ; attempt += 1) {
+    const { leadership, clock, logger } = this.#deps;
+    const startedAt = clock.monotonic();
+    for (let attempt = 1; leadership.isLeader(); attempt += 1) {
+      this.#deps.heart.beat();
       try {
         const result = await this.#deps.store(batch, incarnation);
         this.#count(result);
-        this.#trouble = null;
         return result;
       } catch (error) {
         if (isStale(error)) throw error;
         this.#report('a batch could not be stored', error, { records: batch.length, attempt });
       }
       if (stopping.aborted) return null;
+      if (clock.monotonic() - startedAt >= this.#options.giveWayMs) {
+        logger.warn('gives way: another replica may reach Postgres', { attempt });
+        this.#gaveWay = true;
+        await leadership.release();
+        return null;
+      }
       await this.#pause(attempt, stopping);
       // The last chance was before the pause: with Postgres away each attempt only costs time.
       if (stopping.aborted) return null;
     }
+    return null;
   }
 
   async #settle(batch: readonly AuditRecord[], { heads }: WriteResult): Promise<void> {
@@ -198,14 +248,22 @@ export class Drain {
     }
   }
 
+  #recovered(): void {
+    this.#trouble = null;
+    this.#failures = 0;
+  }
+
   #report(message: string, error: unknown, fields: Record<string, unknown> = {}): void {
     this.#trouble = error instanceof Error ? error : new Error(String(error));
     const passes = error instanceof SignalboxError && error.retryable;
     this.#deps.logger[passes ? 'warn' : 'error'](message, { ...fields, error });
   }
 
-  async #pause(attempt: number, stopping: AbortSignal): Promise<void> {
-    const { clock, random } = this.#deps;
-    await clock.sleep(backoffMs(attempt, { ...RETRY, random }), stopping).catch(() => undefined);
+  #pause(attempt: number, stopping: AbortSignal): Promise<void> {
+    return this.#sleep(backoffMs(attempt, { ...RETRY, random: this.#deps.random }), stopping);
+  }
+
+  #sleep(ms: number, stopping: AbortSignal): Promise<void> {
+    return this.#deps.clock.sleep(ms, stopping).catch(() => undefined);
   }
 }

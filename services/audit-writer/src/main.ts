@@ -1,71 +1,87 @@
-/** The audit-writer process: audit stream -> Postgres. Builds the clients, starts the drain, ends in good order. */
+/**
+ * The audit-writer process: audit stream -> Postgres. Of several replicas one writes, the others stand by.
+ * Builds the clients, starts the drain, ends in good order.
+ */
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { createPool, ping, writeBatch } from '@signalbox/audit-store';
-import { redactText } from '@signalbox/engine';
-import { connect, createAuditReader, disconnect, openPartition } from '@signalbox/run-state';
+import { createRedactor } from '@signalbox/engine';
+import {
+  checkServers,
+  connect,
+  createAuditReader,
+  disconnect,
+  leaderLeaseMs,
+  Leadership,
+  openPartition,
+} from '@signalbox/run-state';
 import {
   checkReadiness,
-  createLogger,
   createMetrics,
-  createShutdown,
+  exitOnProblems,
+  Heartbeat,
+  liveReport,
   startHealthServer,
-  startTelemetry,
+  startService,
   systemClock as clock,
-  withTimeout,
+  watchLiveness,
 } from '@signalbox/runtime';
 import { loadConfig } from './config.ts';
 import { Drain } from './drain.ts';
-import { createDrainMetrics, exposeBacklog } from './metrics.ts';
+import { createDrainMetrics, exposeBacklog, exposeLeadership } from './metrics.ts';
 
-const SERVICE = 'signalbox-audit-writer';
-const VERSION = '0.1.0';
 /** For the batch in hand; what is not stored by then stays pending. */
 const DRAIN_MS = 5_000;
-const CLOSE_MS = 2_000;
 
 const config = loadConfig();
-const logger = createLogger({ service: SERVICE, level: config.logLevel, redact: redactText });
-const shutdown = createShutdown({ logger, exit: (code) => process.exit(code) });
-
-const telemetry = await startTelemetry({
-  service: SERVICE,
-  version: VERSION,
-  endpoint: config.otlpEndpoint,
-  logger,
-});
+const redactor = createRedactor(config);
+const { logger, shutdown } = await startService({ name: 'audit-writer', ...config, redactor });
 
 const lost = (what: string) => (error: Error) => logger.warn(`connection to ${what} failed`, { error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
 const blocking = connect(config.redisUrl, 'stream', { onError: lost('Redis (blocking reads)') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'writer', onError: lost('Postgres') });
+// Stopped last to first.
+shutdown.onStop('postgres', () => db.destroy(), { mayFail: true });
+shutdown.onStop('redis', () => Promise.all([redis, blocking].map(disconnect)), { mayFail: true });
 const partition = openPartition(redis);
 
 const metrics = createMetrics({ prefix: 'signalbox_' });
 exposeBacklog(metrics, { partition, clock });
+const heart = new Heartbeat({ clock, limitMs: config.stallMs });
+const live = () => liveReport({ drain: () => heart.check() });
+/** Of this process alone: it leads by it, and consumes the stream by it. */
+const identity = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+const leadership = new Leadership({
+  partition,
+  role: 'audit-writer',
+  clock,
+  logger,
+  token: identity,
+  leaseMs: leaderLeaseMs(config.leaseSeconds),
+});
+exposeLeadership(metrics, () => leadership.isLeader());
 const drain = new Drain(
   {
     partition,
-    // A container that starts again keeps its name, and finds its own pending entries at once.
-    reader: createAuditReader(partition, blocking, `${hostname()}-${process.pid}`),
+    leadership,
+    reader: createAuditReader(partition, blocking, identity),
     store: (records, incarnation) => writeBatch(db, records, { partition: partition.index, incarnation }),
     clock,
     logger,
     metrics: createDrainMetrics(metrics),
+    heart,
     random: Math.random,
   },
   { keepSeconds: config.runTtlSeconds },
 );
-
-/** A store that is away must not turn an orderly end into a failure. */
-const atMost = (ms: number, what: string, work: () => Promise<unknown>) => () =>
-  withTimeout(work(), ms, clock).catch((error: unknown) => logger.warn(`${what}: not in time`, { error }));
 
 const health = await startHealthServer({
   host: config.host,
   port: config.metricsPort,
   logger,
   metrics,
-  live: () => ({ status: 'ok', checks: {} }),
+  live,
   ready: () =>
     checkReadiness({
       redis: { run: () => redis.ping(), required: true },
@@ -73,23 +89,15 @@ const health = await startHealthServer({
       drain: { run: async () => drain.assertWorking(), required: true },
     }),
 });
-const running = drain.run(shutdown.stopping);
-
-// Stopped last to first.
-shutdown.onStop(
-  'telemetry',
-  atMost(CLOSE_MS, 'telemetry', () => telemetry.shutdown()),
-);
-shutdown.onStop(
-  'postgres',
-  atMost(CLOSE_MS, 'postgres', () => db.destroy()),
-);
-shutdown.onStop(
-  'redis',
-  atMost(CLOSE_MS, 'redis', () => Promise.all([redis, blocking].map(disconnect))),
-);
 shutdown.onStop('health server', () => health.close());
-shutdown.onStop(
-  'drain',
-  atMost(DRAIN_MS, 'drain: its batch stays pending', () => running),
-);
+shutdown.onStop('leadership', () => leadership.release(), { mayFail: true });
+const running = checkServers([{ variable: 'REDIS_URL', url: config.redisUrl, redis }], {
+  mode: config.redisCheck,
+  clock,
+  logger,
+  stopping: shutdown.stopping,
+})
+  .then(exitOnProblems)
+  .then(() => drain.run(shutdown.stopping));
+void watchLiveness({ live, end: (why) => shutdown.fail(why), clock, logger, stopping: shutdown.stopping });
+shutdown.onStop('drain', () => running, { mayFail: true, timeoutMs: DRAIN_MS });

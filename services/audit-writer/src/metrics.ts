@@ -6,6 +6,7 @@ export interface DrainMetrics {
   readonly batchRows: Histogram;
   readonly written: Counter;
   readonly quarantined: Counter;
+  readonly reclaimed: Counter;
 }
 
 const ROWS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -21,7 +22,19 @@ export const createDrainMetrics = (registry: Metrics): DrainMetrics => ({
     name: 'audit_quarantined_total',
     help: 'What could not be stored as the event it claims to be; counted again when it is delivered again.',
   }),
+  reclaimed: registry.counter({
+    name: 'audit_reclaimed_total',
+    help: 'Commits taken over that were delivered before and not acknowledged.',
+  }),
 });
+
+export const exposeLeadership = (registry: Metrics, isLeader: () => boolean): void => {
+  registry.gauge({
+    name: 'audit_writer_leader',
+    help: 'Whether this audit-writer writes (1) or stands by (0).',
+    collect: (gauge) => gauge.set(isLeader() ? 1 : 0),
+  });
+};
 
 /** Gauges of the stream, read at each scrape. All replicas report the same values: aggregate with max. */
 export const exposeBacklog = (

@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { after } from 'node:test';
 import { createPool, type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
-import { createAuditReader, type Partition } from '@signalbox/run-state';
-import { createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
+import { createAuditReader, Leadership, type Partition } from '@signalbox/run-state';
+import { type Clock, createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
 import { completed, requested, succeeded } from '../../../packages/run-state/test/drafts.ts';
 import { claim, freshPartition, openRedis, submit } from '../../../packages/run-state/test/support.ts';
 import { Drain, type DrainDeps, type DrainOptions } from '../src/drain.ts';
@@ -58,36 +58,53 @@ export const openBench = async (): Promise<Bench> => {
 
 export interface RunningDrain {
   readonly drain: Drain;
+  readonly leadership: Leadership;
   readonly metrics: Metrics;
   readonly log: Record<string, unknown>[];
-  /** Resolves when the drain has ended. */
+  /** Resolves when the drain has ended and the lead is given back. */
   readonly stop: () => Promise<void>;
 }
 
 export interface StartOptions extends Partial<DrainOptions> {
   readonly deps?: Partial<DrainDeps>;
   readonly consumer?: string;
+  /** How long the others wait for it when it is silent. */
+  readonly leaseMs?: number;
+  /** One that stands still makes it hold a lead that it never renews for its own: a frozen process. */
+  readonly leadClock?: Clock;
 }
 
 /** A drain of its own consumer; stopped after the tests of this file at the latest. */
 export const startDrain = async (
   { partition, db }: Bench,
-  { deps = {}, consumer = `c-${randomBytes(4).toString('hex')}`, ...options }: StartOptions = {},
+  { deps = {}, leadClock = systemClock, leaseMs = 1000, ...more }: StartOptions = {},
 ): Promise<RunningDrain> => {
+  const { consumer = `c-${randomBytes(4).toString('hex')}`, ...options } = more;
   const log: Record<string, unknown>[] = [];
   const metrics = createMetrics({ prefix: 'signalbox_' });
+  const logger = createLogger({
+    service: 'test',
+    level: 'debug',
+    destination: { write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>) },
+  });
+  const leadership = new Leadership({
+    partition,
+    role: 'audit-writer',
+    clock: leadClock,
+    logger,
+    token: consumer,
+    leaseMs,
+  });
   const drain = new Drain(
     {
       partition,
+      leadership,
       reader: createAuditReader(partition, await openRedis('stream'), consumer),
       store: (records) => writeBatch(db, records),
       clock: systemClock,
-      logger: createLogger({
-        service: 'test',
-        level: 'debug',
-        destination: { write: (line) => void log.push(JSON.parse(line) as Record<string, unknown>) },
-      }),
+      logger,
       metrics: createDrainMetrics(metrics),
+      heart: { beat: () => undefined },
       random: Math.random,
       ...deps,
     },
@@ -95,12 +112,16 @@ export const startDrain = async (
   );
   const stopping = new AbortController();
   const running = drain.run(stopping.signal);
-  const stop = (): Promise<void> => {
+  const end = (): Promise<void> => {
     stopping.abort();
     return running;
   };
-  cleanups.push(stop);
-  return { drain, metrics, log, stop };
+  cleanups.push(end);
+  const stop = async (): Promise<void> => {
+    await end();
+    await leadership.release();
+  };
+  return { drain, leadership, metrics, log, stop };
 };
 
 export const streamLength = ({ redis, root }: Partition): Promise<number> => redis.xlen(`${root}:audit`);
@@ -108,7 +129,7 @@ export const streamLength = ({ redis, root }: Partition): Promise<number> => red
 export const drained = (partition: Partition): Promise<true> =>
   waitFor(async () => ((await streamLength(partition)) === 0 ? true : undefined), {
     what: 'the audit stream to be empty',
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
   });
 
 /** Everything the batch writes, in one comparable value. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { freshPartition, submit } from '../../../packages/run-state/test/support.ts';
+import { withdrawTrust } from '@signalbox/run-state';
+import { freshPartition, submit, trust } from '../../../packages/run-state/test/support.ts';
 import { expireLeadership, type RunningLoop, startLoop, until } from '../test/support.ts';
 
 const timersFired = ({ log }: RunningLoop): number =>
@@ -43,4 +44,26 @@ test('a tick that fails is followed by another', async () => {
   await submit(partition, { dueMs: 1 });
   await until('the timer to fire', () => added.length > 0);
   assert.ok(log.some(({ msg }) => msg === 'working again'));
+});
+
+test('a follower and a leader beat at every round; during a verification nothing is expected of the loop', async () => {
+  const partition = await freshPartition();
+  const leader = await startLoop(partition);
+  await until('it to lead', () => leader.leadership.isLeader());
+  const follower = await startLoop(partition);
+  await until('the follower to beat', () => follower.heart.length > 0);
+  assert.deepEqual([leader.heart, follower.heart], [['beat'], ['beat']]);
+  await Promise.all([leader.stop(), follower.stop()]);
+
+  await withdrawTrust(partition);
+  const verified = Promise.withResolvers<void>();
+  await expireLeadership(partition);
+  const verifier = await startLoop(partition, async () => {
+    await verified.promise;
+    await trust(partition);
+  });
+  await until('it to verify', () => verifier.heart.at(-1) === 'rest');
+  verified.resolve();
+  await until('it to beat again', () => verifier.heart.length === 3);
+  assert.deepEqual(verifier.heart, ['beat', 'rest', 'beat']);
 });

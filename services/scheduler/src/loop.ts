@@ -1,12 +1,14 @@
 import { SignalboxError } from '@signalbox/contracts';
-import { backoffMs } from '@signalbox/runtime';
-import type { Leadership } from './leadership.ts';
+import type { Leadership } from '@signalbox/run-state';
+import { backoffMs, type Heartbeat } from '@signalbox/runtime';
 import { isFull, tick, type TickDeps } from './tick.ts';
 
 export interface LoopDeps extends TickDeps {
   readonly leadership: Leadership;
   /** Makes an untrusted partition trusted again. */
   readonly verify: () => Promise<unknown>;
+  /** Beats at each round, leading or not; rests during a verification, which takes as long as there are runs. */
+  readonly heart: Pick<Heartbeat, 'beat' | 'rest'>;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -20,6 +22,7 @@ const work = async (deps: LoopDeps): Promise<boolean> => {
     return isFull(await tick(deps));
   } catch (error) {
     if (!(error instanceof SignalboxError && error.code === 'state_untrusted')) throw error;
+    deps.heart.rest();
     await deps.verify();
     return true;
   }
@@ -30,10 +33,11 @@ const work = async (deps: LoopDeps): Promise<boolean> => {
  * a Redis is away. Ends after `stopping`. Never rejects.
  */
 export const runLoop = async (deps: LoopDeps, stopping: AbortSignal): Promise<void> => {
-  const { leadership, clock, logger, random } = deps;
+  const { leadership, clock, logger, random, heart } = deps;
   let failures = 0;
   while (!stopping.aborted) {
     let pauseMs = TICK_MS;
+    heart.beat();
     try {
       if ((await leadership.hold()) && (await work(deps))) pauseMs = 0;
       if (failures > 0) logger.info('working again', { failures });

@@ -24,7 +24,7 @@ const ownRedis = async () => {
 const ready = (service: ServiceProcess, status: number): Promise<true> =>
   waitFor(async () => ((await service.get('/readyz')).status === status ? true : undefined), {
     what: `/readyz to answer ${status}`,
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
 
 const trusted = (partition: Partition): Promise<true> =>
@@ -38,7 +38,7 @@ const leaderOf = (services: readonly ServiceProcess[]): Promise<ServiceProcess> 
       const leaders = services.filter((_, i) => pages[i]?.body.includes('\nsignalbox_scheduler_leader 1\n'));
       return leaders.length === 1 ? leaders[0] : undefined;
     },
-    { what: 'one leader', timeoutMs: 20_000 },
+    { what: 'one leader', timeoutMs: 60_000 },
   );
 
 test('a bad environment stops it at once with one message that lists every problem', async () => {
@@ -46,12 +46,15 @@ test('a bad environment stops it at once with one message that lists every probl
     QUEUE_REDIS_URL: 'nowhere',
     ENCRYPTION_KEYS: 'k1:short',
     LEASE_SECONDS: '0',
+    AUDIT_RETENTION_DAYS: '182',
   });
   const { code } = await service.exited;
   assert.equal(code, 78);
   const output = service.output();
   const problems = ['REDIS_URL is missing', 'DATABASE_URL is missing'].concat(
-    ['QUEUE_REDIS_URL', 'ENCRYPTION_KEYS', 'LEASE_SECONDS'].map((name) => `${name} is malformed`),
+    ['QUEUE_REDIS_URL', 'ENCRYPTION_KEYS', 'LEASE_SECONDS', 'AUDIT_RETENTION_DAYS'].map(
+      (name) => `${name} is malformed`,
+    ),
   );
   for (const problem of problems) assert.ok(output.includes(problem), `${problem} is not in: ${output}`);
   assert.equal(output.split('bad configuration').length, 2);
@@ -75,6 +78,7 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
     'signalbox_queue_oldest_waiting_seconds ',
     'signalbox_fleet_slots 0',
     'signalbox_fleet_runs_active 0',
+    'signalbox_pressure_level 0',
     'signalbox_resumes_total{reason="lease_expired"} 0',
     'signalbox_timers_fired_total 1',
     'signalbox_activations_requeued_total 0',
@@ -95,9 +99,13 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
     async () => (await readDemand(partition, Date.now())).waiting === 2,
   );
 
-  assert.deepEqual(await service.stop({ graceMs: 8_000 }), { code: 0, signal: null });
-  assert.equal(await partition.redis.exists(`${partition.root}:leader`), 0, 'the lead was not given back');
-  assert.ok(service.lines().every(({ service: name }) => name === 'signalbox-scheduler'));
+  assert.deepEqual(await service.stop({ graceMs: 60_000 }), { code: 0, signal: null });
+  assert.equal(
+    await partition.redis.exists(`${partition.root}:leader:scheduler`),
+    0,
+    'the lead was not given back',
+  );
+  assert.ok(service.lines().every(({ service: name }) => name === 'scheduler'));
   await server.stop();
 });
 
@@ -111,7 +119,7 @@ test('of two processes one leads; the other takes over from a killed one and fro
   const stopped = await leaderOf(left);
   const next = await startMain('scheduler', env);
   await ready(next, 200);
-  assert.deepEqual(await stopped.stop({ graceMs: 8_000 }), { code: 0, signal: null });
+  assert.deepEqual(await stopped.stop({ graceMs: 60_000 }), { code: 0, signal: null });
   assert.equal(await leaderOf([next]), next);
   await next.stop();
   await server.stop();
@@ -123,5 +131,5 @@ test('SIGTERM with Redis away ends it with 0', async () => {
   await ready(service, 200);
   await server.stop();
   await ready(service, 503);
-  assert.deepEqual(await service.stop({ graceMs: 12_000 }), { code: 0, signal: null });
+  assert.deepEqual(await service.stop({ graceMs: 60_000 }), { code: 0, signal: null });
 });

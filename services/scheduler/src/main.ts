@@ -1,50 +1,69 @@
 /** The scheduler process: keeps R10. Builds the clients, starts the loops, ends in good order. */
 import { randomUUID } from 'node:crypto';
 import { createPool } from '@signalbox/audit-store';
-import { redactText } from '@signalbox/engine';
-import { connect, disconnect, openActivationQueue, openPartition } from '@signalbox/run-state';
+import { createRedactor } from '@signalbox/engine';
+import {
+  checkServers,
+  connect,
+  disconnect,
+  leaderLeaseMs,
+  Leadership,
+  openActivationQueue,
+  openPartition,
+} from '@signalbox/run-state';
 import {
   checkReadiness,
-  createLogger,
   createMetrics,
-  createShutdown,
+  exitOnProblems,
+  Heartbeat,
+  liveReport,
   startHealthServer,
-  startTelemetry,
+  startService,
   systemClock as clock,
-  withTimeout,
+  watchLiveness,
 } from '@signalbox/runtime';
+import { openCheckpointFile } from './checkpoint-file.ts';
+import { keepCheckpoints } from './checkpoints.ts';
 import { loadConfig } from './config.ts';
-import { Leadership, leaderLeaseMs } from './leadership.ts';
+import { Hibernation, runHibernation } from './hibernation.ts';
 import { runLoop } from './loop.ts';
-import { createRepairMetrics, createTrustMetrics, exposeDemand, exposeLeadership } from './metrics.ts';
+import {
+  createCheckpointGauge,
+  createHibernationMetrics,
+  createPartitionGauge,
+  createRepairMetrics,
+  createRetentionCounter,
+  createTrustMetrics,
+  exposeDemand,
+  exposeLeadership,
+} from './metrics.ts';
 import { keepPartitions } from './partitions.ts';
+import { keepRetention } from './retention.ts';
 import { verifyRunState } from './verification.ts';
 
-const SERVICE = 'signalbox-scheduler';
-const VERSION = '0.1.0';
-const CLOSE_MS = 2_000;
+const SECOND = 1000;
+const DAY = 86_400 * SECOND;
 
 const config = loadConfig();
-const logger = createLogger({ service: SERVICE, level: config.logLevel, redact: redactText });
-const shutdown = createShutdown({ logger, exit: (code) => process.exit(code) });
-
-const telemetry = await startTelemetry({
-  service: SERVICE,
-  version: VERSION,
-  endpoint: config.otlpEndpoint,
-  logger,
-});
+const redactor = createRedactor(config);
+const { logger, shutdown } = await startService({ name: 'scheduler', ...config, redactor });
+const { stopping } = shutdown;
 
 const lost = (what: string) => (error: Error) => logger.warn(`connection to ${what} failed`, { error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
 const queueRedis = connect(config.queueRedisUrl, 'queue', { onError: lost('Redis (queue)') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'scheduler', onError: lost('Postgres') });
+// Stopped last to first.
+shutdown.onStop('postgres', () => db.destroy(), { mayFail: true });
+shutdown.onStop('redis', () => Promise.all([redis, queueRedis].map(disconnect)), { mayFail: true });
 const partition = openPartition(redis);
 const queue = openActivationQueue(partition, queueRedis);
+shutdown.onStop('queue', () => queue.close(), { mayFail: true });
 
 const metrics = createMetrics({ prefix: 'signalbox_' });
 const leadership = new Leadership({
   partition,
+  role: 'scheduler',
   clock,
   logger,
   token: randomUUID(),
@@ -53,65 +72,115 @@ const leadership = new Leadership({
 exposeDemand(metrics, { partition, clock });
 exposeLeadership(metrics, () => leadership.isLeader());
 
-/** A store that is away must not turn an orderly end into a failure. */
-const atMost = (ms: number, what: string, work: () => Promise<unknown>) => () =>
-  withTimeout(work(), ms, clock).catch((error: unknown) => logger.warn(`${what}: not in time`, { error }));
+const heart = new Heartbeat({ clock, limitMs: config.stallMs });
+const hibernationHeart = new Heartbeat({ clock, limitMs: config.stallMs });
+const live = () => liveReport({ loop: () => heart.check(), hibernation: () => hibernationHeart.check() });
 
 const health = await startHealthServer({
   host: config.host,
   port: config.metricsPort,
   logger,
   metrics,
-  live: () => ({ status: 'ok', checks: {} }),
+  live,
   ready: () =>
     checkReadiness({
       redis: { run: () => redis.ping(), required: true },
       queue: { run: () => queueRedis.ping(), required: true },
     }),
 });
+shutdown.onStop('health server', () => health.close());
+shutdown.onStop('leadership', () => leadership.release(), { mayFail: true });
 const trust = createTrustMetrics(metrics, partition);
+const hibernateAfterMs = config.hibernateAfterSeconds * SECOND;
 const verify = async () => {
-  const verified = await verifyRunState({ partition, db, clock, logger });
+  const verified = await verifyRunState({ partition, db, clock, logger, hibernateAfterMs });
   if (verified !== null) trust.verified(verified.seconds);
 };
-const ticking = runLoop(
-  {
-    partition,
-    queue,
+const fit = (variable: string, url: string, connection: typeof redis) =>
+  checkServers([{ variable, url, redis: connection }], {
+    mode: config.redisCheck,
     clock,
     logger,
-    metrics: createRepairMetrics(metrics),
-    leadership,
-    verify,
+    stopping,
+  }).then(exitOnProblems);
+// Run state is verified and repaired, whatever becomes of the queue.
+if (config.queueRedisUrl !== config.redisUrl) void fit('QUEUE_REDIS_URL', config.queueRedisUrl, queueRedis);
+const ticking = fit('REDIS_URL', config.redisUrl, redis).then(() =>
+  runLoop(
+    {
+      partition,
+      queue,
+      clock,
+      logger,
+      metrics: createRepairMetrics(metrics),
+      leadership,
+      verify,
+      heart,
+      random: Math.random,
+    },
+    stopping,
+  ),
+);
+const hibernation = new Hibernation({
+  partition,
+  db,
+  queue,
+  clock,
+  logger,
+  metrics: createHibernationMetrics(metrics),
+  hibernateAfterMs,
+  longestWaitMs: config.waitingExpiryDays * DAY,
+});
+const hibernating = runHibernation(
+  {
+    hibernation,
+    isLeader: () => leadership.isLeader(),
+    clock,
+    logger,
+    heart: hibernationHeart,
     random: Math.random,
   },
-  shutdown.stopping,
+  stopping,
 );
-void keepPartitions({ db, clock, logger }, shutdown.stopping);
+void watchLiveness({ live, end: (why) => shutdown.fail(why), clock, logger, stopping });
+void keepPartitions(
+  {
+    db,
+    clock,
+    logger,
+    defaultEvents: createPartitionGauge(metrics),
+    retentionDays: config.auditRetentionDays,
+  },
+  stopping,
+);
 
-// Stopped last to first.
-shutdown.onStop(
-  'telemetry',
-  atMost(CLOSE_MS, 'telemetry', () => telemetry.shutdown()),
+const erasing = keepRetention(
+  {
+    db,
+    partition,
+    clock,
+    logger,
+    isLeader: () => leadership.isLeader(),
+    erased: createRetentionCounter(metrics),
+    defaultEventDays: config.auditRetentionDays,
+  },
+  stopping,
 );
-shutdown.onStop(
-  'postgres',
-  atMost(CLOSE_MS, 'postgres', () => db.destroy()),
+
+const checkpointing = keepCheckpoints(
+  {
+    db,
+    partition,
+    clock,
+    logger,
+    isLeader: () => leadership.isLeader(),
+    ageSeconds: createCheckpointGauge(metrics),
+    signingKey: config.signingKey,
+    sink: config.checkpointFile === null ? null : openCheckpointFile(config.checkpointFile),
+  },
+  stopping,
 );
-shutdown.onStop(
-  'redis',
-  atMost(CLOSE_MS, 'redis', () => Promise.all([redis, queueRedis].map(disconnect))),
-);
-shutdown.onStop(
-  'queue',
-  atMost(CLOSE_MS, 'queue', () => queue.close()),
-);
-shutdown.onStop('health server', () => health.close());
-shutdown.onStop(
-  'leadership',
-  atMost(CLOSE_MS, 'leadership', () => leadership.release()),
-);
-shutdown.onStop(
-  'loop',
-  atMost(CLOSE_MS, 'loop', () => ticking),
-);
+
+shutdown.onStop('loops', () => Promise.all([ticking, hibernating, erasing, checkpointing]), {
+  mayFail: true,
+});

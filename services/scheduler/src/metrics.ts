@@ -62,8 +62,42 @@ export const exposeDemand = (
     (d) => d.oldestWaitingSeconds,
   );
   single('fleet_slots', 'Runs all workers with a live lease can work on at once.', (d) => d.slots);
+  single(
+    'pressure_level',
+    'How far the audit backlog holds work back (R9): 0 not, 1 no new runs, 2 runs park, 3 none starts.',
+    (d) => d.pressureLevel,
+  );
   single('fleet_runs_active', 'Runs that have an owner.', (d) => d.active);
 };
+
+/** What becomes of runs that wait for long. */
+export interface HibernationMetrics {
+  readonly hibernated: Counter;
+  readonly loaded: Counter;
+  readonly expired: Counter;
+}
+
+export const createHibernationMetrics = (registry: Metrics): HibernationMetrics => ({
+  hibernated: registry.counter({
+    name: 'runs_hibernated_total',
+    help: 'Parked runs whose journal was left to Postgres alone.',
+  }),
+  loaded: registry.counter({
+    name: 'runs_loaded_total',
+    help: 'Hibernated runs that were woken and loaded back.',
+  }),
+  expired: registry.counter({
+    name: 'waits_expired_total',
+    help: 'Runs that were ended because they had waited too long.',
+  }),
+});
+
+/** Runs whose contents were erased because their period was over. */
+export const createRetentionCounter = (registry: Metrics): Counter =>
+  registry.counter({
+    name: 'retention_erased_total',
+    help: 'Runs whose contents were erased because the time was over that their tenant keeps them.',
+  });
 
 export const exposeLeadership = (registry: Metrics, isLeader: () => boolean): void => {
   registry.gauge({
@@ -72,6 +106,20 @@ export const exposeLeadership = (registry: Metrics, isLeader: () => boolean): vo
     collect: (gauge) => gauge.set(isLeader() ? 1 : 0),
   });
 };
+
+/** Set by who keeps the partitions; every replica does. */
+export const createPartitionGauge = (registry: Metrics): Gauge =>
+  registry.gauge({
+    name: 'audit_default_partition_events',
+    help: 'Audit events (counted up to 10,000) that had no month to go to.',
+  });
+
+/** Set each minute; every replica does. */
+export const createCheckpointGauge = (registry: Metrics): Gauge =>
+  registry.gauge({
+    name: 'checkpoint_age_seconds',
+    help: 'How long the oldest change of the audit log has been waiting for a signed checkpoint, or how long checkpoints could not be kept.',
+  });
 
 export interface TrustMetrics {
   verified(seconds: number): void;

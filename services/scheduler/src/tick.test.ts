@@ -22,11 +22,12 @@ test('the run of a dead worker goes to a worker again (R10)', async () => {
   const seen: number[] = [];
   const consumer = consumeActivations(partition, await openRedis('queue-worker'), {
     lockMs: 30_000,
-    concurrency: 1,
+    slots: 1,
     onError: () => undefined,
     onActivation: async ({ runId, wakeSeq }) => {
       assert.equal(runId, run.runId);
       seen.push((await claim(partition, runId, { wakeSeq })).run.epoch);
+      return 'done';
     },
   });
   atEnd(() => consumer.close());

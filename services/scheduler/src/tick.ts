@@ -34,12 +34,12 @@ export const isFull = ({ timers, leases, requeued }: Repaired): boolean =>
  */
 export const tick = async ({ partition, queue, clock, logger, metrics }: TickDeps): Promise<Repaired> => {
   const repaired = await repair(partition, LIMITS);
-  const { timers, leases, lost, requeued, activations } = repaired;
+  const { timers, leases, lost, requeued, relieved, activations } = repaired;
   metrics.timers.inc(timers);
   metrics.resumes.inc({ reason: 'lease_expired' }, lost);
   metrics.requeued.inc(requeued);
-  if (timers + leases + lost + requeued > 0) {
-    logger.info('repaired', { timers, leases, lost, requeued, activations: activations.length });
+  if (timers + leases + lost + requeued + relieved > 0) {
+    logger.info('repaired', { timers, leases, lost, requeued, relieved, activations: activations.length });
   }
   // BullMQ waits for its Redis without end; the leader must not.
   await withTimeout(queue.add(activations), QUEUE_MS, clock);

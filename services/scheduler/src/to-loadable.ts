@@ -27,26 +27,28 @@ interface Place {
   readonly status: string;
   readonly waitingFor: string | null;
   readonly dueMs: number | null;
+  readonly parkedMs: number | null;
 }
 
-const RUNNABLE: Place = { status: 'queued', waitingFor: null, dueMs: null };
+const RUNNABLE: Place = { status: 'queued', waitingFor: null, dueMs: null, parkedMs: null };
 
 /**
  * A timer keeps its time; whatever else a run waited for is asked again by its next owner, so a wake that was
  * lost with Redis is not missed (R10).
  */
 const placeOf = (state: RunState, parkedUntil: string | null): Place => {
-  if (isTerminal(state.status)) return { status: state.status, waitingFor: null, dueMs: null };
+  if (isTerminal(state.status)) return { ...RUNNABLE, status: state.status };
   if (state.abort !== null) return RUNNABLE;
   if (state.status !== 'waiting' || state.waitingFor !== 'timer' || parkedUntil === null) return RUNNABLE;
-  return { status: 'waiting', waitingFor: 'timer', dueMs: Date.parse(parkedUntil) };
+  const parkedMs = Date.parse(state.lastTs);
+  return { status: 'waiting', waitingFor: 'timer', dueMs: Date.parse(parkedUntil), parkedMs };
 };
 
-/** Null when the run's key is gone: nothing of it can go on. Throws when its journal is damaged. */
+/** Null when the key of a run that has not ended is gone: nothing of it can go on. Throws when its journal is damaged. */
 export const toLoadable = (stored: StoredRun, rootRunId: string): LoadableRun | null => {
   const events = stored.entries.map(readEntry);
   const state = fold(events);
-  if (stored.wrappedKey === null) return null;
+  if (stored.wrappedKey === null && !isTerminal(state.status)) return null;
   const parked = events.findLast((event) => event.type === 'run.parked');
   const claimed = events.findLast((event) => event.type === 'run.claimed');
   const parkedUntil = parked?.type === 'run.parked' ? parked.data.until : state.submitted.run_at;

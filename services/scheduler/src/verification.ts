@@ -1,22 +1,33 @@
 import {
   type Db,
+  listErased,
+  listIdempotency,
   listLiveRuns,
   listRunHeads,
+  settledHolds,
   raiseIncarnation,
   readStoredRuns,
   type StoredRunHead,
   sumSpendByDay,
   sumSpendByRoot,
+  sumUnstoredSpend,
   withVerificationLock,
 } from '@signalbox/audit-store';
 import {
   beginVerification,
   endVerification,
+  eraseHot,
+  IDEMPOTENCY_TTL_MS,
   loadRun,
   type Partition,
   readLiveHeads,
+  readStream,
   readTrust,
+  type Ledger,
+  readChargedHolds,
   restoreCounters,
+  restoreIdempotency,
+  rewriteAppendLog,
   type Verification,
 } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
@@ -30,8 +41,12 @@ import { toLoadable } from './to-loadable.ts';
  *      even if this lock should be lost;
  *   2. keys, agents and caps are written again;
  *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it;
- *   4. every counter becomes the larger of here and the ledger, holds are summed anew;
- *   5. the marker is written last, if Redis was neither restarted nor emptied meanwhile. Whatever fails before
+ *   4. what was said in runs that are erased is erased here again;
+ *   5. what Idempotency-Keys made which runs is written again where it is missing;
+ *   6. every counter becomes the larger of here and all that is known to be spent: a tenant's counter here may
+ *      lack what the ledger has of one run, and the ledger what is here of another; holds are summed anew;
+ *   7. the append-only file is written anew, so that nothing half is left in it of the crash;
+ *   8. the marker is written last, if Redis was neither restarted nor emptied meanwhile. Whatever fails before
  *      leaves everybody waiting, and it is tried again.
  * What neither Postgres nor Redis has, is gone: the commits that the lost Redis had not handed to the audit-writer.
  */
@@ -40,6 +55,8 @@ export interface VerificationDeps {
   readonly db: Db;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** A run that has waited this long is put back as one that hibernates. */
+  readonly hibernateAfterMs: number;
 }
 
 export interface Verified {
@@ -49,9 +66,12 @@ export interface Verified {
 }
 
 const BATCH = 200;
+const IDEMPOTENCY_BATCH = 2000;
 /** A hold counts for its day and its month, so the ledger of this and the last month is enough. */
 const LEDGER_DAYS = 62;
 const DAY_MS = 86_400_000;
+/** Longer than Redis keeps a run that has ended. */
+const ERASED_DAYS = 7;
 
 interface Work {
   readonly tx: Db;
@@ -59,7 +79,7 @@ interface Work {
 }
 
 const loadBehind = async (
-  { partition, logger }: VerificationDeps,
+  { partition, logger, clock, hibernateAfterMs }: VerificationDeps,
   { tx, verification }: Work,
   { heads, here }: { heads: readonly StoredRunHead[]; here: ReadonlyMap<string, number> },
 ): Promise<number> => {
@@ -69,8 +89,12 @@ const loadBehind = async (
   for (const stored of await readStoredRuns(tx, behind)) {
     try {
       const run = toLoadable(stored, roots.get(stored.runId) ?? stored.runId);
-      if (run === null) logger.error('a stored run has no key any more', { run_id: stored.runId });
-      else if (await loadRun(partition, verification, run)) loaded += 1;
+      if (run === null) {
+        logger.error('a stored run has no key any more', { run_id: stored.runId });
+        continue;
+      }
+      const asleep = run.parkedMs !== null && clock.now() - run.parkedMs >= hibernateAfterMs;
+      if (await loadRun(partition, verification, run, { asleep })) loaded += 1;
     } catch (error) {
       if (error instanceof Error && error.name === 'SignalboxError') throw error;
       logger.error('a stored run cannot be put back', { run_id: stored.runId, error });
@@ -111,18 +135,74 @@ const restoreRuns = async (
   return { loaded, roots };
 };
 
+const restoreIdempotencyRecords = async ({ partition, clock }: VerificationDeps, tx: Db): Promise<void> => {
+  const since = new Date(clock.now() - IDEMPOTENCY_TTL_MS);
+  for (let after = ''; ; ) {
+    const stored = await listIdempotency(tx, {
+      partition: partition.index,
+      since,
+      after,
+      limit: IDEMPOTENCY_BATCH,
+    });
+    await restoreIdempotency(
+      partition,
+      stored.map(({ runId, tenantId, keyDigest, fingerprint, createdAt }) => ({
+        runId,
+        tenantId,
+        key_digest: keyDigest,
+        fingerprint,
+        createdMs: createdAt.getTime(),
+      })),
+    );
+    if (stored.length < IDEMPOTENCY_BATCH) return;
+    after = stored.at(-1)?.runId ?? '';
+  }
+};
+
+/** What is known to be spent, wherever it is known: in the ledger, in the audit stream, or in a run here. */
+const knownSpend = async (
+  { partition, clock }: VerificationDeps,
+  tx: Db,
+  roots: ReadonlySet<string>,
+): Promise<Ledger> => {
+  const sinceDay = new Date(clock.now() - LEDGER_DAYS * DAY_MS).toISOString().slice(0, 10);
+  const days = await sumSpendByDay(tx, { partition: partition.index, sinceDay });
+  const runs = await sumSpendByRoot(tx, [...roots]);
+  const add = (root: string, nano: number): void => void runs.set(root, (runs.get(root) ?? 0) + nano);
+  const unstored = await sumUnstoredSpend(tx, readStream(partition, BATCH));
+  for (const [root, nano] of unstored.runs) add(root, nano);
+  const charged = (await readChargedHolds(partition)).filter(({ holdId }) => !unstored.settled.has(holdId));
+  const settled = await settledHolds(
+    tx,
+    charged.map(({ holdId }) => holdId),
+  );
+  const only = charged.filter(({ holdId }) => !settled.has(holdId));
+  for (const { rootRunId, nano } of only) add(rootRunId, nano);
+  const onlyHere = only.map(({ tenantId, userId, day, nano }) => ({
+    tenantId,
+    userId,
+    day,
+    spentNano: nano,
+  }));
+  return { days: [...days, ...unstored.days, ...onlyHere], runs };
+};
+
 const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 'seconds'>> => {
-  const { partition, clock, db } = deps;
+  const { partition, clock, db, logger } = deps;
   const verification = await beginVerification(partition);
   // Not in `tx`, whose end comes after the marker: a marker must never be ahead of the incarnation.
   const incarnation = await raiseIncarnation(db, partition.index);
   await restoreDirectory(partition, tx);
   const { loaded, roots } = await restoreRuns(deps, { tx, verification });
-  const sinceDay = new Date(clock.now() - LEDGER_DAYS * DAY_MS).toISOString().slice(0, 10);
-  await restoreCounters(partition, verification, {
-    days: await sumSpendByDay(tx, { partition: partition.index, sinceDay }),
-    runs: await sumSpendByRoot(tx, [...roots]),
-  });
+  await eraseHot(partition, await listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS)));
+  await restoreIdempotencyRecords(deps, tx);
+  await restoreCounters(partition, verification, await knownSpend(deps, tx, roots));
+  const rewrite = await rewriteAppendLog(partition, clock);
+  if (rewrite === 'refused' || rewrite === 'slow') {
+    logger.warn('the append-only file of Redis was not written anew: start BGREWRITEAOF by hand', {
+      rewrite,
+    });
+  }
   await endVerification(partition, verification, incarnation);
   return { incarnation, runsLoaded: loaded };
 };

@@ -36,6 +36,8 @@ export const TENANT = 'acme';
 export const TODAY = new Date().toISOString().slice(0, 10);
 const TS = new Date().toISOString();
 const CAP = 1_000_000;
+/** Longer than any run of these tests is parked, by the old times in their journals. */
+const NEVER_MS = 10 * 365 * 86_400_000;
 
 export interface Loss extends Recorded {
   readonly redis: LocalRedis;
@@ -50,7 +52,7 @@ let server: Promise<{ redis: LocalRedis; dir: string }> | undefined;
 /** One server per test file; each test has a namespace of its own. */
 const sharedServer = async (): Promise<{ redis: LocalRedis; dir: string }> => {
   const dir = join(await temporaryDir(), 'redis');
-  const redis = await startRedis({ dir });
+  const redis = await startRedis({ dir, fsync: 'no' });
   atEnd(() => redis.stop());
   return { redis, dir };
 };
@@ -62,7 +64,10 @@ export const openDb = (databaseUrl: string): Db => {
 };
 
 /** A verified partition with caps, and an empty database that knows its tenant. */
-export const openLoss = async (databaseUrl?: string): Promise<Loss> => {
+export const openLoss = async (
+  databaseUrl?: string,
+  { hibernateAfterMs = NEVER_MS }: { hibernateAfterMs?: number } = {},
+): Promise<Loss> => {
   const { redis, dir } = await (server ??= sharedServer());
   const db = openDb(databaseUrl ?? (await freshDatabase()));
   const partition = openPartition(await openRedis('state', redis.url), { namespace: `loss-${randomUUID()}` });
@@ -71,7 +76,13 @@ export const openLoss = async (databaseUrl?: string): Promise<Loss> => {
   await replaceCaps(partition, TENANT, { ...caps, users: [] });
   const recorded = recordingLogger();
   const verify = (other: Db = db) =>
-    verifyRunState({ partition, db: other, clock: systemClock, logger: recorded.logger });
+    verifyRunState({
+      partition,
+      db: other,
+      clock: systemClock,
+      logger: recorded.logger,
+      hibernateAfterMs,
+    });
   await verify();
   return { ...recorded, redis, dir, partition, db, verify };
 };
@@ -82,14 +93,18 @@ export const isTrusted = async ({ partition }: Loss): Promise<boolean> =>
 /** Submits a run of user u1 whose journal says what its record says. */
 export const submitRun = async (
   { partition }: Loss,
-  { runAt = null, userId = 'u1' }: { runAt?: string | null; userId?: string | null } = {},
+  {
+    runAt = null,
+    userId = 'u1',
+    ts = TS,
+  }: { runAt?: string | null; userId?: string | null; ts?: string } = {},
 ): Promise<string> => {
   const runId = newId('run');
   const draft = submitted({ run_at: runAt, cap_nano: CAP, user_id: userId });
   const actor = { type: 'user', id: 'key_1' } as const;
-  const { entries } = appendDrafts(EMPTY_HEAD, [{ ...draft, refs: {} }], { runId, epoch: 0, ts: TS, actor });
+  const { entries } = appendDrafts(EMPTY_HEAD, [{ ...draft, refs: {} }], { runId, epoch: 0, ts, actor });
   const dueMs = runAt === null ? null : Date.parse(runAt);
-  await submit(partition, { runId, userId, capNano: CAP, dueMs, entry: entries[0] ?? '' });
+  await submit(partition, { runId, userId, capNano: CAP, dueMs, entries });
   return runId;
 };
 
@@ -156,7 +171,7 @@ export const store = async (
   await ensureGroup(partition);
   const reader = createAuditReader(partition, partition.redis, 'writer');
   const trust = await readTrust(partition);
-  const pending = await reader.pending(most);
+  const pending = await reader.reclaim(most);
   const fresh = pending.length < most ? await reader.read(most - pending.length, 1) : [];
   const records = [...pending, ...fresh];
   await writeBatch(db, records.map(change), { partition: 0, incarnation: trust?.incarnation ?? -1 });
@@ -183,7 +198,7 @@ export const backUp = async ({ dir }: Loss): Promise<string> => {
 const reconnected = (loss: Loss): Promise<true> =>
   waitFor(
     async () => ((await loss.partition.redis.ping().catch(() => undefined)) === undefined ? undefined : true),
-    { what: 'the connection to Redis', timeoutMs: 10_000 },
+    { what: 'the connection to Redis', timeoutMs: 60_000 },
   );
 
 /** Kills the server and starts it on the same data, or on an older copy. */

@@ -1,7 +1,7 @@
 /** What must be true of a partition after a verification, whatever was lost (R1, R10). */
 import assert from 'node:assert/strict';
 import { type Partition, readLiveHeads, runKey } from '@signalbox/run-state';
-import { record } from '../../../packages/run-state/test/inspect.ts';
+import { record, waitersKey } from '../../../packages/run-state/test/inspect.ts';
 import type { Loss } from './loss.ts';
 
 interface Payer {
@@ -72,7 +72,8 @@ export const counters = async ({ partition }: Loss): Promise<Map<string, Counter
 /** A wake-up is a place in the queue, a live owner, a timer, or a place among those that wait for room. */
 const assertWakeUp = async (partition: Partition, runId: string): Promise<void> => {
   const { redis, root } = partition;
-  const { status, owner, tenant, user, waits_on: scope } = await record(partition, runId);
+  const run = await record(partition, runId);
+  const { status, owner, tenant, user } = run;
   const among = async (...sets: string[]): Promise<boolean> =>
     (await Promise.all(sets.map((set) => redis.zscore(set, runId)))).some((score) => score !== null);
   const at = (name: string): string => `${root}:${name}`;
@@ -88,7 +89,10 @@ const assertWakeUp = async (partition: Partition, runId: string): Promise<void> 
       return;
     }
     case 'waiting':
-      assert.ok(await among(at('timers'), `${scope}:waiters`), `${runId} waits for nothing`);
+      assert.ok(
+        await among(at('timers'), waitersKey(partition, run), at('loading')),
+        `${runId} waits for nothing`,
+      );
       return;
     default:
       assert.fail(`${runId} has not ended in Postgres, and is ${status} here`);

@@ -1,19 +1,12 @@
 /** What the tests of the scheduler need: loops and leaders on a partition of their own. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after } from 'node:test';
-import { type Activation, openActivationQueue, type Partition } from '@signalbox/run-state';
-import {
-  type Clock,
-  createLogger,
-  createMetrics,
-  type Logger,
-  type Metrics,
-  systemClock,
-} from '@signalbox/runtime';
-import { migrate } from '@signalbox/audit-store';
+import { type Activation, Leadership, openActivationQueue, type Partition } from '@signalbox/run-state';
+import { createLogger, createMetrics, type Logger, type Metrics, systemClock } from '@signalbox/runtime';
+import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
+import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
-import { Leadership } from '../src/leadership.ts';
 import { runLoop } from '../src/loop.ts';
 import { createRepairMetrics } from '../src/metrics.ts';
 import type { TickDeps } from '../src/tick.ts';
@@ -71,17 +64,20 @@ export const tickBench = async (partition: Partition): Promise<TickBench> => {
   };
 };
 
-export const leadershipOf = (
-  partition: Partition,
-  clock: Clock = systemClock,
-): Leadership & { token: string } => {
-  const token = randomUUID();
-  const { logger } = recordingLogger();
-  return Object.assign(new Leadership({ partition, clock, logger, token, leaseMs: 10_000 }), { token });
-};
+const leadershipOf = (partition: Partition): Leadership =>
+  new Leadership({
+    partition,
+    role: 'scheduler',
+    clock: systemClock,
+    logger: recordingLogger().logger,
+    token: randomUUID(),
+    leaseMs: 10_000,
+  });
 
 export interface RunningLoop extends TickBench {
   readonly leadership: Leadership;
+  /** What its heart did, in order; repetitions once. */
+  readonly heart: ('beat' | 'rest')[];
   /** Ends the loop, as a crash would: the lead is not given back. */
   readonly stop: () => Promise<void>;
 }
@@ -93,21 +89,26 @@ export const startLoop = async (
   const bench = await tickBench(partition);
   const leadership = leadershipOf(partition);
   const stopping = new AbortController();
-  const running = runLoop({ ...bench, leadership, verify, random: Math.random }, stopping.signal);
+  const did: ('beat' | 'rest')[] = [];
+  const note = (what: 'beat' | 'rest') => (): void => {
+    if (did.at(-1) !== what) did.push(what);
+  };
+  const heart = { beat: note('beat'), rest: note('rest') };
+  const running = runLoop({ ...bench, leadership, verify, heart, random: Math.random }, stopping.signal);
   const stop = (): Promise<void> => {
     stopping.abort();
     return running;
   };
   atEnd(stop);
-  return { ...bench, leadership, stop };
+  return { ...bench, leadership, heart: did, stop };
 };
 
 export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>
-  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 20_000 });
+  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 60_000 });
 
 /** As if the leader had been silent for its whole lease. */
 export const expireLeadership = async ({ redis, root }: Partition): Promise<void> => {
-  await redis.pexpire(`${root}:leader`, 0);
+  await redis.pexpire(`${root}:leader:scheduler`, 0);
 };
 
 /** The sample of a metric, labels included in the name. */
@@ -115,3 +116,15 @@ export const sampleOf = async (metrics: Metrics, name: string): Promise<number> 
   const line = (await metrics.render()).split('\n').find((text) => text.startsWith(`signalbox_${name} `));
   return Number(line?.split(' ')[1]);
 };
+
+/** Stores runs that were made, and ended, at this instant. */
+export const storeRunsAt = async (db: Db, instant: string, count: number): Promise<void> => {
+  const time = Date.parse(instant);
+  const records = Array.from({ length: count }, () => {
+    const runId = `run_${time.toString(16).padStart(12, '0')}7${randomBytes(10).toString('hex').slice(1)}`;
+    return recordOf(runId, journalOf(runId, [submitted(), succeeded(0)], time).entries);
+  });
+  await writeBatch(db, records);
+};
+
+export const storeRunAt = (db: Db, instant: string): Promise<void> => storeRunsAt(db, instant, 1);

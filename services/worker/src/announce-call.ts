@@ -4,13 +4,20 @@ import {
   type EventDraft,
   type Hold,
   type Price,
+  type ProviderKey,
   toUsd,
 } from '@signalbox/contracts';
-import { answerDenial, type TenantDay } from '@signalbox/engine';
+import {
+  answerDenial,
+  type CallModel,
+  loopsTripped,
+  modelRequested,
+  type TenantDay,
+} from '@signalbox/engine';
 import { affordableOutputTokens, worstCaseNano } from '@signalbox/providers';
 import type { CommitReply } from '@signalbox/run-state';
-import type { CallModel, Prepared } from './conversation.ts';
-import { failRun } from './endings.ts';
+import type { Prepared } from './conversation.ts';
+import { failRun, parkUnderPressure } from './endings.ts';
 import type { RunContext } from './run-context.ts';
 
 /**
@@ -36,25 +43,25 @@ const offerFor = (
   };
 };
 
-/** Of a call that warns the model of a loop. */
-const loopsTripped = ({ session }: RunContext): EventDraft[] =>
-  session.state.loops.map(({ step }) => ({ type: 'guardrail.tripped', data: { name: 'loop', step } }));
+/** What is to be sent, and with which key. */
+export interface Prospect {
+  readonly prepared: Prepared;
+  readonly key: ProviderKey | null;
+}
 
-const requested = (context: RunContext, action: CallModel, prepared: Prepared, offer: Offer): EventDraft => ({
-  type: 'llm.requested',
-  data: {
-    step: action.step,
-    attempt: action.attempt,
-    model: action.model,
+const requested = (
+  context: RunContext,
+  action: CallModel,
+  { prepared, key }: Prospect,
+  offer: Offer,
+): EventDraft =>
+  modelRequested(action, context.spec, {
     max_output_tokens: offer.maxOutputTokens,
     input_bound: prepared.inputBound,
-    temperature: context.spec.temperature,
-    tools: context.toolNames,
-    nudge: action.nudge,
     request_digest: prepared.digest,
     hold: offer.hold,
-  },
-});
+    provider_key: key === null ? undefined : { source: key.source, id: key.id },
+  });
 
 type Denied = EventData<'cost.denied'>;
 
@@ -156,8 +163,9 @@ export interface Announced {
 export const announceCall = async (
   context: RunContext,
   action: CallModel,
-  prepared: Prepared,
+  prospect: Prospect,
 ): Promise<Announced | null> => {
+  const { prepared } = prospect;
   const price = context.prices.priceOf(action.model);
   const free: Offer = { maxOutputTokens: 1, hold: null };
   if (price === null) {
@@ -178,7 +186,7 @@ export const announceCall = async (
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
   while (maxOutputTokens !== null) {
     const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day: today.day });
-    const drafts = [...loopsTripped(context), requested(context, action, prepared, offer)];
+    const drafts = [...loopsTripped(context.session.state), requested(context, action, prospect, offer)];
     const reply = await context.session.announce(drafts, { hold: offer.hold });
     if (reply.code === 'OK') return { offer, price };
     if (reply.code === 'CAP_MISSING') {
@@ -191,6 +199,10 @@ export const announceCall = async (
           before: [denied(action, offer, { code: 'cap_missing', scope: reply.missing })],
         },
       );
+      return null;
+    }
+    if (reply.code === 'PRESSURE') {
+      await parkUnderPressure(context, wakeSeq);
       return null;
     }
     if (reply.code !== 'DENIED') return null; // an abort or a wake: the loop looks again

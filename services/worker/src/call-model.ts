@@ -1,11 +1,10 @@
 import { ModelError } from '@signalbox/contracts';
+import type { CallModel } from '@signalbox/engine';
 import { announceCall } from './announce-call.ts';
-import type { CallModel } from './conversation.ts';
-import { createDeltaStream } from './deltas.ts';
+import { keyFor } from './provider-key.ts';
 import { recordAnswer, recordFailure } from './record-call.ts';
 import type { RunContext } from './run-context.ts';
 import { RunLostError } from './session.ts';
-import { callSignal } from './stop.ts';
 
 /**
  * One attempt at a model: announce with its hold (R1, R3), call, record the result with its settlement (R2).
@@ -23,25 +22,22 @@ const asModelError = (error: unknown): ModelError =>
 /** Announces and makes the call; returns when its result is recorded, or when it is not to be made. */
 export const callModel = async (context: RunContext, action: CallModel): Promise<void> => {
   const { session, clock } = context;
+  const key = await keyFor(context, action.model);
   const prepared = context.conversation.prepare(action);
-  const announced = await announceCall(context, action, prepared);
+  const announced = await announceCall(context, action, { prepared, key });
   if (announced === null) {
     context.conversation.forget();
     return;
   }
-  const deltas = createDeltaStream(context, {
-    runId: session.runId,
-    dataKey: session.dataKey,
-    step: action.step,
-  });
-  const stop = callSignal(context, context.remainingMs());
+  const deltas = context.deltas(action.step);
+  const stop = context.stops.open(context.remainingMs());
   const startedAt = clock.monotonic();
   const elapsed = (): number => Math.round(clock.monotonic() - startedAt);
   try {
     context.checkLease();
     const request = context.conversation.request(action, announced.offer.maxOutputTokens);
     const answer = await context.spans.chat(action.model, () =>
-      context.models.call(request, { signal: stop.signal, onDelta: (text) => deltas.push(text) }),
+      context.models.call(request, { key, signal: stop.signal, onDelta: (text) => deltas.push(text) }),
     );
     recordAnswer(context, action, announced, { answer, ms: elapsed() });
   } catch (error) {
@@ -56,6 +52,6 @@ export const callModel = async (context: RunContext, action: CallModel): Promise
   } finally {
     stop.dispose();
     context.spentOutside(elapsed());
-    await deltas.end();
+    deltas.end();
   }
 };

@@ -1,9 +1,9 @@
 import type { EventDraft, ToolResultContent } from '@signalbox/contracts';
-import { type Action, type CallTool, redactText, type ToolStep } from '@signalbox/engine';
+import { type Action, type CallTool, idempotencyKey, type ToolStep, toolRequested } from '@signalbox/engine';
 import { wellFormed } from '@signalbox/runtime';
+import { parkUnderPressure } from './endings.ts';
 import type { RunContext } from './run-context.ts';
 import { RunLostError } from './session.ts';
-import { callSignal } from './stop.ts';
 import { type PlannedCall, ToolError, WAIT_OVER } from './tools/index.ts';
 
 /**
@@ -15,7 +15,6 @@ type CallTools = Extract<Action, { type: 'call_tools' }>;
 interface Planned {
   readonly call: CallTool;
   readonly plan: PlannedCall;
-  readonly idempotencyKey: string;
 }
 
 const MAX_RESULT_CHARS = 100_000;
@@ -33,26 +32,15 @@ const planAll = (context: RunContext, action: CallTools): Planned[] => {
     const declared = spec.tools.some(
       (entry) => typeof entry === 'object' && entry.name === asked.name && entry.repeatable,
     );
-    return {
-      call,
-      plan: declared ? { ...plan, repeatable: true } : plan,
-      idempotencyKey: `${session.runId}:${call.step}:${call.callId}`,
-    };
+    return { call, plan: declared ? { ...plan, repeatable: true } : plan };
   });
 };
 
-const requested = ({ call, plan, idempotencyKey }: Planned): EventDraft => ({
-  type: 'tool.requested',
-  data: {
-    step: call.step,
-    attempt: call.attempt,
-    call_id: call.callId,
-    name: call.name,
+const requested = ({ session }: RunContext, { call, plan }: Planned): EventDraft =>
+  toolRequested(session.state, call, {
     repeatable: plan.repeatable,
-    idempotency_key: idempotencyKey,
     due_at: plan.dueAt === null ? null : new Date(plan.dueAt).toISOString(),
-  },
-});
+  });
 
 interface Outcome {
   readonly text: string;
@@ -96,18 +84,21 @@ const untilStopped = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 
-const messageOf = (error: unknown): string =>
-  redactText(error instanceof Error ? error.message : String(error)).slice(0, 2000);
+const INTERRUPTED = 'The tool was interrupted before it answered; it is not known whether it took effect.';
 
-const execute = async (context: RunContext, { call, plan, idempotencyKey }: Planned): Promise<Outcome> => {
+const messageOf = ({ redactor }: RunContext, error: unknown): string =>
+  redactor.text(error instanceof Error ? error.message : String(error)).slice(0, 2000);
+
+/** Null: cut off because the worker must go. It stays open, and its next owner makes it again under the same key. */
+const execute = async (context: RunContext, { call, plan }: Planned): Promise<Outcome | null> => {
   const { clock, session, spans } = context;
-  const stop = callSignal(context, Math.min(context.remainingMs(), plan.timeoutMs));
+  const stop = context.stops.open(Math.min(context.remainingMs(), plan.timeoutMs));
   const startedAt = clock.monotonic();
   const ms = (): number => Math.round(clock.monotonic() - startedAt);
   try {
     context.checkLease();
     const work = spans.tool({ name: call.name, callId: call.callId }, () =>
-      plan.run({ signal: stop.signal, idempotencyKey, clock }),
+      plan.run({ signal: stop.signal, idempotencyKey: idempotencyKey(session.runId, call), clock }),
     );
     return { text: await untilStopped(work, stop.signal), code: null, ms: ms() };
   } catch (error) {
@@ -117,7 +108,10 @@ const execute = async (context: RunContext, { call, plan, idempotencyKey }: Plan
     if (reason === 'aborted') return { text: 'The run was stopped.', code: 'aborted', ms: ms() };
     if (reason === 'timeout')
       return { text: `The tool did not answer within ${ms()} ms.`, code: 'timeout', ms: ms() };
-    return { text: messageOf(error), code: error instanceof ToolError ? error.code : 'tool_error', ms: ms() };
+    if (reason === 'worker_stopped')
+      return plan.repeatable ? null : { text: INTERRUPTED, code: 'interrupted', ms: ms() };
+    const code = error instanceof ToolError ? error.code : 'tool_error';
+    return { text: messageOf(context, error), code, ms: ms() };
   } finally {
     stop.dispose();
   }
@@ -129,7 +123,7 @@ const runAll = async (context: RunContext, planned: readonly Planned[]): Promise
   const outcomes = await Promise.allSettled(
     planned.map(async (one) => {
       const outcome = await execute(context, one);
-      recordResult(context, one.call, outcome);
+      if (outcome !== null) recordResult(context, one.call, outcome);
       left -= 1;
       // The last result goes with the announcement of what follows it.
       if (left > 0) await context.session.flush();
@@ -140,10 +134,12 @@ const runAll = async (context: RunContext, planned: readonly Planned[]): Promise
   if (failed !== undefined) throw failed.reason;
 };
 
-/** Announces and runs the calls; returns when all but the waits have their results. */
+/** Announces and runs the calls; returns when all but the waits, and those cut off, have their results. */
 export const callTools = async (context: RunContext, action: CallTools): Promise<void> => {
   const planned = planAll(context, action);
-  const reply = await context.session.announce(planned.map(requested));
+  const wakeSeq = context.session.parkSeq();
+  const reply = await context.session.announce(planned.map((one) => requested(context, one)));
+  if (reply.code === 'PRESSURE') return parkUnderPressure(context, wakeSeq);
   if (reply.code !== 'OK') return;
   await runAll(
     context,

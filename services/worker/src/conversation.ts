@@ -1,22 +1,19 @@
+import type { Message, ModelRequest, SubmissionContent, Usage } from '@signalbox/contracts';
 import {
-  type AgentSpec,
-  type Message,
-  type ModelRequest,
-  type SubmissionContent,
-  toolEntryName,
-  type Usage,
-} from '@signalbox/contracts';
-import { type Action, conversationOf, nudgeMessages, openingMessages, turnMessages } from '@signalbox/engine';
+  addedMessages,
+  type CallModel,
+  conversationOf,
+  nudgeMessages,
+  requestDigest,
+} from '@signalbox/engine';
 import { boundAfter, boundFresh } from '@signalbox/providers';
 import type { Session } from './session.ts';
-import type { Toolbox } from './tools/index.ts';
+import type { ReadSpec } from './specs.ts';
 
 /**
  * What a run's model is sent, grown turn by turn: messages, input bound and request digest each take in only
  * what is new, so a step costs the same however long the conversation is (design §9).
  */
-export type CallModel = Extract<Action, { type: 'call_model' }>;
-
 export interface Prepared {
   readonly messages: readonly Message[];
   /** Upper bound of the input in tokens. */
@@ -33,43 +30,40 @@ interface LastCall {
 export class Conversation {
   readonly #session: Session;
   readonly #submission: SubmissionContent;
-  readonly #spec: AgentSpec;
-  readonly #toolbox: Toolbox;
+  readonly #agent: ReadSpec;
   #messages: Message[] | null = null;
   #last: LastCall | null = null;
   /** What was added since `#last`: a retry adds nothing itself, but its input holds all of it (R1). */
   #since: Message[] = [];
 
-  constructor(session: Session, deps: { submission: SubmissionContent; spec: AgentSpec; toolbox: Toolbox }) {
+  constructor(session: Session, submission: SubmissionContent, agent: ReadSpec) {
     this.#session = session;
-    this.#submission = deps.submission;
-    this.#spec = deps.spec;
-    this.#toolbox = deps.toolbox;
+    this.#submission = submission;
+    this.#agent = agent;
   }
 
   /** Takes in what the call adds. Once per announced call: a retry of the same step adds nothing. */
   prepare(action: CallModel): Prepared {
-    const added = this.#addedBy(action);
-    this.#messages = this.#messages === null ? this.#rebuild(action) : [...this.#messages, ...added];
+    const { state, contents } = this.#session;
+    const added = addedMessages(state, action, { input: this.#submission.input, contents });
+    // In place: a copy would make each step dearer than the one before.
+    if (this.#messages === null) this.#messages = this.#rebuild(action);
+    else this.#messages.push(...added);
     this.#since.push(...added);
-    const { state } = this.#session;
     return {
       messages: this.#messages,
       inputBound: this.#bound(action.model),
-      digest:
-        added.length === 0
-          ? state.requestDigest
-          : this.#session.digest(`${state.requestDigest}\n${JSON.stringify(added)}`),
+      digest: requestDigest(state, added, (text) => this.#session.digest(text)),
     };
   }
 
   request(action: CallModel, maxOutputTokens: number): ModelRequest {
-    const { instructions, tools, temperature, output_schema } = this.#spec;
+    const { instructions, temperature, output_schema } = this.#agent.spec;
     return {
       model: action.model,
       instructions,
       messages: this.#messages ?? [],
-      tools: this.#toolbox.definitions(tools.map(toolEntryName)),
+      tools: this.#agent.tools,
       maxOutputTokens,
       temperature,
       outputSchema: output_schema,
@@ -89,26 +83,14 @@ export class Conversation {
     this.#since = [];
   }
 
-  #isNew(action: CallModel): boolean {
-    return action.step > this.#session.state.steps.length;
-  }
-
-  #addedBy(action: CallModel): Message[] {
-    if (!this.#isNew(action)) return [];
-    const { turn } = this.#session.state;
-    const before =
-      turn === null ? openingMessages(this.#submission.input) : turnMessages(turn, this.#session.contents);
-    return [...before, ...nudgeMessages(action.nudge)];
-  }
-
   #rebuild(action: CallModel): Message[] {
     const { state, contents } = this.#session;
     const said = conversationOf(state, this.#submission.input, contents);
-    return this.#isNew(action) ? [...said, ...nudgeMessages(action.nudge)] : said;
+    return action.step > state.steps.length ? [...said, ...nudgeMessages(action.nudge)] : said;
   }
 
   #bound(model: string): number {
-    if (this.#last?.model !== model) return boundFresh({ ...this.request({ model } as CallModel, 1), model });
+    if (this.#last?.model !== model) return boundFresh(this.#agent.frameBytes(model), this.#messages ?? []);
     const { input_tokens, output_tokens } = this.#last.usage;
     return boundAfter({ inputTokens: input_tokens, outputTokens: output_tokens }, this.#since);
   }

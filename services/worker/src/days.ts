@@ -26,17 +26,29 @@ const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): P
   }
 };
 
+/** The day of one zone, worked out anew only when it is over (or the clock was set back). */
+const dayOf = (zone: TenantZone, clock: Clock): (() => TenantDay) => {
+  let known: { day: TenantDay; fromMs: number } | undefined;
+  return () => {
+    const now = clock.now();
+    if (known === undefined || now < known.fromMs || now >= known.day.dayEndsMs) {
+      known = { day: tenantDay(zone, now), fromMs: now };
+    }
+    return known.day;
+  };
+};
+
 /** One per worker: zones are cached for a minute, since they hardly change. */
 export const createDays = (partition: Partition, clock: Clock): ((tenantId: string) => TenantDays) => {
-  const zones = new Map<string, { zone: TenantZone; until: number }>();
-  const zoneOf = async (tenantId: string): Promise<TenantZone> => {
-    const known = zones.get(tenantId);
-    if (known !== undefined && clock.monotonic() < known.until) return known.zone;
-    const zone = await zoneFrom(partition, tenantId, clock);
-    zones.set(tenantId, { zone, until: clock.monotonic() + ZONE_TTL_MS });
-    return zone;
+  const days = new Map<string, { day: () => TenantDay; until: number }>();
+  const daysOf = async (tenantId: string): Promise<() => TenantDay> => {
+    const known = days.get(tenantId);
+    if (known !== undefined && clock.monotonic() < known.until) return known.day;
+    const day = dayOf(await zoneFrom(partition, tenantId, clock), clock);
+    days.set(tenantId, { day, until: clock.monotonic() + ZONE_TTL_MS });
+    return day;
   };
   return (tenantId) => ({
-    today: async () => tenantDay(await zoneOf(tenantId), clock.now()),
+    today: async () => (await daysOf(tenantId))(),
   });
 };

@@ -14,49 +14,54 @@ export interface DeltaDeps {
 export interface DeltaTarget {
   readonly runId: string;
   readonly dataKey: SealingKey;
-  readonly step: number;
 }
 
 const COALESCE_MS = 50;
-/** How long nobody is assumed to listen after nobody did. */
-const DEAF_MS = 500;
+/** How long nobody is assumed to listen to a run after nobody did. */
+const DEAF_MS = 1000;
 
+/** Of one model call. */
 export interface DeltaStream {
   push(text: string): void;
-  /** Sends what is left. */
-  end(): Promise<void>;
+  /** Sends what is left. Whatever this process writes next, also to this Redis, comes after it. */
+  end(): void;
 }
 
-export const createDeltaStream = (
-  { partition, clock, logger }: DeltaDeps,
-  target: DeltaTarget,
-): DeltaStream => {
-  let waiting = '';
-  let timer: NodeJS.Timeout | null = null;
+/** Of one run. */
+export type Deltas = (step: number) => DeltaStream;
+
+export const createDeltas = ({ partition, clock, logger }: DeltaDeps, target: DeltaTarget): Deltas => {
   let deafUntil = 0;
 
-  const send = async (): Promise<void> => {
-    timer = null;
-    const text = waiting;
-    waiting = '';
+  const send = async (step: number, text: string): Promise<void> => {
     if (text === '' || clock.monotonic() < deafUntil) return;
     try {
       const [, sealed] = sealContent(target.dataKey, target.runId, text);
-      const listeners = await publishDelta(partition, target.runId, { step: target.step, sealed });
+      const listeners = await publishDelta(partition, target.runId, { step, sealed });
       if (listeners === 0) deafUntil = clock.monotonic() + DEAF_MS;
     } catch (error) {
       logger.debug('delta not published', { error });
     }
   };
 
-  return {
-    push: (text) => {
-      waiting += text;
-      timer ??= setTimeout(() => void send(), COALESCE_MS);
-    },
-    end: async () => {
-      if (timer !== null) clearTimeout(timer);
-      await send();
-    },
+  return (step) => {
+    let waiting = '';
+    let timer: NodeJS.Timeout | null = null;
+    const sendWaiting = (): void => {
+      timer = null;
+      const text = waiting;
+      waiting = '';
+      void send(step, text);
+    };
+    return {
+      push: (text) => {
+        waiting += text;
+        timer ??= setTimeout(sendWaiting, COALESCE_MS);
+      },
+      end: () => {
+        if (timer !== null) clearTimeout(timer);
+        sendWaiting();
+      },
+    };
   };
 };

@@ -1,4 +1,6 @@
 import { type Action, next } from '@signalbox/engine';
+import type { EventData } from '@signalbox/contracts';
+import { othersWait } from '@signalbox/run-state';
 import { callModel } from './call-model.ts';
 import { callTools, endWaits } from './call-tools.ts';
 import { abortRun, failRun, handOver, parkRun, succeedRun } from './endings.ts';
@@ -16,23 +18,39 @@ const LONGEST_PAUSE_MS = 5000;
 
 const startsWork = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
 
+/** Why no new step is begun here; null when it is. */
+const reasonToLetGo = async (context: RunContext): Promise<EventData<'run.handed_over'>['reason'] | null> => {
+  const { stopping, session, partition, logger } = context;
+  if (stopping.aborted) return 'drain';
+  if (!context.sliceOver()) return null;
+  const { tenant_id: tenantId, user_id: userId } = session.state.submitted;
+  try {
+    return (await othersWait(partition, { tenantId, userId })) ? 'time_slice' : null;
+  } catch (error) {
+    logger.warn('not known whether others wait; the run goes on', { run_id: session.runId, error });
+    return null;
+  }
+};
+
 /** False: the run was parked until the call is due, or something happened meanwhile. */
 const waitUntilDue = async (context: RunContext, action: CallModelAction): Promise<boolean> => {
   if (action.notBefore === null) return true;
-  const { clock, session, aborted } = context;
-  const ms = Date.parse(action.notBefore) - clock.now();
+  const { clock, session, aborted, stopping } = context;
+  // A timer that the store found due is due, also where this process's clock is behind.
+  const now = Math.max(clock.now(), Date.parse(session.state.knownTime));
+  const ms = Date.parse(action.notBefore) - now;
   if (ms <= 0) return true;
   if (ms > LONGEST_PAUSE_MS) {
     await parkRun(context, action.notBefore);
     return false;
   }
   await session.flush();
-  await clock.sleep(ms, AbortSignal.any([aborted, session.identity.lost])).catch(() => undefined);
+  await clock.sleep(ms, AbortSignal.any([aborted, session.identity.lost, stopping])).catch(() => undefined);
   if (aborted.aborted) {
     await session.refresh();
     return false;
   }
-  return true;
+  return !stopping.aborted;
 };
 
 const callWhenDue = async (context: RunContext, action: CallModelAction): Promise<void> => {
@@ -69,8 +87,9 @@ export const drive = async (context: RunContext): Promise<void> => {
     const startedAt = clock.monotonic();
     await session.absorbNotes();
     const action = next(session.state);
-    if (startsWork(action) && context.draining()) await handOver(context, 'drain');
-    else await act(context, action);
+    const reason = startsWork(action) ? await reasonToLetGo(context) : null;
+    if (reason === null) await act(context, action);
+    else await handOver(context, reason);
     metrics.stepOverhead(Math.max(0, clock.monotonic() - startedAt - context.takeOutside()));
   }
 };

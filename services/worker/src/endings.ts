@@ -1,5 +1,5 @@
 import type { ErrorCode, EventData, EventDraft, Json, TerminalStatus } from '@signalbox/contracts';
-import { abortReceipt } from '@signalbox/engine';
+import { abortReceipt, succeeded } from '@signalbox/engine';
 import { expireCall } from './expire-call.ts';
 import type { RunContext } from './run-context.ts';
 
@@ -21,11 +21,8 @@ const finish = async (
   return true;
 };
 
-export const succeedRun = (context: Ending): Promise<boolean> => {
-  const { turn, steps } = context.session.state;
-  const refs = turn === null || turn.outputRef === null ? {} : { output: turn.outputRef };
-  return finish(context, [{ type: 'run.succeeded', refs, data: { steps: steps.length } }], 'succeeded');
-};
+export const succeedRun = (context: Ending): Promise<boolean> =>
+  finish(context, [succeeded(context.session.state)], 'succeeded');
 
 export interface FailOptions {
   readonly step?: number | undefined;
@@ -78,6 +75,14 @@ export const parkRun = async (context: Ending, until: string | null): Promise<bo
     },
   });
   return reply.code === 'OK';
+};
+
+/** No call may be announced until Postgres has caught up (R9); the scheduler wakes it then. */
+export const parkUnderPressure = async (context: Ending, wakeSeq: number): Promise<void> => {
+  const data = { reason: 'capacity', until: null, cause: 'audit_backlog' } as const;
+  await context.session.announce([{ type: 'run.parked', data }], {
+    after: { type: 'park', reason: 'capacity', wakeSeq, dueMs: null, capacity: null, pressure: true },
+  });
 };
 
 export const handOver = async (

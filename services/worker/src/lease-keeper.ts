@@ -1,6 +1,6 @@
 import { newId } from '@signalbox/contracts';
 import { type Activation, closeLease, openLease, type Partition, renewLease } from '@signalbox/run-state';
-import type { Clock, Logger } from '@signalbox/runtime';
+import type { Clock, Heartbeat, Logger } from '@signalbox/runtime';
 
 /**
  * Owns this process's lease, which carries all its runs and holds (design §5, Leases).
@@ -25,6 +25,8 @@ export interface LeaseKeeperDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly leaseMs: number;
+  /** Beats at each round, also while the store is away. */
+  readonly heart: Pick<Heartbeat, 'beat'>;
   /** Renewals also admit; what they admit goes to the queue. */
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
@@ -76,8 +78,9 @@ export class LeaseKeeper {
   }
 
   async #run(): Promise<void> {
-    const { clock, leaseMs } = this.#deps;
+    const { clock, leaseMs, heart } = this.#deps;
     while (!this.#stop.signal.aborted) {
+      heart.beat();
       await this.#renewInTime();
       if (this.#held?.isLive() === false) this.#lose('its deadline passed');
       const pause =

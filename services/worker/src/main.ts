@@ -1,42 +1,42 @@
-import { redactText } from '@signalbox/engine';
-import { createModels, createPrices } from '@signalbox/providers';
+import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
+import { createKeyVault, createModels, createPrices } from '@signalbox/providers';
 import {
   type Activation,
+  checkServers,
   connect,
   consumeActivations,
   createTail,
   disconnect,
+  findProviderKeys,
   openActivationQueue,
   openPartition,
 } from '@signalbox/run-state';
 import {
   checkReadiness,
   createKeyring,
-  createLogger,
-  createShutdown,
+  exitOnProblems,
+  Heartbeat,
+  liveReport,
   startHealthServer,
-  startTelemetry,
+  startService,
   systemClock as clock,
+  watchLiveness,
 } from '@signalbox/runtime';
 import { watchAborts } from './abort-watch.ts';
 import { loadConfig } from './config.ts';
 import { createDays } from './days.ts';
+import { CUT_MS, drainWorker } from './drain.ts';
+import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { createWorkerMetrics } from './metrics.ts';
-import { spans } from './spans.ts';
+import { spansTo } from './spans.ts';
 import { builtInTools } from './tools/index.ts';
 import { RunWorker } from './worker.ts';
 
 const config = loadConfig();
-const logger = createLogger({ service: 'worker', level: config.logLevel, redact: redactText });
-const shutdown = createShutdown({ logger, exit: (code) => process.exit(code) });
-const telemetry = await startTelemetry({
-  service: 'signalbox-worker',
-  version: '0.1.0',
-  endpoint: config.otlpEndpoint,
-  logger,
-});
-shutdown.onStop('telemetry', () => telemetry.shutdown());
+const secrets = new HeldSecrets(config.secrets);
+const redactor = createRedactor({ secrets });
+const { logger, shutdown } = await startService({ name: 'worker', ...config, redactor });
 
 const open = (url: string, role: Parameters<typeof connect>[1]) => {
   const redis = connect(url, role, { onError: (error) => logger.warn('redis', { connection: role, error }) });
@@ -59,54 +59,93 @@ const onActivations = (activations: readonly Activation[]): void => {
 
 const metrics = createWorkerMetrics();
 metrics.slots(config.concurrency);
-let draining = false;
+const { stopping } = shutdown;
+const cut = new AbortController();
 
+/** So long a worker may go on making calls with a key that was replaced or removed. */
+const KEY_TTL_MS = 5000;
+
+/** One try at a store that is away takes less. */
+const LONGEST_TRY_MS = 12_000;
+const heart = new Heartbeat({ clock, limitMs: Math.max(config.stallMs, LONGEST_TRY_MS) });
 const leases = new LeaseKeeper(
-  { partition, clock, logger, leaseMs: config.leaseMs, onActivations },
+  { partition, clock, logger, leaseMs: config.leaseMs, heart, onActivations },
   config.concurrency,
 );
+const keyring = createKeyring(config.encryptionKeys);
 const worker = new RunWorker({
   partition,
   leases,
-  keyring: createKeyring(config.encryptionKeys),
-  models: createModels({ clock, keys: config.keys, baseUrls: config.baseUrls }),
+  keyring,
+  models: createModels({ clock, baseUrls: config.providers.baseUrls }),
+  vault: createKeyVault({
+    keyring,
+    clock,
+    secrets,
+    keys: config.providers.keys,
+    find: (tenantId) => findProviderKeys(partition, tenantId),
+    ttlMs: KEY_TTL_MS,
+  }),
   prices: createPrices({ clock, ...config.prices }),
   toolbox: builtInTools({ allow: config.httpToolAllow, fetch }),
   days: createDays(partition, clock),
   clock,
+  build: config.build,
   logger,
   metrics,
-  spans,
+  spans: spansTo(config.otlpEndpoint),
+  redactorOf: redactorsOf({ secrets, digest: keyring.digest }),
   onActivations,
-  stopping: shutdown.stopping,
-  draining: () => draining,
+  stopping,
+  cut: cut.signal,
+  timeSliceMs: config.timeSliceMs,
+});
+const intake = new Intake({
+  slots: config.concurrency,
+  work: (activation) => worker.work(activation),
+  waiting: () => queue.waiting(),
+  clock,
+  limitMs: config.stallMs,
 });
 
-leases.start();
-shutdown.onStop('lease', () => leases.close());
+const servers = [
+  { variable: 'REDIS_URL', url: config.redisUrl, redis: state },
+  { variable: 'QUEUE_REDIS_URL', url: config.queueRedisUrl, redis: queuePartition.redis },
+];
+// Without a lease no run is claimed, so nothing is done before both servers are known to be fit.
+void checkServers(servers, { mode: config.redisCheck, clock, logger, stopping })
+  .then(exitOnProblems)
+  .then(() => leases.start());
+// With Redis away it expires by itself.
+shutdown.onStop('lease', () =>
+  leases.close().catch((error: unknown) => logger.warn('lease not given back', { error })),
+);
 
 const tail = createTail(open(config.redisUrl, 'subscriber'));
-void watchAborts({ partition, tail, worker, clock, logger, stopping: shutdown.stopping });
+void watchAborts({ partition, tail, worker, clock, logger, stopping });
 
 const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue-worker'), {
-  concurrency: config.concurrency,
+  slots: config.concurrency,
   lockMs: config.leaseMs,
-  onActivation: (activation) => worker.work(activation),
+  onActivation: (activation) => intake.take(activation),
   onError: (error) => logger.warn('queue', { error }),
 });
 
+void intake.watch(stopping);
+
+const live = () => liveReport({ fetching: () => intake.check(), lease: () => heart.check() });
 const health = await startHealthServer({
   host: config.host,
   port: config.metricsPort,
   metrics: metrics.registry,
   logger,
-  live: () => ({ status: 'ok', checks: {} }),
+  live,
   ready: () =>
     checkReadiness({
       redis: { run: () => state.ping(), required: true },
       lease: { run: async () => leases.current() ?? Promise.reject(new Error('no lease')), required: true },
       draining: {
-        run: async () => (draining ? Promise.reject(new Error('draining')) : undefined),
+        run: async () => (stopping.aborted ? Promise.reject(new Error('draining')) : undefined),
         required: true,
       },
     }),
@@ -116,11 +155,7 @@ shutdown.onStop('health', () => health.close());
 // First to run: no new runs, and each one under work is handed over at its next step boundary.
 shutdown.onStop(
   'drain',
-  async () => {
-    draining = true;
-    await leases.drain();
-    await consumer.pause();
-    await consumer.close();
-  },
-  { timeoutMs: config.drainMs },
+  () => drainWorker({ consumer, intake, leases, cut, clock, logger, drainMs: config.drainMs }),
+  { timeoutMs: config.drainMs + CUT_MS },
 );
+void watchLiveness({ live, end: (why) => shutdown.fail(why), clock, logger, stopping });

@@ -7,11 +7,11 @@ import {
   type Settlement,
   type Usage,
 } from '@signalbox/contracts';
-import { decideRetry, redactText } from '@signalbox/engine';
+import { argsDigest, type CallModel, decideRetry, withoutQuotes } from '@signalbox/engine';
 import { costNano } from '@signalbox/providers';
 import { backoffMs, wellFormed } from '@signalbox/runtime';
 import type { Announced, Offer } from './announce-call.ts';
-import type { CallModel, Prepared } from './conversation.ts';
+import type { Prepared } from './conversation.ts';
 import type { RunContext } from './run-context.ts';
 import type { StopReason } from './stop.ts';
 
@@ -30,10 +30,13 @@ const MAX_ID = 128;
  * Providers must give each call its own id; where one does not, ours keeps results apart. Ids go into events
  * and into the Idempotency-Key header, so they are short and plain.
  */
-const distinctCalls = (answer: ModelAnswer): AnswerContent['tool_calls'] => {
+const distinctCalls = ({ redactor }: RunContext, answer: ModelAnswer): AnswerContent['tool_calls'] => {
   const seen = new Set<string>();
   return answer.toolCalls.map((call, index) => {
-    const plain = call.id.replaceAll(/[^\w.:-]/g, '_').slice(0, MAX_ID);
+    const plain = redactor
+      .text(call.id)
+      .replaceAll(/[^\w.:-]/g, '_')
+      .slice(0, MAX_ID);
     let id = plain;
     for (let n = index; id === '' || seen.has(id); n += 1) id = `${plain}_${n}`;
     seen.add(id);
@@ -42,9 +45,12 @@ const distinctCalls = (answer: ModelAnswer): AnswerContent['tool_calls'] => {
 };
 
 /** What a provider says of itself, fit for an event: the audit store holds no NUL and no half characters. */
-const told = (text: string, maxChars: number): string => wellFormed(text.slice(0, maxChars));
+const told = ({ redactor }: RunContext, text: string, maxChars: number): string =>
+  wellFormed(redactor.text(text).slice(0, maxChars));
 
-const MAX_NAME = 64;
+/** A name that is none of the agent's tools is the model's own words: it stands in the sealed answer alone (R13). */
+const UNKNOWN_TOOL = 'unknown';
+
 const MAX_MODEL = 200;
 const MAX_REQUEST_ID = 200;
 const MAX_MESSAGE = 500;
@@ -58,7 +64,10 @@ export const recordAnswer = (
   const { session } = context;
   const { answer, ms } = ended;
   const { offer, price } = announced;
-  const content: AnswerContent = { text: wellFormed(answer.text), tool_calls: distinctCalls(answer) };
+  const content: AnswerContent = {
+    text: wellFormed(answer.text),
+    tool_calls: distinctCalls(context, answer),
+  };
   const sealed = session.seal(content);
   const settled =
     answer.usage === null
@@ -73,20 +82,22 @@ export const recordAnswer = (
           step: action.step,
           attempt: action.attempt,
           model: action.model,
-          model_served: told(answer.modelServed, MAX_MODEL),
+          model_served: told(context, answer.modelServed, MAX_MODEL),
           settlement: settled,
           usage: answer.usage ?? NO_USAGE,
           duration_ms: ms,
           finish_reason: answer.finishReason,
           tool_calls: content.tool_calls.map((call) => ({
             call_id: call.id,
-            name: told(call.name, MAX_NAME),
-            args_digest: session.digest(`${call.name}\n${call.arguments}`),
+            name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
+            args_digest: argsDigest(call, (text) => session.digest(text)),
           })),
           output_valid: content.tool_calls.length > 0 || context.outputValid(answer.text),
           has_text: answer.text.trim() !== '',
           provider_request_id:
-            answer.providerRequestId === null ? null : told(answer.providerRequestId, MAX_REQUEST_ID),
+            answer.providerRequestId === null
+              ? null
+              : told(context, answer.providerRequestId, MAX_REQUEST_ID),
         },
       },
     ],
@@ -124,13 +135,38 @@ const chargeOf = (
 /** However long a provider asks us to stay away. */
 const LONGEST_RETRY_MS = 3_600_000;
 
+const CUT_OFF = 'The worker had to stop before the answer ended; the call is made again by another one.';
+const OUT_OF_TIME = "the run's time limit came before the end of the answer; raise limits.timeout_seconds";
+
+/** All that the provider was sent and may quote. */
+const sentIn = ({ spec }: RunContext, { messages }: Prepared): string[] => [
+  spec.instructions,
+  JSON.stringify(spec.output_schema),
+  ...messages.flatMap((message) => [
+    message.content,
+    ...(message.role === 'assistant' ? message.toolCalls.map((call) => call.arguments) : []),
+  ]),
+];
+
+const messageOf = (
+  context: RunContext,
+  { error, prepared, stop }: { error: ModelError; prepared: Prepared; stop: StopReason | null },
+): string => {
+  if (stop === 'timeout') return OUT_OF_TIME;
+  if (stop === 'worker_stopped') return CUT_OFF;
+  return told(context, withoutQuotes(error.message, sentIn(context, prepared)), MAX_MESSAGE);
+};
+
+const stoppedFor = (stop: StopReason | null): 'for_run' | 'for_worker' | null => {
+  if (stop === null) return null;
+  return stop === 'worker_stopped' ? 'for_worker' : 'for_run';
+};
+
 const retryDelayMs = (context: RunContext, error: ModelError): number =>
   Math.min(
     error.retryAfterMs ?? backoffMs(context.session.state.failures + 1, RETRY_BACKOFF),
     LONGEST_RETRY_MS,
   );
-
-const OUT_OF_TIME = "the run's time limit came before the end of the answer; raise limits.timeout_seconds";
 
 export const recordFailure = (
   context: RunContext,
@@ -142,10 +178,13 @@ export const recordFailure = (
   const { error, prepared, ms, stop } = ended;
   const charge = chargeOf(error, announced, prepared);
   const settled = settlement(announced.offer, charge.nano, charge.estimated);
-  const decision = decideRetry(session.state, { retryable: error.retryable, stopped: stop !== null });
+  const stopped = stoppedFor(stop);
+  const decision = decideRetry(session.state, { retryable: error.retryable, stopped });
   const code = stop === null ? error.code : stop;
   const retryAt =
-    decision === 'retry' ? new Date(clock.now() + retryDelayMs(context, error)).toISOString() : null;
+    decision === 'retry' && stopped === null
+      ? new Date(clock.now() + retryDelayMs(context, error)).toISOString()
+      : null;
   session.record(
     [
       {
@@ -158,7 +197,7 @@ export const recordFailure = (
           usage: charge.usage,
           duration_ms: ms,
           code,
-          message: stop === 'timeout' ? OUT_OF_TIME : told(redactText(error.message), MAX_MESSAGE),
+          message: messageOf(context, ended),
           http_status: error.httpStatus,
           decision,
           retry_at: retryAt,

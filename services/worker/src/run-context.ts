@@ -1,47 +1,55 @@
-import {
-  type AgentSpec,
-  type Json,
-  type ModelPort,
-  type PricePort,
-  SpecContent,
-  SubmissionContent,
-  toolEntryName,
-} from '@signalbox/contracts';
+import { type ModelPort, type PricePort, SubmissionContent } from '@signalbox/contracts';
+import type { Redactor, RedactorOf } from '@signalbox/engine';
+import type { KeyVault } from '@signalbox/providers';
 import type { Partition } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Conversation } from './conversation.ts';
 import type { TenantDays } from './days.ts';
+import { createDeltas, type Deltas } from './deltas.ts';
 import type { WorkerMetrics } from './metrics.ts';
 import { RunLostError, type Session } from './session.ts';
 import type { Spans } from './spans.ts';
+import type { ReadSpec, Specs } from './specs.ts';
+import { CallStops } from './stop.ts';
 import type { Toolbox } from './tools/index.ts';
 
 /** What every run of a worker shares. */
 export interface WorkerPorts {
   readonly partition: Partition;
   readonly models: ModelPort;
+  readonly vault: KeyVault;
   readonly prices: PricePort;
   readonly toolbox: Toolbox;
   readonly days: (tenantId: string) => TenantDays;
   readonly clock: Clock;
+  /** Version of this code. */
+  readonly build: string;
   readonly logger: Logger;
   readonly metrics: WorkerMetrics;
   readonly spans: Spans;
-  /** True once the worker is to let its runs go. */
-  readonly draining: () => boolean;
+  /** Aborts when the worker is to let its runs go, each at its next step. */
+  readonly stopping: AbortSignal;
+  /** Aborts when the time for that is over: open calls end now. */
+  readonly cut: AbortSignal;
+  /** After so long at work a run lets others go first, if any wait. */
+  readonly timeSliceMs: number;
+  readonly redactorOf: RedactorOf;
 }
 
 /** One run under work: the shared ports and what belongs to this run. */
-export interface RunContext extends Omit<WorkerPorts, 'days'> {
+export interface RunContext extends Omit<WorkerPorts, 'days' | 'redactorOf'>, ReadSpec {
   readonly session: Session;
-  readonly spec: AgentSpec;
-  readonly toolNames: string[];
   readonly conversation: Conversation;
+  readonly deltas: Deltas;
   readonly days: TenantDays;
+  /** For texts from outside that go into events in clear (R13). */
+  readonly redactor: Redactor;
   /** Aborts when somebody asks the run to stop. */
   readonly aborted: AbortSignal;
-  outputValid(text: string): boolean;
+  /** Of its open calls. */
+  readonly stops: CallStops;
+  /** The activation is older than a time slice. */
+  sliceOver(): boolean;
   /** Active time the run has left, in milliseconds. */
   remainingMs(): number;
   /** Counts time spent in a provider or tool, which is no overhead of ours. */
@@ -52,32 +60,28 @@ export interface RunContext extends Omit<WorkerPorts, 'days'> {
   checkLease(): void;
 }
 
-const outputCheck = (schema: Record<string, Json> | null): ((text: string) => boolean) => {
-  if (schema === null) return () => true;
-  const validate = new Ajv2020({ strict: false }).compile(schema);
-  return (text) => {
-    try {
-      return validate(JSON.parse(text));
-    } catch {
-      return false;
-    }
-  };
-};
-
-export const createRunContext = (ports: WorkerPorts, session: Session, aborted: AbortSignal): RunContext => {
+/** `stops` is to be disposed of when the run is let go. */
+export const createRunContext = (
+  ports: WorkerPorts & { readonly specs: Specs },
+  session: Session,
+  aborted: AbortSignal,
+): RunContext => {
   const { state } = session;
-  const spec = SpecContent.parse(session.open(state.specRef));
+  const agent = ports.specs(session.take(state.specRef));
+  const submission = SubmissionContent.parse(JSON.parse(session.take(state.submissionRef)));
+  const startedAt = ports.clock.monotonic();
   let outside = 0;
-  const submission = SubmissionContent.parse(session.open(state.submissionRef));
   return {
     ...ports,
+    ...agent,
     session,
-    spec,
-    toolNames: spec.tools.map(toolEntryName),
-    conversation: new Conversation(session, { submission, spec, toolbox: ports.toolbox }),
+    conversation: new Conversation(session, submission, agent),
+    deltas: createDeltas(ports, { runId: session.runId, dataKey: session.dataKey }),
     days: ports.days(state.submitted.tenant_id),
+    redactor: ports.redactorOf(state.submitted.tenant_id),
     aborted,
-    outputValid: outputCheck(spec.output_schema),
+    stops: new CallStops({ aborted, lost: session.identity.lost, cut: ports.cut }),
+    sliceOver: () => ports.clock.monotonic() - startedAt >= ports.timeSliceMs,
     remainingMs: () =>
       state.limits.timeout_seconds * 1000 - state.activeMs - (ports.clock.now() - Date.parse(state.lastTs)),
     spentOutside: (ms) => {

@@ -26,7 +26,7 @@ import {
   type CommitSettlement,
   type Note,
   noteDraft,
-  openContent,
+  openContentText,
   type Partition,
   sealContent,
 } from '@signalbox/run-state';
@@ -93,7 +93,8 @@ export class Session {
   readonly state: RunState;
   readonly runId: string;
   readonly #deps: SessionDeps;
-  readonly #claimed: Claimed;
+  readonly #leaseId: string;
+  readonly #epoch: number;
   readonly #dataKey: SealingKey;
   readonly #sealed: Map<string, string>;
   readonly #opened = new Map<string, unknown>();
@@ -106,7 +107,8 @@ export class Session {
 
   constructor(deps: SessionDeps, claimed: Claimed) {
     this.#deps = deps;
-    this.#claimed = claimed;
+    this.#leaseId = claimed.leaseId;
+    this.#epoch = claimed.epoch;
     this.runId = claimed.runId;
     this.#wakeSeq = claimed.wakeSeq;
     this.#dataKey = sealingKey(deps.keyring.unwrap(claimed.wrappedKey, claimed.runId));
@@ -143,12 +145,19 @@ export class Session {
   /** Opens a content of this run; the caller knows what it sealed under that ref. */
   open(ref: string): unknown {
     if (this.#opened.has(ref)) return this.#opened.get(ref);
+    const value: unknown = JSON.parse(this.take(ref));
+    this.#opened.set(ref, value);
+    return value;
+  }
+
+  /** The JSON of a content that is asked for once: nothing of it is kept. */
+  take(ref: string): string {
     const sealed = this.#sealed.get(ref);
     if (sealed === undefined)
       throw new SignalboxError('internal', `Run ${this.runId} has no content ${ref}.`);
-    const value = openContent(this.#dataKey, this.runId, sealed);
-    this.#opened.set(ref, value);
-    return value;
+    const text = openContentText(this.#dataKey, this.runId, sealed);
+    this.#sealed.delete(ref);
+    return text;
   }
 
   readonly contents: Contents = {
@@ -201,7 +210,7 @@ export class Session {
     const { clock, actor } = this.#deps;
     return appendDrafts(head, drafts, {
       runId: this.runId,
-      epoch: this.#claimed.epoch,
+      epoch: this.#epoch,
       ts: new Date(clock.now()).toISOString(),
       actor,
     });
@@ -243,14 +252,18 @@ export class Session {
     commit: Pick<Parameters<typeof commitRun>[1], 'head' | 'results' | 'announcement'>,
   ): Promise<CommitReply> {
     const { partition, clock, identity } = this.#deps;
-    const { leaseId, epoch } = this.#claimed;
     for (let attempt = 1; ; attempt += 1) {
       if (!identity.isLive()) throw new RunLostError(`run ${this.runId}: the lease is over`);
       try {
-        const reply = await commitRun(partition, { runId: this.runId, leaseId, epoch, ...commit });
+        const reply = await commitRun(partition, {
+          runId: this.runId,
+          leaseId: this.#leaseId,
+          epoch: this.#epoch,
+          ...commit,
+        });
         if (['FENCED', 'TERMINAL', 'CONFLICT', 'NOT_FOUND'].includes(reply.code)) {
           throw new RunLostError(
-            `run ${this.runId}: the store refused a write of epoch ${epoch} (${reply.code})`,
+            `run ${this.runId}: the store refused a write of epoch ${this.#epoch} (${reply.code})`,
           );
         }
         return reply;

@@ -1,7 +1,5 @@
-import type { RunContext } from './run-context.ts';
-
 /** Why the worker itself ended a call. */
-export type StopReason = 'aborted' | 'timeout' | 'lease_lost';
+export type StopReason = 'aborted' | 'timeout' | 'lease_lost' | 'worker_stopped';
 
 export interface CallStop {
   readonly signal: AbortSignal;
@@ -10,22 +8,72 @@ export interface CallStop {
   dispose(): void;
 }
 
-/** Ends a call on an abort of the run, on a lost lease, or after `limitMs`. */
-export const callSignal = (
-  { aborted, session }: Pick<RunContext, 'aborted' | 'session'>,
-  limitMs: number,
-): CallStop => {
-  const { lost } = session.identity;
-  const timeout = new AbortController();
-  // A timer may fire up to 1 ms early, and what ended too early for its limit would be tried once more.
-  const timer = setTimeout(() => timeout.abort(new Error('time limit')), Math.max(0, limitMs) + 1);
-  return {
-    signal: AbortSignal.any([aborted, lost, timeout.signal]),
-    reason: () => {
-      if (lost.aborted) return 'lease_lost';
-      if (aborted.aborted) return 'aborted';
-      return timeout.signal.aborted ? 'timeout' : null;
-    },
-    dispose: () => clearTimeout(timer),
+/** What ends all calls of a run, whatever they are. */
+export interface StopSources {
+  /** Somebody asked the run to stop. */
+  readonly aborted: AbortSignal;
+  /** The lease is lost. */
+  readonly lost: AbortSignal;
+  /** The worker's time to drain is over. */
+  readonly cut: AbortSignal;
+}
+
+/**
+ * Ends the open calls of one run. Listens once to each source, until `dispose`: a composite signal for each call would
+ * cost more than announcing it, and leave weak references at `lost` and `cut`, which live as long as the worker.
+ */
+export class CallStops {
+  readonly #sources: StopSources;
+  readonly #open = new Set<AbortController>();
+
+  constructor(sources: StopSources) {
+    this.#sources = sources;
+    for (const source of this.#all()) source.addEventListener('abort', this.#onSource);
+  }
+
+  /** Of a call that may take `limitMs`. */
+  open(limitMs: number): CallStop {
+    const call = new AbortController();
+    const stopped = this.#all().find(({ aborted }) => aborted);
+    if (stopped !== undefined) call.abort(stopped.reason);
+    this.#open.add(call);
+    let timedOut = false;
+    const expire = (): void => {
+      timedOut = !call.signal.aborted;
+      call.abort(new Error('time limit'));
+    };
+    // A timer may fire up to 1 ms early, and what ended too early for its limit would be tried once more.
+    const timer = setTimeout(expire, Math.max(0, limitMs) + 1);
+    return {
+      signal: call.signal,
+      reason: () => this.#reason(timedOut),
+      dispose: () => {
+        clearTimeout(timer);
+        this.#open.delete(call);
+      },
+    };
+  }
+
+  /** No call is open any more. */
+  dispose(): void {
+    for (const source of this.#all()) source.removeEventListener('abort', this.#onSource);
+  }
+
+  readonly #onSource = (event: Event): void => {
+    const { reason } = event.target as AbortSignal;
+    for (const call of this.#open) call.abort(reason);
   };
-};
+
+  #all(): AbortSignal[] {
+    const { aborted, lost, cut } = this.#sources;
+    return [lost, aborted, cut];
+  }
+
+  #reason(timedOut: boolean): StopReason | null {
+    const { aborted, lost, cut } = this.#sources;
+    if (lost.aborted) return 'lease_lost';
+    if (aborted.aborted) return 'aborted';
+    if (timedOut) return 'timeout';
+    return cut.aborted ? 'worker_stopped' : null;
+  }
+}

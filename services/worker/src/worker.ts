@@ -2,6 +2,7 @@ import { newId, type RunStatus } from '@signalbox/contracts';
 import {
   abortedAmong,
   type Activation,
+  type ActivationEnd,
   type Claimed,
   claimRun,
   type ClaimOutcome,
@@ -16,6 +17,7 @@ import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { letGo } from './let-go.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
 import { isStateAway, RunLostError, Session, type SessionDeps } from './session.ts';
+import { createSpecs, type Specs } from './specs.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
@@ -25,8 +27,6 @@ export interface WorkerDeps extends WorkerPorts {
   readonly leases: LeaseKeeper;
   readonly keyring: Keyring;
   readonly onActivations: (activations: readonly Activation[]) => void;
-  /** Aborts when the process wants no new runs. */
-  readonly stopping: AbortSignal;
 }
 
 /** What a resumed run's journal says it was doing; a lease that expired is counted by the scheduler. */
@@ -35,33 +35,43 @@ const RESUMED_AFTER: Partial<Record<RunStatus, string>> = { running: 'worker_los
 /** Claims without a step that got its result, after which a run counts as poison. */
 const MAX_CLAIMS = 3;
 
+/** A claimed run. What the store sent of it, sealed, is not kept: it would be held as long as the run is worked on. */
+interface Owned extends Pick<Claimed, 'claims' | 'queuedMs' | 'wakeSeq'> {
+  readonly session: Session;
+}
+
 export class RunWorker {
-  readonly #deps: WorkerDeps;
+  readonly #deps: WorkerDeps & { readonly specs: Specs };
   readonly #active = new Map<string, AbortController>();
   /** Activations from before their claim until their run is let go. */
   readonly #mine = new Set<Activation>();
 
   constructor(deps: WorkerDeps) {
-    this.#deps = deps;
+    this.#deps = { ...deps, specs: createSpecs(deps.toolbox) };
   }
 
   get active(): number {
     return this.#active.size;
   }
 
-  /** Claims and works on a run. Never throws: what breaks is logged and the run is handed over. */
-  async work(activation: Activation): Promise<void> {
+  /**
+   * Claims and works on a run. Never throws: what breaks is logged and the run is handed over. `give_back`: this
+   * worker stops and did not claim it, so that another one should be told at once.
+   */
+  async work(activation: Activation): Promise<ActivationEnd> {
     const { logger } = this.#deps;
     this.#mine.add(activation);
     try {
-      const claimed = await this.#claim(activation);
-      if (claimed !== null) await this.#own(claimed.run, claimed.identity);
+      const owned = await this.#claim(activation);
+      if (owned === 'stopping') return 'give_back';
+      if (owned !== 'refused') await this.#own(owned);
     } catch (error) {
       if (error instanceof RunLostError) logger.warn('run lost', { run_id: activation.runId, error });
       else logger.error('activation failed', { run_id: activation.runId, error });
     } finally {
       this.#mine.delete(activation);
     }
+    return 'done';
   }
 
   /** A hint, or a look, that a run is asked to stop. */
@@ -90,7 +100,7 @@ export class RunWorker {
     onActivations(await releaseRuns(partition, identity.leaseId, strays));
   }
 
-  async #claim({ runId, wakeSeq }: Activation): Promise<{ run: Claimed; identity: Identity } | null> {
+  async #claim({ runId, wakeSeq }: Activation): Promise<Owned | 'refused' | 'stopping'> {
     const { partition, leases, clock, stopping } = this.#deps;
     const token = newId('evt');
     for (let attempt = 1; !stopping.aborted; attempt += 1) {
@@ -101,13 +111,13 @@ export class RunWorker {
           : await this.#tryClaim(() =>
               claimRun(partition, { runId, wakeSeq, leaseId: identity.leaseId, token }),
             );
-      if (outcome?.type === 'claimed' && identity !== null) return { run: outcome.run, identity };
-      if (outcome?.type === 'refused') return null;
+      if (outcome?.type === 'claimed' && identity !== null) return this.#open(outcome.run, identity);
+      if (outcome?.type === 'refused') return 'refused';
       await clock
         .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), stopping)
         .catch(() => undefined);
     }
-    return null;
+    return 'stopping';
   }
 
   /** Null: run state is away; an unreachable Redis fails no run. */
@@ -120,40 +130,40 @@ export class RunWorker {
     }
   }
 
-  async #own(claimed: Claimed, identity: Identity): Promise<void> {
+  async #own(owned: Owned): Promise<void> {
     const { metrics } = this.#deps;
+    const { runId } = owned.session;
     const aborted = new AbortController();
-    this.#active.set(claimed.runId, aborted);
+    this.#active.set(runId, aborted);
     metrics.active(this.#active.size);
     try {
-      await this.#workOn(claimed, identity, aborted.signal);
+      await this.#workOn(owned, aborted.signal);
     } catch (error) {
       if (error instanceof RunLostError) metrics.fencedWrites.inc();
       throw error;
     } finally {
       // After a loss of run state the same run may be here twice for a moment: the lost owner and the next.
-      if (this.#active.get(claimed.runId) === aborted) this.#active.delete(claimed.runId);
+      if (this.#active.get(runId) === aborted) this.#active.delete(runId);
       metrics.active(this.#active.size);
     }
   }
 
-  async #workOn(claimed: Claimed, identity: Identity, aborted: AbortSignal): Promise<void> {
-    const { partition, keyring, clock, onActivations, metrics, spans } = this.#deps;
-    const actor = { type: 'system', id: identity.leaseId } as const;
-    const session = await this.#open(claimed, { partition, keyring, clock, identity, actor, onActivations });
-    const { state } = session;
+  async #workOn({ session, claims, queuedMs, wakeSeq }: Owned, aborted: AbortSignal): Promise<void> {
+    const { clock, metrics, spans, build } = this.#deps;
+    const { state, identity } = session;
     const resumed = state.startedAt !== null;
     if (resumed) metrics.resumes.inc({ reason: RESUMED_AFTER[state.status] ?? 'hand_over' });
-    metrics.queueWait(Math.max(0, clock.now() - claimed.queuedMs) / 1000);
-    session.record([
-      { type: 'run.claimed', data: { worker: identity.leaseId, wake_seq: claimed.wakeSeq, resumed } },
-    ]);
+    metrics.queueWait(Math.max(0, clock.now() - queuedMs) / 1000);
+    const data = { worker: identity.leaseId, wake_seq: wakeSeq, resumed, build };
+    session.record([{ type: 'run.claimed', data }]);
     const { agent, model, traceparent } = state.submitted;
     try {
-      if (claimed.claims > MAX_CLAIMS) await this.#endPoisoned(session);
+      if (claims > MAX_CLAIMS) await this.#endPoisoned(session);
       else {
         const context = createRunContext(this.#deps, session, aborted);
-        await spans.agent({ name: agent.name, model, traceparent }, () => drive(context));
+        await spans
+          .agent({ name: agent.name, model, traceparent }, () => drive(context))
+          .finally(() => context.stops.dispose());
       }
     } catch (error) {
       // A bug or a damaged content: let go, so that the claim limit can end it (R10).
@@ -163,9 +173,13 @@ export class RunWorker {
     }
   }
 
-  async #open(claimed: Claimed, deps: SessionDeps): Promise<Session> {
+  async #open(claimed: Claimed, identity: Identity): Promise<Owned> {
+    const { partition, keyring, clock, onActivations } = this.#deps;
+    const actor = { type: 'system', id: identity.leaseId } as const;
+    const deps: SessionDeps = { partition, keyring, clock, identity, actor, onActivations };
     try {
-      return new Session(deps, claimed);
+      const { claims, queuedMs, wakeSeq } = claimed;
+      return { session: new Session(deps, claimed), claims, queuedMs, wakeSeq };
     } catch (error) {
       await letGo(deps, claimed, claimed.claims > MAX_CLAIMS);
       throw error;

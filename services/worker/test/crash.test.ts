@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { runKey } from '@signalbox/run-state';
+import { requestAbort, runKey } from '@signalbox/run-state';
 import { createKeyring } from '@signalbox/runtime';
+import { requested } from '../../../packages/run-state/test/drafts.ts';
+import { claim } from '../../../packages/run-state/test/support.ts';
 import { fakeProvider, HAIKU, inTurn } from './fake.ts';
 import { openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
@@ -248,6 +250,55 @@ describe('a run that cannot be worked on', () => {
     assert.equal(run.state.error?.code, 'poison_step');
     assert.equal(await world.field(runId, 'status'), 'failed');
     assert.equal(run.broken, null);
+  });
+});
+
+describe('a run that cannot be opened, with a call left open', () => {
+  /** Handed over by a worker that broke between the announcement of a call and its record. */
+  const broken = async () => {
+    const world = await openWorld();
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    world.pending.splice(0);
+    const owner = await claim(world.partition, runId);
+    const hold = { id: `${runId}:1:1`, amount_nano: 5000, day: today(), price_version: 'p1' };
+    await owner.write({
+      announce: [requested(1, hold)],
+      hold: { id: hold.id, amount: hold.amount_nano, day: hold.day },
+    });
+    await owner.write({
+      announce: [{ type: 'run.handed_over', data: { reason: 'error' } }],
+      after: { type: 'hand_over', failed: true },
+    });
+    await world.repair();
+    assert.deepEqual(await tenantDay(world), { spent: 0, held: 5000 });
+    const stranger = await world.worker({ keyring: createKeyring([{ id: 'other', key: randomBytes(32) }]) });
+    return { world, runId, stranger };
+  };
+
+  const assertCharged = async (world: World, runId: string): Promise<RunSeen> => {
+    assert.deepEqual(await tenantDay(world), { spent: 5000, held: 0 });
+    const run = await world.read(runId);
+    assert.equal(run.broken, null);
+    assert.equal(run.all('cost.expired').length, 1);
+    assert.deepEqual([run.state.observedNano, run.state.heldNano], [5000, 0]);
+    return run;
+  };
+
+  test('ends as poison with its hold charged', async () => {
+    const { world, runId, stranger } = await broken();
+    await world.settle(stranger);
+    const run = await assertCharged(world, runId);
+    assert.equal(run.state.error?.code, 'poison_step');
+  });
+
+  test('ends as aborted with its hold charged, when that is asked for', async () => {
+    const { world, runId, stranger } = await broken();
+    const flag = { requested_at: new Date().toISOString(), by: 'key_1', reason: null };
+    await requestAbort(world.partition, { runId, tenantId: TENANT, flag });
+    await world.settle(stranger);
+    const run = await assertCharged(world, runId);
+    assert.equal(run.state.status, 'aborted');
+    assert.equal(run.all('run.aborted')[0]?.settled_nano, 5000);
   });
 });
 

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { startRedis, temporaryDir } from '@signalbox/local';
 import { connect, createTail, disconnect, openContent } from '@signalbox/run-state';
+import { createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
+import { createDeltas } from '../src/deltas.ts';
 import { openWorld, script, until, type World } from './harness.ts';
 
 const TEXT = Array.from({ length: 30 }, (_, n) => `word${n} ☂`).join(' ');
@@ -60,5 +62,28 @@ describe('deltas', () => {
     assert.equal(run.output, TEXT);
     const beyond = (await published(world)) - before - run.state.seq;
     assert.ok(beyond <= 4, `${beyond} more than there are events, in about a second of text`);
+  });
+
+  test('are not tried again for the next calls of a run either, until a second is over', async () => {
+    const world = await openWorld({ url: (await startRedis({ dir: await temporaryDir() })).url });
+    const { partition } = world;
+    const clock = new ManualClock();
+    const deltas = createDeltas(
+      { partition, clock, logger: createLogger({ service: 'test', level: 'silent' }) },
+      { runId: 'run_1', dataKey: newDataKey() },
+    );
+    const before = await published(world);
+    const call = async (step: number): Promise<number> => {
+      const stream = deltas(step);
+      stream.push('some text');
+      stream.end();
+      // What is asked later is answered later.
+      await partition.redis.ping();
+      return (await published(world)) - before;
+    };
+    assert.equal(await call(1), 1);
+    assert.equal(await call(2), 1);
+    await clock.advance(1000);
+    assert.equal(await call(3), 2);
   });
 });

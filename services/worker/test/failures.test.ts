@@ -6,10 +6,12 @@ import { openWorld, type SubmitOptions, until } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { toolboxWith } from './tools.ts';
 
-const play = async (answers: readonly Answer[], options: SubmitOptions = {}) => {
+const play = async (
+  answers: readonly Answer[],
+  { clock = new LeapClock(), ...options }: SubmitOptions & { clock?: LeapClock } = {},
+) => {
   const world = await openWorld();
   const turns = inTurn(...answers);
-  const clock = new LeapClock();
   const worker = await world.worker({ provider: await fakeProvider(turns.behave), clock });
   const run = await world.play(worker, { ...options, spec: { model: HAIKU, ...options.spec } });
   return { world, worker, run, clock, requests: turns.requests };
@@ -65,6 +67,17 @@ describe('a provider that fails', () => {
     assert.equal(run.state.heldNano, 0);
   });
 
+  test('and quotes what it was sent: its message goes into events without it (R13)', async () => {
+    const said = 'Ada is ill, and nobody knows where she lives';
+    const refused = { status: 400, text: `content '${said}' is not allowed, see 12.3 of the terms` };
+    const { run } = await play([refused], { input: said });
+    assert.match(
+      run.state.error?.message ?? '',
+      /HTTP 400\): content '\[CONTENT\]' is not allowed, see 12\.3 of the terms$/,
+    );
+    assert.ok(!JSON.stringify(run.events).includes('Ada'));
+  });
+
   test('and refuses our key is not asked again', async () => {
     const { run, requests } = await play([{ status: 401, text: 'invalid x-api-key' }]);
     assert.equal(run.state.error?.code, 'provider_auth');
@@ -84,6 +97,23 @@ describe('a provider that fails', () => {
     await world.due(run.state.runId);
     await world.settle(worker);
     assert.equal((await world.read(run.state.runId)).output, 'rested');
+  });
+
+  test('is called again when the store says it is time, though the clock of the worker is behind', async () => {
+    const behind = new LeapClock();
+    // So the store finds it due in 5.5 s, just long enough to park.
+    behind.leap(-114_500);
+    const { run, world, worker } = await play(
+      [{ ...limited, headers: { 'retry-after': '120' } }, { text: 'rested' }],
+      { clock: behind },
+    );
+    await until('the timer is due', async () => {
+      await world.repair();
+      return world.pending.length > 0;
+    });
+    await world.settle(worker);
+    const after = await world.read(run.state.runId);
+    assert.deepEqual([after.output, after.all('run.parked').length], ['rested', 1]);
   });
 
   test('and asks for an absurd pause gets an hour', async () => {
@@ -209,6 +239,28 @@ describe('text that no database takes', () => {
     const result = run.events.find(({ type }) => type === 'tool.completed')?.refs['result'] ?? '';
     assert.equal(run.result(result).text, run.result(result).text.toWellFormed());
     await until('the second request came', () => turns.requests.length === 2);
+  });
+
+  test('a tool that the model made up and ids that hold a secret stay out of the events (R13)', async () => {
+    const [made, key] = ['find_ada_at_home', `sk-ant-api03-${'k'.repeat(40)}`];
+    const { run } = await play(
+      [
+        {
+          toolCalls: [{ id: key, name: made, arguments: '{}' }],
+          headers: { 'request-id': key, 'x-request-id': key },
+        },
+        { text: 'ok' },
+      ],
+      { spec: { tools: ['http_request'] } },
+    );
+    assert.equal(run.output, 'ok');
+    assert.deepEqual(
+      run.all('llm.completed')[0]?.tool_calls.map(({ call_id, name }) => [call_id, name]),
+      [['_REDACTED_', 'unknown']],
+    );
+    assert.equal(run.all('llm.completed')[0]?.provider_request_id, '[REDACTED]');
+    const events = JSON.stringify(run.events);
+    for (const text of [made, key]) assert.ok(!events.includes(text), text);
   });
 
   test('a result cut at its longest is not cut inside a character', async () => {

@@ -9,7 +9,15 @@ import {
   type RunLimits,
   type ToolResultContent,
 } from '@signalbox/contracts';
-import { appendDrafts, chainBreak, EMPTY_HEAD, fold, readEntry, type RunState } from '@signalbox/engine';
+import {
+  appendDrafts,
+  chainBreak,
+  EMPTY_HEAD,
+  fold,
+  readEntry,
+  type RunState,
+  specText,
+} from '@signalbox/engine';
 import { testRedisUrl } from '@signalbox/local';
 import { createPrices, type PricesOptions } from '@signalbox/providers';
 import {
@@ -160,7 +168,7 @@ export const openWorld = async (
           data: {
             tenant_id: TENANT,
             agent: { name: 'support', version: 1 },
-            spec_digest: digest(dataKey, JSON.stringify(full)),
+            spec_digest: digest(dataKey, specText(full)),
             model: full.model,
             fallbacks: full.fallbacks,
             limits: { max_steps: 20, max_output_tokens: 1024, timeout_seconds: 600, ...limits },
@@ -189,8 +197,8 @@ export const openWorld = async (
         capNano,
         wrappedKey: keyring.wrap(dataKey, runId),
         dueMs: null,
-        idempotency: null,
-        entry: entries[0] ?? '',
+        idempotency: [],
+        entries,
         contents: [contents.submission, contents.spec],
       },
       { backlogLimit: 1_000_000 },
@@ -220,7 +228,9 @@ export const openWorld = async (
   };
 
   const settle: World['settle'] = async (worker) => {
-    while (pending.length > 0) await Promise.all(pending.splice(0).map((one) => worker.work(one)));
+    // What a dead one would take nobody else had, and it would try to claim it forever.
+    while (worker.isAlive() && pending.length > 0)
+      await Promise.all(pending.splice(0).map((one) => worker.work(one)));
   };
   const fix: World['repair'] = async () => {
     enlist((await repair(partition, { limit: 1000, graceMs: 0 })).activations);
@@ -273,20 +283,17 @@ export const openWorld = async (
   return world;
 };
 
-const pricesOf = ({
-  prices,
-}: {
-  prices?: PricesOptions['overrides'];
-}): Pick<PricesOptions, 'overrides'> | object => (prices === undefined ? {} : { overrides: prices });
+const pricesOf = ({ prices }: { prices?: PricesOptions['overrides'] }): object =>
+  prices === undefined ? {} : { overrides: prices };
 
 /** A conversation for `mock/script` and the fake provider. */
 export const script = (...turns: readonly Record<string, unknown>[]): string => JSON.stringify({ turns });
 
 /** Waits for a condition, not for a time. */
 export const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const giveUp = performance.now() + 10_000;
+  const giveUp = performance.now() + 60_000;
   while (!(await holds())) {
-    if (performance.now() > giveUp) throw new Error(`it did not come to pass within 10 s that ${what}`);
+    if (performance.now() > giveUp) throw new Error(`it did not come to pass within a minute that ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 };

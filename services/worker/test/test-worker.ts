@@ -1,11 +1,19 @@
 import type { ModelPort, PricePort } from '@signalbox/contracts';
-import { createModels } from '@signalbox/providers';
-import { type Activation, connect, disconnect, type Partition } from '@signalbox/run-state';
+import { createKeyVault, createModels, type KeyVault } from '@signalbox/providers';
+import {
+  type Activation,
+  type ActivationEnd,
+  connect,
+  disconnect,
+  findProviderKeys,
+  type Partition,
+} from '@signalbox/run-state';
 import { type Clock, type Keyring, type Logger, systemClock } from '@signalbox/runtime';
 import { createDays } from '../src/days.ts';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../src/metrics.ts';
-import { spans } from '../src/spans.ts';
+import { createRedactor, HeldSecrets } from '@signalbox/engine';
+import { spansTo } from '../src/spans.ts';
 import { builtInTools } from '../src/tools/index.ts';
 import type { Toolbox } from '../src/tools/tool.ts';
 import { RunWorker } from '../src/worker.ts';
@@ -20,11 +28,13 @@ export interface WorkerOptions {
   /** Where `anthropic` and `openai` are. */
   readonly provider?: { readonly anthropicBaseUrl: string; readonly openaiBaseUrl: string };
   readonly models?: ModelPort;
+  readonly keysOf?: KeyVault['keysOf'];
   readonly toolbox?: Toolbox;
   readonly prices?: PricePort;
   readonly httpAllow?: readonly string[];
   readonly providerTimeoutMs?: number;
   readonly keyring?: Keyring;
+  readonly timeSliceMs?: number;
 }
 
 export interface TestWorker {
@@ -32,9 +42,13 @@ export interface TestWorker {
   readonly leases: LeaseKeeper;
   readonly metrics: WorkerMetrics;
   readonly leaseId: string;
-  work(activation: Activation): Promise<void>;
+  /** False once it died. */
+  isAlive(): boolean;
+  work(activation: Activation): Promise<ActivationEnd>;
   /** Lets its runs go at their next step. */
   drain(): void;
+  /** The time for that is over. */
+  cut(): void;
   /** As if the process were killed: nothing reaches the store any more, and the lease is not renewed. */
   die(): void;
   stop(): Promise<void>;
@@ -62,38 +76,53 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
   const redis = connect(world.url, 'state', { onError: () => undefined });
   const partition: Partition = { ...world.root, redis };
   const { logger } = world;
-  let draining = false;
   let dead = false;
   const onActivations = (activations: readonly Activation[]): void => {
     if (!dead) world.onActivations(activations);
   };
-  const leases = new LeaseKeeper({ partition, clock: systemClock, logger, leaseMs, onActivations }, slots);
+  const leases = new LeaseKeeper(
+    { partition, clock: systemClock, logger, leaseMs, heart: { beat: () => undefined }, onActivations },
+    slots,
+  );
+  const secrets = new HeldSecrets([KEY]);
+  const keyring = options.keyring ?? world.keyring;
+  const vault = createKeyVault({
+    keyring,
+    clock: systemClock,
+    secrets,
+    keys: { anthropic: KEY, openai: KEY },
+    find: (tenantId) => findProviderKeys(partition, tenantId),
+  });
   const stopping = new AbortController();
+  const cut = new AbortController();
   const metrics = createWorkerMetrics();
   const runs = new RunWorker({
     partition,
     leases,
-    keyring: options.keyring ?? world.keyring,
+    keyring,
     models:
       options.models ??
       createModels({
         clock: systemClock,
         timeoutMs: providerTimeoutMs,
-        keys: { anthropic: KEY, openai: KEY },
         ...(provider === undefined
           ? {}
           : { baseUrls: { anthropic: provider.anthropicBaseUrl, openai: provider.openaiBaseUrl } }),
       }),
+    vault: options.keysOf === undefined ? vault : { ...vault, keysOf: options.keysOf },
     prices: options.prices ?? world.prices,
     toolbox: options.toolbox ?? builtInTools({ allow: options.httpAllow ?? [], fetch }),
     days: createDays(partition, clock),
     clock,
+    build: 'test',
     logger,
     metrics,
-    spans,
+    spans: spansTo(undefined),
+    redactorOf: () => createRedactor({ secrets }),
     onActivations,
     stopping: stopping.signal,
-    draining: () => draining,
+    cut: cut.signal,
+    timeSliceMs: options.timeSliceMs ?? 600_000,
   });
   leases.start();
   await until('the worker has a lease', () => leases.current() !== null);
@@ -102,10 +131,10 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
     leases,
     metrics,
     leaseId: leases.current()?.leaseId ?? '',
+    isAlive: () => !dead,
     work: (activation) => runs.work(activation),
-    drain: () => {
-      draining = true;
-    },
+    drain: () => stopping.abort(),
+    cut: () => cut.abort(),
     die: () => {
       dead = true;
       redis.disconnect();

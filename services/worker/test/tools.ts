@@ -14,7 +14,7 @@ export const toolboxWith = (
     name: 'http_request',
     description: 'A tool of the test.',
     parameters: Arguments,
-    timeoutMs: 20_000,
+    timeoutMs: 60_000,
     repeatable: () => repeatable,
     execute: ({ key }, context) => execute(key, context),
   };

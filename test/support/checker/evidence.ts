@@ -118,19 +118,33 @@ const readSpend = async (partition: Partition): Promise<Map<string, Spend>> => {
 
 const readLeftovers = async (partition: Partition): Promise<Map<string, string[]>> => {
   const { redis, root } = partition;
-  const fixed = ['admitted', 'running', 'parked', 'timers', 'queued:0', 'queued:1', 'queued:2'];
-  const [ready, waiters, leases] = await Promise.all([
+  const fixed = [
+    'admitted',
+    'running',
+    'parked',
+    'asleep',
+    'loading',
+    'timers',
+    'queued:0',
+    'queued:1',
+    'queued:2',
+  ];
+  const [ready, waiters, ...unordered] = await Promise.all([
     scan(partition, `${root}:ready:*`),
     scan(partition, `${root}:*:waiters`),
     scan(partition, `${root}:lease:*`),
+    scan(partition, `${root}:busy:*`),
+    scan(partition, `${root}:busy_user:*`),
   ]);
   const sets = await Promise.all(
     [...fixed.map((name) => `${root}:${name}`), ...ready, ...waiters].map(
       async (key) => [key, await redis.zrange(key, 0, '-1')] as const,
     ),
   );
-  const owned = await Promise.all(leases.map(async (key) => [key, await redis.smembers(key)] as const));
-  return new Map([...sets, ...owned].map(([key, ids]) => [key.slice(root.length + 1), ids]));
+  const members = unordered.flat().map(async (key) => [key, await redis.smembers(key)] as const);
+  return new Map(
+    [...sets, ...(await Promise.all(members))].map(([key, ids]) => [key.slice(root.length + 1), ids]),
+  );
 };
 
 const byRun = <T extends { readonly run_id: string }>(rows: readonly T[]): Map<string, T[]> =>

@@ -13,10 +13,14 @@ export interface Body {
 }
 
 interface Data {
+  /** Of a step that a fork took over: it was called in another run. */
+  readonly taken_from?: object;
   readonly step?: number;
   readonly steps?: number;
   readonly attempt?: number;
   readonly code?: string;
+  readonly repeatable?: boolean;
+  readonly idempotency_key?: string;
   readonly hold?: { readonly id: string; readonly amount_nano: number; readonly day: string } | null;
   readonly settlement?: { readonly hold_id: string; readonly observed_nano: number } | null;
   readonly usage?: { readonly input_tokens: number; readonly output_tokens: number };
@@ -54,7 +58,7 @@ export interface JournalFacts {
   readonly charged: ReadonlyMap<string, number>;
   /** Held amount by hold. */
   readonly held: ReadonlyMap<string, number>;
-  /** Attempts announced, by model step. */
+  /** Attempts announced, by model step; 0 of a step that a fork took over. */
   readonly attempts: ReadonlyMap<number, number>;
   /** Answers recorded, by model step. */
   readonly completed: ReadonlyMap<number, number>;
@@ -68,7 +72,8 @@ const countBySteps = (bodies: readonly Body[], type: string): Map<number, number
   for (const body of bodies) {
     if (body.type !== type) continue;
     const step = body.data.step ?? 0;
-    counts.set(step, (counts.get(step) ?? 0) + 1);
+    const own = body.data.taken_from === undefined ? 1 : 0;
+    counts.set(step, (counts.get(step) ?? 0) + own);
   }
   return counts;
 };

@@ -4,11 +4,20 @@ import type { AddressInfo } from 'node:net';
 import { text as readText } from 'node:stream/consumers';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { MockScript } from '@signalbox/providers';
+import { sha256Hex } from '@signalbox/runtime';
 import { anthropicApi } from './anthropic-api.ts';
 import { createLedger, KNOWN_RATES, type Ledger } from './ledger.ts';
 import { openaiApi } from './openai-api.ts';
 import { defaultReply, resolveReply } from './replies.ts';
-import type { Behave, FakeRates, FakeRequest, LedgerEntry, ResolvedReply, WireApi } from './types.ts';
+import type {
+  Behave,
+  FakePing,
+  FakeRates,
+  FakeRequest,
+  LedgerEntry,
+  ResolvedReply,
+  WireApi,
+} from './types.ts';
 
 /**
  * A model provider over real HTTP, speaking Anthropic Messages and OpenAI Chat Completions, streamed and not.
@@ -24,6 +33,8 @@ export interface FakeProviderOptions {
   /** By model; claude-haiku-4-5 and gpt-4o-mini are known. */
   readonly rates?: Readonly<Record<string, FakeRates>>;
   readonly ledgerFile?: string;
+  /** Of a request for the list of models, by the SHA-256 of its key; default 200. */
+  readonly pingStatus?: (key: string) => number;
 }
 
 export interface FakeProvider {
@@ -32,19 +43,21 @@ export interface FakeProvider {
   readonly openaiBaseUrl: string;
   /** Every request in the order of arrival; entries change until `finishedAt` is set. */
   readonly ledger: readonly LedgerEntry[];
+  /** Requests for the list of models. */
+  readonly pings: readonly FakePing[];
   stop(): Promise<void>;
 }
 
+const MODELS = '/v1/models';
 const APIS: readonly WireApi[] = [anthropicApi, openaiApi];
 
 export const startFakeProvider = async (options: FakeProviderOptions = {}): Promise<FakeProvider> => {
   const rates = { ...KNOWN_RATES, ...options.rates };
   const ledger = createLedger(rates, options.ledgerFile ?? null, () => Date.now());
-  const open = new Set<Promise<void>>();
+  const pings: FakePing[] = [];
+  const answering = new Set<Promise<void>>();
   const server = createServer((req, res) => {
-    const work = handle(req, res, { ledger, options }).catch(() => void res.destroy());
-    open.add(work);
-    void work.finally(() => open.delete(work));
+    handle(req, res, { ledger, pings, options, answering }).catch(() => void res.destroy());
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -57,11 +70,13 @@ export const startFakeProvider = async (options: FakeProviderOptions = {}): Prom
     anthropicBaseUrl: url,
     openaiBaseUrl: `${url}/v1`,
     ledger: ledger.entries,
+    pings,
     stop: async () => {
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeAllConnections();
       await closed;
-      await Promise.all(open);
+      // Not for a test's own `behave`: when the test has failed, nobody lets it go on.
+      await Promise.allSettled(answering);
       ledger.end();
     },
   };
@@ -69,34 +84,67 @@ export const startFakeProvider = async (options: FakeProviderOptions = {}): Prom
 
 interface Context {
   readonly ledger: Ledger;
+  readonly pings: FakePing[];
   readonly options: FakeProviderOptions;
+  /** Answers on their way out. */
+  readonly answering: Set<Promise<void>>;
 }
 
 const handle = async (
   req: IncomingMessage,
   res: ServerResponse,
-  { ledger, options }: Context,
+  { ledger, pings, options, answering }: Context,
 ): Promise<void> => {
+  if (req.method === 'GET' && req.url?.split('?')[0] === MODELS) {
+    const key = keyOf(req);
+    const status = key === null ? 401 : (options.pingStatus?.(key) ?? 200);
+    if (key !== null) pings.push({ key, status });
+    return json(res, status, status === 200 ? { data: [] } : { error: { message: 'no such key' } });
+  }
   const api = APIS.find(({ path }) => path === req.url?.split('?')[0]);
   if (api === undefined || req.method !== 'POST') {
     json(res, 404, { error: { message: 'not found' } });
     return;
   }
   const body: unknown = JSON.parse(await readText(req));
-  const { authorization, 'x-api-key': apiKey, ...headers } = req.headers;
+  const { authorization: _, 'x-api-key': __, ...headers } = req.headers;
+  const key = keyOf(req);
   const read = api.read(body);
-  if (authorization === undefined && apiKey === undefined) return json(res, 401, api.error(401, 'no key'));
+  if (key === null) return json(res, 401, api.error(401, 'no key'));
   if (typeof read === 'string') return json(res, 400, api.error(400, read));
 
-  const request: FakeRequest = { ...read, id: randomUUID().slice(0, 13), body, headers: flat(headers) };
+  const request: FakeRequest = {
+    ...read,
+    id: randomUUID().slice(0, 13),
+    body,
+    key,
+    headers: flat(headers),
+  };
   const chosen = (await options.behave?.(request)) ?? defaultReply(request, options.script ?? null);
-  const reply = resolveReply(request, chosen);
+  const answered = bill(ledger, api, request, { res, reply: resolveReply(request, chosen) });
+  answering.add(answered);
+  await answered.finally(() => answering.delete(answered));
+};
+
+/** Sends the reply, with its entry in the books. */
+const bill = async (
+  ledger: Ledger,
+  api: WireApi,
+  request: FakeRequest,
+  { res, reply }: { res: ServerResponse; reply: ResolvedReply },
+): Promise<void> => {
   const entry = ledger.open(request, reply);
   const out: Outgoing = { res, sentBytes: 0, broken: false };
   const whole = await answer(api, request, reply, out);
   entry.aborted = !whole;
   entry.closedByClient = !whole && !out.broken;
   ledger.close(entry, { sentBytes: out.sentBytes, reply, whole });
+};
+
+/** SHA-256 of the API key, in either form; null: there is none. */
+const keyOf = ({ headers }: IncomingMessage): string | null => {
+  const key = headers['x-api-key'] ?? headers.authorization?.replace(/^Bearer /, '');
+  return typeof key === 'string' && key !== '' ? sha256Hex(key) : null;
 };
 
 /** One reply on its way out: how much of the answer left, and whether we cut it ourselves. */

@@ -54,6 +54,7 @@ export const createLedger = (
         cacheWriteTokens: accepted ? reply.usage.cache_write_tokens : 0,
         costNano: null,
         maxTokens: request.maxTokens,
+        key: request.key,
         headers: request.headers,
         body: request.body,
       };

@@ -15,6 +15,8 @@ export interface FakeRequest {
   /** The client asked for usage in the stream (Anthropic always sends it). */
   readonly streamUsage: boolean;
   readonly body: unknown;
+  /** SHA-256 of the API key. */
+  readonly key: string;
   /** Without the key. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -63,7 +65,7 @@ export interface WireEvent {
 export interface WireApi {
   readonly path: string;
   /** Reads a body; a text says what the real API would refuse about it. */
-  read(body: unknown): Omit<FakeRequest, 'id' | 'headers' | 'body'> | string;
+  read(body: unknown): Omit<FakeRequest, 'id' | 'key' | 'headers' | 'body'> | string;
   events(request: FakeRequest, reply: ResolvedReply): WireEvent[];
   whole(request: FakeRequest, reply: ResolvedReply): unknown;
   error(status: number, message: string): unknown;
@@ -97,6 +99,15 @@ export interface LedgerEntry {
   /** By the fake's own arithmetic; null without rates for the model. */
   costNano: number | null;
   readonly maxTokens: number | null;
+  /** SHA-256 of the API key it was asked with. */
+  readonly key: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: unknown;
+}
+
+/** A request for the list of models, which is not billed. */
+export interface FakePing {
+  /** SHA-256 of the API key. */
+  readonly key: string;
+  readonly status: number;
 }

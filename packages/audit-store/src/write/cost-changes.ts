@@ -147,11 +147,11 @@ export const holdIdsOf = (fresh: readonly GoodEntry[]): readonly string[] => [
   ...new Set(fresh.flatMap((entry) => halfOf(entry) ?? []).map(holdIdOf)),
 ];
 
-/** What newly stored events change, given the ledger rows of their holds as they are stored now. */
-export const costChanges = (
+/** The ledger rows that events change, as they are then. */
+export const ledgerAfter = (
   stored: ReadonlyMap<string, LedgerRow>,
   fresh: readonly GoodEntry[],
-): CostChanges => {
+): ReadonlyMap<string, LedgerRow> => {
   const ledger = new Map<string, LedgerRow>();
   for (const entry of fresh) {
     const half = halfOf(entry);
@@ -159,6 +159,15 @@ export const costChanges = (
     const id = holdIdOf(half);
     ledger.set(id, join(ledger.get(id) ?? stored.get(id) ?? emptyRow(half), half));
   }
+  return ledger;
+};
+
+/** What newly stored events change, given the ledger rows of their holds as they are stored now. */
+export const costChanges = (
+  stored: ReadonlyMap<string, LedgerRow>,
+  fresh: readonly GoodEntry[],
+): CostChanges => {
+  const ledger = ledgerAfter(stored, fresh);
   const daily = new Map<string, DailyChange>();
   const observedNano = new Map<string, number>();
   for (const [id, after] of ledger) {

@@ -4,7 +4,11 @@ import type { Db } from '../pool.ts';
 import { costChanges, type DailyChange, holdIdsOf, type LedgerRow } from './cost-changes.ts';
 import type { GoodEntry } from './judge.ts';
 
-const readLedger = async (db: Db, holdIds: readonly string[]): Promise<ReadonlyMap<string, LedgerRow>> => {
+/** The rows of these holds, by hold id. */
+export const readLedger = async (
+  db: Db,
+  holdIds: readonly string[],
+): Promise<ReadonlyMap<string, LedgerRow>> => {
   const params = holdIds.map((hold_id) => ({ hold_id }));
   const { rows } = await sql<LedgerRow>`
     select l.* from cost_ledger l

@@ -1,9 +1,11 @@
-import { categoryOf } from '@signalbox/contracts';
-import { bodyOf } from '@signalbox/engine';
+import { type Category, categoryOf, type Entry } from '@signalbox/contracts';
+import { bodyOf, hashOf } from '@signalbox/engine';
 import { sql } from 'kysely';
+import { bigintArray, textArray } from '../array-param.ts';
 import { storableCopy, toJsonParam } from '../json-param.ts';
 import type { Db } from '../pool.ts';
 import type { GoodEntry } from './judge.ts';
+import { isBeyond, type KnownRuns, type Place, placeOf } from './runs.ts';
 
 export interface InsertedEvents {
   /** The entries that were not stored before: the only ones projections may count (R8). */
@@ -11,67 +13,111 @@ export interface InsertedEvents {
   readonly duplicates: number;
   /** Entries whose place is taken by another hash. */
   readonly forks: readonly GoodEntry[];
+  /** Entries whose place is taken by a stub with their hash: the store has their text nowhere. */
+  readonly late: readonly GoodEntry[];
 }
 
-interface Place {
-  readonly run_id: string;
-  readonly seq: number;
+interface StoredHash extends Place {
+  readonly hash: string;
+  readonly is_stub: boolean;
 }
 
-const placeOf = ({ run_id, seq }: Place): string => `${run_id}.${seq}`;
+/** An event with its place, as it is inserted; the other columns are read from its body. */
+export interface NewRow extends Place {
+  readonly event_id: string;
+  readonly tenant_id: string;
+  readonly category: Category;
+  readonly entry: Entry;
+}
 
-const insert = async (db: Db, entries: readonly GoodEntry[]): Promise<ReadonlySet<string>> => {
-  const rows = entries.map(({ record, entry, event }) => {
-    const body = bodyOf(entry);
-    return {
-      run_id: event.run_id,
-      seq: event.seq,
-      tenant_id: record.tenantId,
-      category: categoryOf(event.type),
-      hash: event.hash,
-      body,
-      copy: storableCopy(body),
-    };
-  });
+const rowOf = ({ record, entry, event }: GoodEntry): NewRow => ({
+  run_id: event.run_id,
+  seq: event.seq,
+  event_id: placeOf(event),
+  tenant_id: record.tenantId,
+  category: categoryOf(event.type),
+  entry,
+});
+
+/** The texts that jsonb takes in place of bodies that it refuses; null for each that it takes. */
+const copiesOf = (bodies: readonly string[]): readonly (string | null)[] => bodies.map(storableCopy);
+
+const insertion = (events: readonly NewRow[]) => {
+  const bodies = events.map(({ entry }) => bodyOf(entry));
+  const texts = (of: (event: NewRow) => string): Buffer => textArray(events.map(of));
   // `offset 0` keeps the planner from parsing the body once per column.
-  const { rows: inserted } = await sql<Place>`
+  return sql`
     insert into audit_events
       (run_id, seq, event_id, tenant_id, epoch, type, category, ts, actor, data, refs, prev, hash, body)
-    select x.run_id, x.seq, x.run_id || '.' || x.seq, x.tenant_id, (e.event ->> 'epoch')::bigint, e.event ->> 'type',
+    select x.run_id, x.seq::int, x.event_id, x.tenant_id, (e.event ->> 'epoch')::bigint, e.event ->> 'type',
       x.category, (e.event ->> 'ts')::timestamptz, e.event -> 'actor', e.event -> 'data', e.event -> 'refs',
       e.event ->> 'prev', x.hash, x.body
-    from json_to_recordset(${toJsonParam(rows)}::json)
-      as x (run_id text, seq int, tenant_id text, category text, hash text, body text, copy text)
-    cross join lateral (select coalesce(x.copy, x.body)::jsonb as event offset 0) e
-    on conflict (run_id, seq) do nothing
-    returning run_id, seq`.execute(db);
-  return new Set(inserted.map(placeOf));
+    from unnest(
+      ${texts(({ run_id }) => run_id)}::text[], ${bigintArray(events.map(({ seq }) => seq))}::bigint[],
+      ${texts(({ event_id }) => event_id)}::text[], ${texts(({ tenant_id }) => tenant_id)}::text[],
+      ${texts(({ category }) => category)}::text[], ${texts(({ entry }) => hashOf(entry))}::text[],
+      ${textArray(bodies)}::text[], ${textArray(copiesOf(bodies))}::text[]
+    ) as x (run_id, seq, event_id, tenant_id, category, hash, body, copy)
+    cross join lateral (select coalesce(x.copy, x.body)::jsonb as event offset 0) e`;
 };
 
-const storedHashes = async (db: Db, entries: readonly GoodEntry[]): Promise<ReadonlyMap<string, string>> => {
+/** Places that are known to be free. Without a conflict to look for, Postgres writes each row once. */
+export const insertFree = async (db: Db, events: readonly NewRow[]): Promise<void> => {
+  if (events.length > 0) await insertion(events).execute(db);
+};
+
+/** Answers the places that were free. */
+const insertIfFree = async (db: Db, events: readonly NewRow[]): Promise<ReadonlySet<string>> => {
+  if (events.length === 0) return new Set();
+  const { rows } = await sql<Place>`
+    ${insertion(events)} on conflict (run_id, seq) do nothing returning run_id, seq`.execute(db);
+  return new Set(rows.map(placeOf));
+};
+
+/** What is stored at the places of these entries. */
+export const storedHashes = async (
+  db: Db,
+  entries: readonly GoodEntry[],
+): Promise<ReadonlyMap<string, StoredHash>> => {
   if (entries.length === 0) return new Map();
   const places = entries.map(({ event }) => ({ run_id: event.run_id, seq: event.seq }));
-  const { rows } = await sql<Place & { hash: string }>`
-    select a.run_id, a.seq, a.hash
+  const { rows } = await sql<StoredHash>`
+    select a.run_id, a.seq, a.hash, a.body is null as is_stub
     from json_to_recordset(${toJsonParam(places)}::json) as x (run_id text, seq int)
     join audit_events a on a.run_id = x.run_id collate "C" and a.seq = x.seq`.execute(db);
-  return new Map(rows.map((row) => [placeOf(row), row.hash]));
+  return new Map(rows.map((row) => [placeOf(row), row]));
 };
 
 /** Stores events that are not there yet, and tells a redelivery from a fork. */
-export const insertEvents = async (db: Db, entries: readonly GoodEntry[]): Promise<InsertedEvents> => {
-  if (entries.length === 0) return { fresh: [], duplicates: 0, forks: [] };
+export const insertEvents = async (
+  db: Db,
+  entries: readonly GoodEntry[],
+  known: KnownRuns,
+): Promise<InsertedEvents> => {
   const firsts = new Map<string, GoodEntry>();
   const again: GoodEntry[] = [];
   for (const entry of entries) {
     const place = placeOf(entry.event);
-    if (firsts.has(place)) again.push(entry);
+    if (!isBeyond(known.heads, entry.event) || firsts.has(place)) again.push(entry);
     else firsts.set(place, entry);
   }
-  const inserted = await insert(db, [...firsts.values()]);
-  const fresh: GoodEntry[] = [];
-  for (const [place, entry] of firsts) (inserted.has(place) ? fresh : again).push(entry);
+  const isFree = ({ event }: GoodEntry): boolean => !known.ragged.has(event.run_id);
+  const free = [...firsts.values()].filter(isFree);
+  await insertFree(db, free.map(rowOf));
+  const doubtful = [...firsts].filter(([, entry]) => !isFree(entry));
+  const inserted = await insertIfFree(
+    db,
+    doubtful.map(([, entry]) => rowOf(entry)),
+  );
+  const fresh = [...free];
+  for (const [place, entry] of doubtful) (inserted.has(place) ? fresh : again).push(entry);
   const stored = await storedHashes(db, again);
-  const forks = again.filter(({ event }) => stored.get(placeOf(event)) !== event.hash);
-  return { fresh, duplicates: again.length - forks.length, forks };
+  const forks: GoodEntry[] = [];
+  const late: GoodEntry[] = [];
+  for (const entry of again) {
+    const row = stored.get(placeOf(entry.event));
+    if (row !== undefined && row.hash !== entry.event.hash) forks.push(entry);
+    else if (row?.is_stub === true) late.push(entry);
+  }
+  return { fresh, duplicates: again.length - forks.length - late.length, forks, late };
 };

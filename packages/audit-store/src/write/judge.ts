@@ -1,4 +1,10 @@
-import type { AuditRecord, Entry, Event } from '@signalbox/contracts';
+import {
+  AdminEventDraft,
+  adminChainOf,
+  type AuditRecord,
+  type Entry,
+  type Event,
+} from '@signalbox/contracts';
 import { bodyOf, hashOf, isAuthentic, readEntry } from '@signalbox/engine';
 
 /** An entry that is what it claims to be. */
@@ -8,7 +14,7 @@ export interface GoodEntry {
   readonly event: Event;
 }
 
-export type BadReason = 'unreadable' | 'not_authentic' | 'wrong_run' | 'fork';
+export type BadReason = 'unreadable' | 'not_authentic' | 'wrong_run' | 'fork' | 'displaced';
 
 /** An entry for the quarantine. `seq`: its place in the run, where that can be known. */
 export interface BadEntry {
@@ -21,6 +27,8 @@ export interface BadEntry {
 
 export interface Judgement {
   readonly good: readonly GoodEntry[];
+  /** Administration events that have no place yet. */
+  readonly admin: readonly AdminEventDraft[];
   readonly bad: readonly BadEntry[];
 }
 
@@ -49,15 +57,34 @@ const claimedSeq = (record: AuditRecord, entry: Entry): number | null => {
   }
 };
 
-const judgeRecord = (record: AuditRecord): Judgement => {
+/** Everything judged so far: one list of each for a batch of thousands. */
+interface Sorted extends Judgement {
+  readonly good: GoodEntry[];
+  readonly admin: AdminEventDraft[];
+  readonly bad: BadEntry[];
+}
+
+const judgeDraft = (record: AuditRecord, text: string, { admin, bad }: Sorted): void => {
+  const refuse = (reason: BadReason, detail: string): void => {
+    bad.push({ record, entry: text, reason, detail, seq: null });
+  };
+  try {
+    const draft = AdminEventDraft.parse(JSON.parse(text));
+    if (draft.tenant_id !== record.tenantId || adminChainOf(draft.tenant_id) !== record.runId) {
+      refuse('wrong_run', `the event names tenant ${draft.tenant_id}`);
+    } else admin.push(draft);
+  } catch (error) {
+    refuse('unreadable', error instanceof Error ? error.message : String(error));
+  }
+};
+
+const judgeEntries = (record: AuditRecord, { good, bad }: Sorted): void => {
   const verdicts = record.entries.map((entry) => ({ entry, verdict: judgeEntry(record, entry) }));
   // The entries of one commit follow each other, so one good entry gives all of them their place.
   let first: number | null = null;
   for (const [index, { verdict }] of verdicts.entries()) {
     if ('event' in verdict) first ??= verdict.event.seq - index;
   }
-  const good: GoodEntry[] = [];
-  const bad: BadEntry[] = [];
   for (const [index, { entry, verdict }] of verdicts.entries()) {
     if ('event' in verdict) {
       good.push({ record, entry, event: verdict.event });
@@ -66,12 +93,15 @@ const judgeRecord = (record: AuditRecord): Judgement => {
     const seq = first === null ? claimedSeq(record, entry) : first + index;
     bad.push({ record, entry, ...verdict, seq: seq !== null && seq > 0 ? seq : null });
   }
-  return { good, bad };
 };
 
 export const judge = (records: readonly AuditRecord[]): Judgement => {
-  const judged = records.map(judgeRecord);
-  return { good: judged.flatMap((j) => j.good), bad: judged.flatMap((j) => j.bad) };
+  const sorted: Sorted = { good: [], admin: [], bad: [] };
+  for (const record of records) {
+    if (record.adminDraft === undefined) judgeEntries(record, sorted);
+    else judgeDraft(record, record.adminDraft, sorted);
+  }
+  return sorted;
 };
 
 const HEX_HASH = /^[0-9a-f]{64}$/;

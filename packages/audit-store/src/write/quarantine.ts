@@ -5,6 +5,7 @@ import { sql } from 'kysely';
 import { toJsonParam } from '../json-param.ts';
 import type { Db } from '../pool.ts';
 import { type BadEntry, claimedHash, type GoodEntry } from './judge.ts';
+import { isBeyond, type Place, placeOf, type StoredHead } from './runs.ts';
 
 /** `refused`: a whole record that Postgres would not take. */
 export type QuarantineReason = BadEntry['reason'] | 'refused';
@@ -104,16 +105,22 @@ export const fullStub = ({ record, entry, event }: GoodEntry, quarantineId: stri
   };
 };
 
-/** Answers how many were new. */
-export const insertStubs = async (db: Db, stubs: readonly Stub[]): Promise<number> => {
-  if (stubs.length === 0) return 0;
-  const { numAffectedRows } = await sql`
+/** Answers the places that were still free. */
+export const insertStubs = async (
+  db: Db,
+  all: readonly Stub[],
+  known: ReadonlyMap<string, StoredHead>,
+): Promise<ReadonlySet<string>> => {
+  const stubs = all.filter((stub) => isBeyond(known, stub));
+  if (stubs.length === 0) return new Set();
+  const { rows } = await sql<Place>`
     insert into audit_events (run_id, seq, event_id, tenant_id, epoch, type, category, ts, data, refs, prev, hash, body)
     select run_id, seq, run_id || '.' || seq, tenant_id, epoch, type, category, coalesce(ts, now()),
       jsonb_build_object('quarantine_id', quarantine_id), refs, prev, hash, body
     from json_to_recordset(${toJsonParam(stubs)}::json) as x (
       run_id text, seq int, tenant_id text, epoch bigint, type text, category text, ts timestamptz, refs jsonb,
       prev text, hash text, body text, quarantine_id text)
-    on conflict (run_id, seq) do nothing`.execute(db);
-  return Number(numAffectedRows ?? 0);
+    on conflict (run_id, seq) do nothing
+    returning run_id, seq`.execute(db);
+  return new Set(rows.map(placeOf));
 };

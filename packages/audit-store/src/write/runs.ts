@@ -1,7 +1,9 @@
 import { type AuditRecord, isTerminal, type RunStatus } from '@signalbox/contracts';
 import { sql } from 'kysely';
+import { bigintArray, textArray } from '../array-param.ts';
 import { toJsonParam } from '../json-param.ts';
 import type { Db } from '../pool.ts';
+import { markDue } from './checkpoint-due.ts';
 import type { RunChange } from './run-changes.ts';
 
 /** How far a run is stored without a gap, and whether that is its end. */
@@ -9,6 +11,21 @@ export interface StoredHead {
   readonly seq: number;
   readonly terminal: boolean;
 }
+
+/** A place of a run. */
+export interface Place {
+  readonly run_id: string;
+  readonly seq: number;
+}
+
+export const placeOf = ({ run_id, seq }: Place): string => `${run_id}.${seq}`;
+
+/**
+ * Whether a place may still be free. Up to its head a run is stored, wherever the rows are now: those of an old
+ * run left with their partition, and a redelivery must not count them again.
+ */
+export const isBeyond = (known: ReadonlyMap<string, StoredHead>, { run_id, seq }: Place): boolean =>
+  seq > (known.get(run_id)?.seq ?? 0);
 
 interface HeadRow {
   readonly id: string;
@@ -34,11 +51,31 @@ const timeOf = (runId: string): string | null => {
   return Number.isNaN(date.getTime()) || date.getUTCFullYear() > 9999 ? null : date.toISOString();
 };
 
+/** Runs that are locked until the transaction ends. */
+export interface KnownRuns {
+  readonly heads: ReadonlyMap<string, StoredHead>;
+  /** Those of which something is stored behind a gap; of the others every place beyond the head is free. */
+  readonly ragged: ReadonlySet<string>;
+}
+
+/** Under the lock, and in a statement of its own: one that waited for the lock sees nothing of what it waited for. */
+const raggedOf = async (db: Db, known: ReadonlyMap<string, StoredHead>): Promise<ReadonlySet<string>> => {
+  const { rows } = await sql<{ id: string }>`
+    select x.id from unnest(
+      ${textArray([...known.keys()])}::text[], ${bigintArray(Array.from(known.values(), ({ seq }) => seq))}::bigint[]
+    ) as x (id, seq)
+    cross join lateral (
+      select from audit_events e where e.run_id = x.id collate "C" and e.seq > x.seq limit 1
+    ) beyond`.execute(db);
+  return new Set(rows.map(({ id }) => id));
+};
+
 /**
  * Makes a row for each run that has none, and locks them all until the transaction ends: two writers
  * that share a run (a redelivery beside a slow first delivery) take turns. Answers the heads so far.
  */
-export const lockRuns = async (db: Db, records: readonly AuditRecord[]): Promise<Map<string, StoredHead>> => {
+export const lockRuns = async (db: Db, records: readonly AuditRecord[]): Promise<KnownRuns> => {
+  if (records.length === 0) return { heads: new Map(), ragged: new Set() };
   const byId = new Map(records.map((record) => [record.runId, record]));
   const rows = [...byId.values()].map((record) => ({
     id: record.runId,
@@ -60,7 +97,26 @@ export const lockRuns = async (db: Db, records: readonly AuditRecord[]): Promise
     select id, last_seq, status, status_seq from runs
     where id in (select id from json_to_recordset(${toJsonParam(rows)}::json) as x (id text))
     order by id for update`.execute(db);
-  return heads(locked.rows);
+  const known = heads(locked.rows);
+  return { heads: known, ragged: await raggedOf(db, known) };
+};
+
+/**
+ * Up to where runs are stored without a gap when these places are filled too. Not of ragged ones: there Postgres must
+ * look what they join.
+ */
+export const endsAfter = (
+  { heads: known, ragged }: KnownRuns,
+  filled: readonly Place[],
+): ReadonlyMap<string, number> => {
+  const ends = new Map<string, number>();
+  for (const [id, places] of Map.groupBy(filled, ({ run_id }) => run_id)) {
+    if (ragged.has(id)) continue;
+    let end = known.get(id)?.seq ?? 0;
+    for (const { seq } of places.toSorted((a, b) => a.seq - b.seq)) if (seq === end + 1) end = seq;
+    ends.set(id, end);
+  }
+  return ends;
 };
 
 /** Columns that only run.submitted sets. */
@@ -75,6 +131,8 @@ const identity = (submitted: NonNullable<RunChange['submitted']>) => ({
   priority: submitted.priority,
   cap_nano: submitted.cap_nano,
   created_at: submitted.created_at,
+  idempotency_key_digest: submitted.idempotency?.key_digest ?? null,
+  idempotency_fingerprint: submitted.idempotency?.fingerprint ?? null,
 });
 
 const flat = ({ submitted, ...change }: RunChange, observedNano: number) => ({
@@ -84,16 +142,27 @@ const flat = ({ submitted, ...change }: RunChange, observedNano: number) => ({
   ...(submitted === null ? {} : identity(submitted)),
 });
 
+/** What is known of the changed runs beside their events. */
+interface Beside {
+  /** By run id: what its observed cost grows by. */
+  readonly observedNano: ReadonlyMap<string, number>;
+  /** By run id, where that is known: up to where it is stored without a gap now. */
+  readonly ends: ReadonlyMap<string, number>;
+}
+
 /** Applies changes to locked runs and moves `last_seq` to the last event without a gap before it (R5). */
 export const applyRunChanges = async (
   db: Db,
   changes: readonly RunChange[],
-  observedNano: ReadonlyMap<string, number>,
+  { observedNano, ends }: Beside,
 ): Promise<Map<string, StoredHead>> => {
   if (changes.length === 0) return new Map();
-  const rows = changes.map((change) => flat(change, observedNano.get(change.id) ?? 0));
+  const rows = changes.map((change) => ({
+    ...flat(change, observedNano.get(change.id) ?? 0),
+    last_seq: ends.get(change.id) ?? null,
+  }));
   const { rows: updated } = await sql<HeadRow>`
-    update runs r set
+    with changed as (update runs r set
       agent = case when x.submitted then x.agent else r.agent end,
       agent_version = case when x.submitted then x.agent_version else r.agent_version end,
       user_id = case when x.submitted then x.user_id else r.user_id end,
@@ -104,6 +173,8 @@ export const applyRunChanges = async (
       priority = case when x.submitted then x.priority else r.priority end,
       cap_nano = case when x.submitted then x.cap_nano else r.cap_nano end,
       created_at = case when x.submitted then x.created_at else r.created_at end,
+      idempotency_key_digest = case when x.submitted then x.idempotency_key_digest else r.idempotency_key_digest end,
+      idempotency_fingerprint = case when x.submitted then x.idempotency_fingerprint else r.idempotency_fingerprint end,
       status = case when x.status_seq > r.status_seq then x.status else r.status end,
       waiting_for = case when x.status_seq > r.status_seq then x.waiting_for else r.waiting_for end,
       error_code = case when x.status_seq > r.status_seq then x.error_code else r.error_code end,
@@ -119,7 +190,7 @@ export const applyRunChanges = async (
       cache_write_tokens = r.cache_write_tokens + x.cache_write_tokens,
       steps = greatest(r.steps, x.steps),
       epoch = greatest(r.epoch, x.epoch),
-      last_seq = coalesce((
+      last_seq = coalesce(x.last_seq, (
         select max(beyond.seq)
         from (
           select e.seq, e.seq - row_number() over (order by e.seq) as gap
@@ -129,11 +200,13 @@ export const applyRunChanges = async (
       ), r.last_seq)
     from json_to_recordset(${toJsonParam(rows)}::json) as x (
       id text, submitted boolean, agent text, agent_version int, user_id text, session_id text, parent_run_id text,
-      forked_from text, model text, priority text, cap_nano bigint, created_at timestamptz, status text,
-      waiting_for text, error_code text, finished_at timestamptz, status_seq int, started_at timestamptz,
+      forked_from text, model text, priority text, cap_nano bigint, created_at timestamptz,
+      idempotency_key_digest text, idempotency_fingerprint text, status text, waiting_for text, error_code text, finished_at timestamptz, status_seq int, started_at timestamptz,
       started_seq int, observed_nano bigint, estimated boolean, input_tokens bigint, output_tokens bigint,
-      cache_read_tokens bigint, cache_write_tokens bigint, steps int, epoch bigint)
+      cache_read_tokens bigint, cache_write_tokens bigint, steps int, epoch bigint, last_seq int)
     where r.id = x.id collate "C"
-    returning r.id, r.last_seq, r.status, r.status_seq`.execute(db);
+    returning r.id, r.tenant_id, r.last_seq, r.status, r.status_seq),
+    due as (${markDue(sql`(select tenant_id, id as run_id, last_seq as seq from changed)`)})
+    select id, last_seq, status, status_seq from changed`.execute(db);
   return heads(updated);
 };

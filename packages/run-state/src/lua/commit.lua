@@ -1,5 +1,6 @@
+#!lua flags=allow-oom
 --- @include base
---- @include queue
+--- @include pressure
 --- @include money
 --- @include journal
 -- The one write of a run's owner: the results of its last action with their settlements (R2), and the
@@ -14,24 +15,44 @@
 --   settlements [{hold, observed, expired?}], notes (inbox notes the results consumed), progress (bool)
 --   hold? {id, amount, day}
 --   after: "go" | "park" | "hand_over" | "finish"
---   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?}
+--   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?, pressure? (bool)}
 --   status? (finish), failed? (hand_over: the activation broke, so its claim counts as one without progress)
 -- ARGV[2..] entries of both groups, then [ref, sealed]... of the results, then of the announcement
 -- returns [code, seq, head, activations, notes, denial, wake_seq]
 --   OK        all is written
 --   ABORTED   results written; the announcement is refused because an abort was asked for (R7)
 --   WOKEN     results written; the park is refused because something happened meanwhile
+--   PRESSURE  results written; no call may be announced until Postgres has caught up (R9)
 --   DENIED | CAP_MISSING  results written; no room in a scope, denial = [name, cap, spent, held]...
 --   FENCED | TERMINAL | CONFLICT | NOT_FOUND  nothing written
 local h = cjson.decode(ARGV[1])
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 local run = h.run
-local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wake_seq', 'tenant', 'user', 'agent', 'root', 'rank' })
+local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wake_seq', 'claims', 'tenant', 'user',
+  'agent', 'root', 'rank', 'created_ms', 'promised_by', 'waits_since' })
+
+-- A script makes all its functions anew in each call. Most commits need none of admission and of those that wait,
+-- which would cost them more than all their reads, so these are made when asked for.
+local made = nil
+local function others()
+  if made then return made end
+--- @include queue
+--- @include waiters
+  made = {
+    release = release,
+    enqueue = enqueue,
+    forget_promise = forget_promise,
+    wait_for_room = wait_for_room,
+    wake_all_waiters = wake_all_waiters,
+    admit = function() return stirred and admit(now) or {} end,
+  }
+  return made
+end
 
 local function reply(code, denied)
-  local at = redis.call('HMGET', key('run', run), 'seq', 'head', 'wake_seq')
-  return { code, at[1], at[2] or '', admit(now), notes_of(run), denied or {}, at[3] }
+  local activations = made and made.admit() or {}
+  return { code, r.seq, r.head or '', activations, notes_of(run), denied or {}, r.wake_seq }
 end
 
 if not r.status then return { 'NOT_FOUND', '0', '', {}, {}, {}, '0' } end
@@ -49,57 +70,69 @@ if r.owner ~= h.lease or tonumber(r.epoch) ~= h.epoch or not lease_is_live(h.lea
 end
 if known < 0 or (known > 0 and known ~= h.results) or (known == 0 and r.head ~= h.head) then return reply('CONFLICT') end
 
-local function slice(from, count)
+-- Why the announcement is not written, or nil: then its hold is taken.
+local function refusal()
+  if h.announce == 0 then return r.abort and 'ABORTED' or 'OK' end
+  local aborting = h.after == 'finish' and h.status == 'aborted'
+  if r.abort and not aborting then return 'ABORTED' end
+  if h.after == 'park' and tonumber(r.wake_seq) ~= h.park.wake_seq then return 'WOKEN' end
+  if h.after == 'go' and not may_act(now) then return 'PRESSURE' end
+  if not h.hold then return nil end
+  local scopes = scopes_of(run, r, h.hold.day)
+  local denied = denial(scopes, h.hold.amount)
+  if denied then return table.remove(denied, 1), denied end
+  take_hold(run, r, scopes, h.hold)
+  if r.promised_by then others().forget_promise(run) end
+end
+
+local function slice(from, to)
   local out = {}
-  for i = from, from + count - 1 do
+  for i = from, to do
     out[#out + 1] = ARGV[i]
   end
   return out
 end
-local first_content = 2 + total
 
--- results
 if known == 0 and h.results > 0 then
-  local seq = write(run, r, slice(2, h.results), slice(first_content, h.result_contents))
   for _, settlement in ipairs(h.settlements) do
-    settle(run, r, settlement, now)
+    local scopes = settle(run, r, settlement)
+    if #scopes > 0 then others().wake_all_waiters(scopes, now) end
   end
   if h.notes > 0 then redis.call('LTRIM', key('run', run, 'inbox'), h.notes, -1) end
-  if h.progress then redis.call('HSET', key('run', run), 'claims', 0) end
-  publish_head(run, seq)
+  if h.progress and r.claims ~= '0' then redis.call('HSET', key('run', run), 'claims', 0) end
 end
-if h.announce == 0 then return reply(r.abort and 'ABORTED' or 'OK') end
+local refused, denied = refusal()
 
--- may the announcement happen?
-local aborting = h.after == 'finish' and h.status == 'aborted'
-if r.abort and not aborting then return reply('ABORTED') end
-if h.after == 'park' and tonumber(r.wake_seq) ~= h.park.wake_seq then return reply('WOKEN') end
-if h.hold then
-  local scopes = scopes_of(run, r, h.hold.day)
-  local denied = denial(scopes, h.hold.amount)
-  if denied then return reply(table.remove(denied, 1), denied) end
-  take_hold(run, scopes, h.hold)
-end
+-- What is new and not refused, in one piece.
+local last_entry = 1 + (refused and h.results or total)
+local contents_of_announcement = 2 + total + h.result_contents
+local first_content = known == 0 and 2 + total or contents_of_announcement
+local last_content = refused and contents_of_announcement - 1 or #ARGV
+local entries = slice(2 + known, last_entry)
+write(run, r, entries, slice(first_content, last_content))
+if #entries > 0 then redis.call('PUBLISH', key('tail', run), 's' .. r.seq) end
+if refused then return reply(refused, denied) end
 
--- announcement
-local from = first_content + h.result_contents
-local seq = write(run, r, slice(2 + h.results, h.announce), slice(from, #ARGV - from + 1))
 local record_key = key('run', run)
 if h.after == 'finish' then
-  release(run, r, r.owner)
+  others().release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', h.status, 'ended_ms', int(now))
   redis.call('DEL', key('run', run, 'inbox'))
 elseif h.after == 'hand_over' then
-  release(run, r, r.owner)
-  redis.call('HINCRBY', record_key, 'wake_seq', 1)
+  others().release(run, r, r.owner)
+  r.wake_seq = redis.call('HINCRBY', record_key, 'wake_seq', 1)
   if not h.failed then redis.call('HSET', record_key, 'claims', 0) end
-  enqueue(run, r.tenant, r.rank, now)
+  others().enqueue(run, r.tenant, r.rank, now)
 elseif h.after == 'park' then
-  release(run, r, r.owner)
+  others().release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', 'waiting', 'reason', h.park.reason, 'claims', 0)
   redis.call('ZADD', key('parked'), int(now), run)
   if h.park.due_ms then redis.call('ZADD', key('timers'), int(h.park.due_ms), run) end
-  if h.park.scope then wait_for_room(run, r, h.park, now) end
+  if h.park.pressure then redis.call('ZADD', key('pressured'), r.created_ms, run) end
+  if h.park.scope then
+    others().wait_for_room(run, r, h.park, now)
+    -- It may have been woken at once.
+    r.wake_seq = redis.call('HGET', record_key, 'wake_seq')
+  end
 end
-publish_head(run, seq)
 return reply('OK')

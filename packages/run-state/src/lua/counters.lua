@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --- @include base
 -- Sets counters as a verification found them. Nobody else writes meanwhile (design §6).
 -- KEYS[1] partition root

@@ -1,9 +1,10 @@
 --- @include base
+--- @include pressure
 --- @include queue
 -- What the fleet has to do and with what. Reads only.
 -- KEYS[1] partition root
--- returns [high, normal, low, active, parked, delayed, workers, slots, backlog, oldest_ms, capped]
---   capped: queued runs that a concurrency cap keeps back; more workers would not help them
+-- returns [high, normal, low, active, parked, delayed, workers, slots, backlog, oldest_ms, kept_back, level]
+--   kept_back: queued runs that a concurrency cap or pressure keeps back; more workers would not help them
 local function size(name) return redis.call('ZCARD', key(name)) end
 
 local slots = redis.call('HVALS', key('slots'))
@@ -32,5 +33,12 @@ for _, tenant in ipairs(tenants) do
   end
 end
 
-return { size('queued:0'), size('queued:1'), size('queued:2'), size('running'), size('parked'), size('timers'),
-  #slots, offered, redis.call('XLEN', key('audit')), oldest, capped }
+local parked = size('parked') + size('asleep') + size('loading')
+local high, normal, low = size('queued:0'), size('queued:1'), size('queued:2')
+local limit = tonumber(redis.call('HGET', key('pressure'), 'backlog_limit') or math.huge)
+local found = pressure_of(used_share(), limit)
+local most = allowed(found, math.max(1, math.floor(offered * 1.5)))
+local pressed = found.level > 0 and high + normal + low - math.max(0, most - size('running')) or 0
+local kept_back = math.max(capped, pressed)
+return { high, normal, low, size('running'), parked, size('timers'),
+  #slots, offered, found.backlog, oldest, kept_back, found.level }

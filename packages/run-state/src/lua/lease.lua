@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 --- @include base
+--- @include pressure
 --- @include queue
 -- The lease of a process carries its runs and holds. Once expired it is never renewed (design §5).
 -- KEYS[1] partition root

@@ -1,6 +1,9 @@
+#!lua flags=allow-oom
 --- @include base
+--- @include pressure
 --- @include queue
 --- @include money
+--- @include waiters
 -- Runs that the store holds under a lease, but its process does not work on, get another owner (R10). That
 -- happens when Redis came back without what the process wrote last: it handed the run over, or ended it, or was
 -- refused because the journals differ.

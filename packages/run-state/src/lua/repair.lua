@@ -1,19 +1,22 @@
+#!lua flags=allow-oom
 --- @include base
+--- @include pressure
 --- @include queue
 --- @include money
+--- @include waiters
 -- Keeps R10: every run without an owner gets its wake-up. Safe to run at any time, by anybody, twice.
 -- KEYS[1] partition root
 -- ARGV[1] most runs of each kind per call  [2] milliseconds after which an activation counts as lost
--- returns [counts (timers, leases, lost, requeued), activations]
+-- returns [counts (timers, leases, lost, requeued, relieved), activations]
 local limit, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
-local count = { timers = 0, leases = 0, lost = 0, requeued = 0 }
+local count = { timers = 0, leases = 0, lost = 0, requeued = 0, relieved = 0 }
 
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('timers'), '-inf', int(now), 'LIMIT', 0, limit)) do
   local reason = redis.call('HGET', key('run', run), 'reason') or 'timer'
   redis.call('ZREM', key('timers'), run)
-  if wake(run, reason, now) then count.timers = count.timers + 1 end
+  if wake(run, reason, now, { at = now }) then count.timers = count.timers + 1 end
 end
 
 local MOST_LOST = 1000 -- of a worker that held more, the next call takes the rest
@@ -50,8 +53,25 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   end
 end
 
+-- Runs that pressure parked go on, the oldest first and a few at a time, however often this is called.
+local WOKEN_AT_ONCE, WAKE_EVERY_MS = 25, 250
+local woken_at = tonumber(redis.call('HGET', key('pressure'), 'woken_at') or 0)
+if math.abs(now - woken_at) >= WAKE_EVERY_MS then
+  local fleet = fleet_of(now)
+  local room = pressure(now).level == 0 and WOKEN_AT_ONCE
+    or math.min(WOKEN_AT_ONCE, fleet.most - redis.call('ZCARD', key('admitted')))
+  for _, run in ipairs(room > 0 and redis.call('ZRANGE', key('pressured'), 0, room - 1) or {}) do
+    redis.call('ZREM', key('pressured'), run)
+    if wake(run, 'capacity', now) then
+      count.relieved = count.relieved + 1
+      if fleet.only_parked then append(again, admit_run(run, now)) end
+    end
+  end
+  if count.relieved > 0 then redis.call('HSET', key('pressure'), 'woken_at', int(now)) end
+end
+
 repair_waiters(limit, now)
 repair_capped(limit)
 
 local activations = append(admit(now), again)
-return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued }, activations }
+return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued, 'relieved', count.relieved }, activations }

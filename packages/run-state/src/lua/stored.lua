@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 --- @include base
+--- @include pressure
 -- Postgres has a run's journal up to a seq. The keys of a run that has ended and is stored whole expire.
 -- KEYS[1] partition root
--- ARGV[1] seconds to keep an ended run  [2..] run, seq, ...
+-- ARGV[1] seconds to keep an ended run (fewer when memory gets short)  [2..] run, seq, ...
 -- returns number of runs that will expire
 if not is_trusted() then return { 'UNTRUSTED' } end
-local ttl, ending = tonumber(ARGV[1]), 0
+local ttl, ending = seconds_to_keep(tonumber(ARGV[1]), now_ms()), 0
 for i = 2, #ARGV, 2 do
   local run, seq = ARGV[i], tonumber(ARGV[i + 1])
   local r = record(run, { 'status', 'seq', 'stored_seq' })

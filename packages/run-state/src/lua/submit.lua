@@ -1,42 +1,51 @@
 --- @include base
+--- @include pressure
 --- @include queue
 --- @include journal
--- Creates a run, its first event, its idempotency record and its place in the queue, or nothing of them.
+-- Creates a run, its first events, its idempotency record and its place in the queue, or nothing of them.
 -- KEYS[1] partition root
 -- ARGV[1] header (JSON): run, tenant, user, agent, root, rank, cap (nano or "inf"), key (wrapped), due_ms?,
---         idem? (key digest), fingerprint, idem_ttl_ms, backlog_limit
--- ARGV[2] entry of run.submitted
--- ARGV[3..] ref, sealed, ...
--- returns [CREATED, run, activation...] | [EXISTS, run] | [MISMATCH, run] | [BACKLOG, length]
+--         idem ([{key_digest, fingerprint}...], one per key of the keyring, the current first), idem_ttl_ms,
+--         backlog_limit, entries (number)
+-- ARGV[2..] entries: run.submitted and, of a fork, the steps it takes over; then ref, sealed, ...
+-- returns [CREATED, run, activation...] | [EXISTS, run] | [MISMATCH, run]
+--         | [PRESSURE, commits that wait, share of maxmemory in use] (R9)
 local h = cjson.decode(ARGV[1])
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 
-if h.idem then
-  local known = redis.call('GET', key('idem', h.tenant, h.idem))
+for _, mark in ipairs(h.idem) do
+  local known = redis.call('GET', key('idem', h.tenant, mark.key_digest))
   if known then
     local fingerprint, run = string.match(known, '^(%S+) (%S+)$')
-    return { fingerprint == h.fingerprint and 'EXISTS' or 'MISMATCH', run }
+    return { fingerprint == mark.fingerprint and 'EXISTS' or 'MISMATCH', run }
   end
 end
 -- A command resent after a lost reply finds its own run.
 if redis.call('EXISTS', key('run', h.run)) == 1 then return { 'EXISTS', h.run } end
 
-local backlog = redis.call('XLEN', key('audit'))
-if backlog >= h.backlog_limit then return { 'BACKLOG', int(backlog) } end
+-- The api alone is configured with the limit; all scripts go by it.
+if redis.call('HGET', key('pressure'), 'backlog_limit') ~= int(h.backlog_limit) then
+  redis.call('HSET', key('pressure'), 'backlog_limit', int(h.backlog_limit))
+end
+local found = pressure(now)
+if found.level > 0 then return { 'PRESSURE', int(found.backlog), tostring(found.share) } end
 
-if h.idem then
-  redis.call('SET', key('idem', h.tenant, h.idem), h.fingerprint .. ' ' .. h.run, 'PX', int(h.idem_ttl_ms))
+local mark = h.idem[1]
+if mark then
+  redis.call('SET', key('idem', h.tenant, mark.key_digest), mark.fingerprint .. ' ' .. h.run, 'PX', int(h.idem_ttl_ms))
 end
 redis.call('HSET', key('run', h.run),
   'tenant', h.tenant, 'user', h.user, 'agent', h.agent, 'root', h.root, 'rank', h.rank,
-  'cap', h.cap, 'key', h.key, 'epoch', 0, 'seq', 0, 'wake_seq', 1, 'claims', 0, 'created_ms', int(now))
+  'cap', h.cap, 'key', h.key, 'epoch', 0, 'wake_seq', 1, 'claims', 0, 'created_ms', int(now))
 
-local contents = {}
-for i = 3, #ARGV do
-  contents[#contents + 1] = ARGV[i]
+local entries, contents = {}, {}
+for i = 2, #ARGV do
+  local list = i < 2 + h.entries and entries or contents
+  list[#list + 1] = ARGV[i]
 end
-write(h.run, h, { ARGV[2] }, contents, h.key)
+h.seq = 0
+write(h.run, h, entries, contents, h.key)
 
 if h.due_ms then
   redis.call('HSET', key('run', h.run), 'status', 'waiting', 'reason', 'timer')

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --- @include base
 -- Begins and ends a verification. The marker is written last, and only if nothing came between: the token is
 -- still there (no flush, nobody else began) and the server is the one it began on (no restart, no failover).

@@ -1,4 +1,6 @@
+#!lua flags=allow-oom
 --- @include base
+--- @include pressure
 --- @include queue
 -- Something a parked run waits for happened.
 -- KEYS[1] partition root

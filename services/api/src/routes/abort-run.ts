@@ -37,6 +37,12 @@ const raiseFlag = async (deps: ApiDeps, { runId, tenantId, flag }: Wish): Promis
   }
 };
 
+/** Redis came back without its last writes between the flag and now: what is not there must not be promised. */
+const flagLost = (runId: string): SignalboxError =>
+  new SignalboxError('state_unavailable', `The abort of run ${runId} was lost with Redis; repeat it.`, {
+    retryAfter: 1,
+  });
+
 export const abortRun: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const principal = c.get('principal');
@@ -48,6 +54,8 @@ export const abortRun: Route = (app, deps) => {
       // The flag stands: whoever owns the run next writes its end.
       deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
     );
-    return c.json(viewOf(deps, await deps.runs.find(tenantId, runId)), 202);
+    const run = viewOf(deps, await deps.runs.find(tenantId, runId));
+    if (run.abort === null) throw flagLost(runId);
+    return c.json(run, 202);
   });
 };

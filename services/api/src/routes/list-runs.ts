@@ -1,8 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { AgentName, type Run, RunId, RunStatus, type StoredRun } from '@signalbox/contracts';
+import { AgentName, type Run, RunId, RunStatus } from '@signalbox/contracts';
 import { fromCursor, toPage } from '../cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import type { ListedRun } from '../run-reader.ts';
 import { viewOf } from '../run-view.ts';
 
 const DEFAULT_LIMIT = 20;
@@ -33,11 +34,11 @@ const route = createRoute({
 });
 
 /** A damaged journal must not hide all others of the page. */
-const viewOrNothing = (deps: ApiDeps, run: StoredRun): Run[] => {
+const viewOrNothing = (deps: ApiDeps, { runId, stored }: ListedRun): Run[] => {
   try {
-    return [viewOf(deps, run)];
+    return stored === null ? [] : [viewOf(deps, stored)];
   } catch (error) {
-    deps.logger.error('run left out of a list', { run_id: run.runId, error });
+    deps.logger.error('run left out of a list', { run_id: runId, error });
     return [];
   }
 };

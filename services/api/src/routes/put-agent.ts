@@ -3,6 +3,7 @@ import { ensureTenantWithCaps, publishAgentVersion } from '@signalbox/audit-stor
 import { AgentName, AgentSpec } from '@signalbox/contracts';
 import { mirrorAgent } from '@signalbox/run-state';
 import { wellFormedDeep } from '@signalbox/runtime';
+import { byKey, recordFact } from '../admin-trail.ts';
 import { sealSpec, specDigest } from '../agent-specs.ts';
 import { agentView } from '../agent-view.ts';
 import { checkModels } from '../check-models.ts';
@@ -35,7 +36,8 @@ export const putAgent: Route = (app, deps) => {
       const { body } = await readBody(c, AgentSpec);
       const spec = wellFormedDeep(body as Parameters<typeof wellFormedDeep>[0]) as AgentSpec;
       checkModels(deps.prices, spec, '');
-      const { tenantId } = c.get('principal');
+      const principal = c.get('principal');
+      const { tenantId } = principal;
       const agent = { tenantId, name: c.req.valid('param').name };
       // A tenant that Postgres has not met yet: its first key may be in Redis alone.
       await ensureTenantWithCaps(deps.db, {
@@ -44,11 +46,14 @@ export const putAgent: Route = (app, deps) => {
         timeZone: 'UTC',
         defaults: deps.defaultCaps,
       });
-      const published = await publishAgentVersion(deps.db, {
-        ...agent,
-        digest: specDigest(agent, spec),
-        sealedSpec: sealSpec(deps.keyring, agent, spec),
-      });
+      const digest = specDigest(agent, spec);
+      const sealed = { ...agent, digest, sealedSpec: sealSpec(deps.keyring, agent, spec) };
+      const published = await publishAgentVersion(deps.db, sealed, (version) =>
+        recordFact(deps, byKey(principal), {
+          type: 'agent.changed',
+          data: { name: agent.name, version, spec_digest: digest },
+        }),
+      );
       // Without its mirror the version would not be what `name` means; who repeats the request makes it.
       const { version, sealedSpec } = published;
       await reachingState(() => mirrorAgent(deps.partition, { ...agent, version, sealedSpec }));

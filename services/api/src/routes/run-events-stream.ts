@@ -1,7 +1,8 @@
 import { hasScope } from '@signalbox/contracts';
-import { type SSEStreamingApi, streamSSE } from 'hono/streaming';
+import { noteContentRead } from '../content-read.ts';
 import type { ApiContext, ApiDeps } from '../deps.ts';
 import { type FeedItem, followRun } from '../run-feed.ts';
+import type { ReadableRun } from '../run-reader.ts';
 
 /** How long a client waits before it comes back after a cut. */
 const RETRY_MS = 2000;
@@ -27,6 +28,48 @@ interface StreamRequest {
   readonly after: number;
 }
 
+interface Following extends StreamRequest {
+  readonly run: ReadableRun;
+  readonly withDeltas: boolean;
+  readonly requestId: string;
+  /** Aborted when nobody reads any more. */
+  readonly gone: AbortSignal;
+}
+
+async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<string> {
+  const { run, runId, after, withDeltas, requestId, gone } = following;
+  const signal = AbortSignal.any([gone, deps.closing]);
+  yield `retry: ${RETRY_MS}\n\n`;
+  try {
+    for await (const item of followRun(deps, { run, after, withDeltas, signal })) yield frameOf(item, runId);
+    if (deps.closing.aborted) {
+      yield `retry: ${LEAST_RETRY_MS + Math.round(Math.random() * RETRY_SPREAD_MS)}\n\n`;
+    }
+  } catch (error) {
+    // The answer has begun, so the client only sees the cut, and comes back.
+    deps.logger.error('event stream broke', { run_id: runId, request_id: requestId, error });
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** Each text is made when the client took the one before. `onCancel` when it goes away. */
+const streamOf = (texts: AsyncGenerator<string>, onCancel: () => void): ReadableStream<Uint8Array> =>
+  new ReadableStream(
+    {
+      pull: async (controller) => {
+        const { done, value } = await texts.next();
+        if (done === true) controller.close();
+        else controller.enqueue(encoder.encode(value));
+      },
+      cancel: async () => {
+        onCancel();
+        await texts.return(undefined);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+
 /** A run's events as server-sent events. Throws `not_found` before the stream begins. */
 export const streamRunEvents = async (
   c: ApiContext,
@@ -35,33 +78,17 @@ export const streamRunEvents = async (
 ): Promise<Response> => {
   const principal = c.get('principal');
   const run = await deps.runs.find(principal.tenantId, runId);
+  const withDeltas = hasScope(principal, 'content:read');
+  if (withDeltas) await noteContentRead(deps, principal, { runId, by: 'stream' });
   const gone = new AbortController();
-  const stop = (): void => gone.abort();
-
-  // Each write waits until the client took the one before.
-  const send = async (stream: SSEStreamingApi): Promise<void> => {
-    stream.onAbort(stop);
-    deps.stopping.addEventListener('abort', stop, { once: true });
-    const withDeltas = hasScope(principal, 'content:read');
-    try {
-      await stream.write(`retry: ${RETRY_MS}\n\n`);
-      for await (const item of followRun(deps, { run, after, withDeltas, signal: gone.signal })) {
-        await stream.write(frameOf(item, runId));
-        if (stream.aborted) return;
-      }
-      if (deps.stopping.aborted) {
-        await stream.write(`retry: ${LEAST_RETRY_MS + Math.round(Math.random() * RETRY_SPREAD_MS)}\n\n`);
-      }
-    } catch (error) {
-      // The answer has begun, so the client only sees the cut, and comes back.
-      deps.logger.error('event stream broke', { run_id: runId, request_id: c.get('requestId'), error });
-    } finally {
-      deps.stopping.removeEventListener('abort', stop);
-    }
-  };
-
-  const response = streamSSE(c, send);
-  response.headers.set('cache-control', 'no-store');
-  response.headers.set('x-accel-buffering', 'no');
-  return response;
+  const following = { run, runId, after, withDeltas, requestId: c.get('requestId'), gone: gone.signal };
+  const stream = streamOf(textOf(deps, following), () => gone.abort());
+  return c.body(stream, 200, {
+    'content-type': 'text/event-stream',
+    'transfer-encoding': 'chunked',
+    'cache-control': 'no-store',
+    // Nothing follows a stream on its connection: a next request would cross our close at the end.
+    connection: 'close',
+    'x-accel-buffering': 'no',
+  });
 };

@@ -1,5 +1,6 @@
 import { createRoute } from '@hono/zod-openapi';
 import { hasScope } from '@signalbox/contracts';
+import { noteContentRead } from '../content-read.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS } from '../openapi.ts';
 import { stepsOf } from '../run-view.ts';
@@ -19,7 +20,9 @@ export const runSteps: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const principal = c.get('principal');
     const run = await deps.runs.find(principal.tenantId, c.req.valid('param').id);
-    const data = stepsOf(deps, run, hasScope(principal, 'content:read'));
+    const withContents = hasScope(principal, 'content:read');
+    if (withContents) await noteContentRead(deps, principal, { runId: run.runId, by: 'steps' });
+    const data = stepsOf(deps, run, withContents);
     return c.json({ data, next_cursor: null }, 200);
   });
 };

@@ -1,11 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
 import { RunSubmission } from '@signalbox/contracts';
-import { sha256Hex } from '@signalbox/runtime';
-import { canonicalJson } from '../canonical-json.ts';
-import type { ApiContext, Route } from '../deps.ts';
+import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { submit } from '../submit.ts';
-import { invalidRequest, readBody } from '../validation.ts';
+import { idempotencyKey, traceparent } from '../submit-headers.ts';
+import { readBody } from '../validation.ts';
 
 const route = createRoute({
   method: 'post',
@@ -22,21 +21,6 @@ const route = createRoute({
   },
 });
 
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
-const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
-
-const idempotencyKey = (c: ApiContext): string | null => {
-  const key = c.req.header('idempotency-key');
-  if (key === undefined) return null;
-  if (IDEMPOTENCY_KEY.test(key)) return key;
-  throw invalidRequest([{ path: 'Idempotency-Key', message: 'expected 1 to 255 visible ASCII characters' }]);
-};
-
-const traceparent = (c: ApiContext): string | null => {
-  const header = c.req.header('traceparent');
-  return header !== undefined && TRACEPARENT.test(header) ? header : null;
-};
-
 export const submitRun: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const key = idempotencyKey(c);
@@ -44,7 +28,7 @@ export const submitRun: Route = (app, deps) => {
     const { run, created } = await submit(deps, {
       principal: c.get('principal'),
       submission: body,
-      idempotency: key === null ? null : { key, fingerprint: sha256Hex(canonicalJson(raw)) },
+      idempotent: key === null ? null : { name: `POST /v1/runs ${key}`, body: raw },
       traceparent: traceparent(c),
     });
     c.header('location', `/v1/runs/${run.id}`);

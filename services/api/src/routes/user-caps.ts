@@ -57,8 +57,9 @@ export const userCaps: Route = (app, deps) => {
     return c.json(await viewUserCaps(deps, { tenantId: principal.tenantId, userId }), 200);
   });
   app.openapi(drop, async (c) => {
-    const user = { tenantId: c.get('principal').tenantId, userId: idOf(c.req.valid('param')) };
-    await dropUserCaps(deps, user);
-    return c.json(await viewUserCaps(deps, user), 200);
+    const principal = c.get('principal');
+    const userId = idOf(c.req.valid('param'));
+    await dropUserCaps(deps, principal, userId);
+    return c.json(await viewUserCaps(deps, { tenantId: principal.tenantId, userId }), 200);
   });
 };

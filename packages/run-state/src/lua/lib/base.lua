@@ -12,6 +12,8 @@
 -- <root>:admitted            ZSET  runs given to BullMQ by time; once claimed, at +inf
 -- <root>:queued:<rank>       ZSET  all queued runs of a priority, by time
 -- <root>:running, :parked    ZSET  runs in that state, by time
+-- <root>:asleep              ZSET  parked runs that hibernate, by the time they parked; see sleep.lua
+-- <root>:loading             ZSET  hibernated runs that were woken, by when the scheduler is to load them
 -- <root>:timers              ZSET  parked runs by due time
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
@@ -19,11 +21,19 @@
 -- <root>:trust               HASH  server (whose data was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; <scope>:waiters ZSET, by time
+-- <root>:idem:<tenant>:<digest>  STRING  "fingerprint run": the request that made it; expires
 -- <root>:audit               STREAM  commits on their way to Postgres
+-- <root>:leader:<role>       STRING token of the process that leads a role
+-- <root>:pressure, :pressured  HASH, ZSET  see pressure.lua
 local ROOT = KEYS[1]
 
-local function key(...)
-  return ROOT .. ':' .. table.concat({ ... }, ':')
+-- One concatenation: a script derives dozens of keys.
+local function key(a, b, c, d, e)
+  if not b then return ROOT .. ':' .. a end
+  if not c then return ROOT .. ':' .. a .. ':' .. b end
+  if not d then return ROOT .. ':' .. a .. ':' .. b .. ':' .. c end
+  if not e then return ROOT .. ':' .. a .. ':' .. b .. ':' .. c .. ':' .. d end
+  return ROOT .. ':' .. a .. ':' .. b .. ':' .. c .. ':' .. d .. ':' .. e
 end
 
 -- tostring() of a large double is in scientific notation, which HINCRBY refuses, as it does "-0".
@@ -58,6 +68,20 @@ local function record(run, fields)
   return r
 end
 
+local function has_user(r)
+  return r.user and r.user ~= ''
+end
+
+-- The key of a scope of cost a run counts in; `day` is the tenant's day, and its month follows from it.
+local function scope_key(name, r, day)
+  local month = string.sub(day, 1, 7)
+  if name == 'run' then return key('run', r.root) end
+  if name == 'user_day' then return key('spend', 'user', r.tenant, day, r.user) end
+  if name == 'user_month' then return key('spend', 'user_month', r.tenant, month, r.user) end
+  if name == 'tenant_day' then return key('spend', 'tenant', r.tenant, day) end
+  return key('spend', 'tenant_month', r.tenant, month)
+end
+
 local function lease_is_live(lease, now)
   if not lease then return false end
   local deadline = redis.call('ZSCORE', key('leases'), lease)
@@ -70,9 +94,10 @@ local function server_id()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
 end
 
+-- Looks for the marked id instead of reading the server's, which in each script would be the dearer search.
 local function is_trusted()
   local marked = redis.call('HGET', key('trust'), 'server')
-  return marked and server_id() == marked
+  return marked and string.find(redis.call('INFO', 'server'), '\nrun_id:' .. marked .. '\r', 1, true) ~= nil
 end
 
 -- Whoever began a verification last may restore; a flush, or another who began, ends it.

@@ -1,19 +1,13 @@
 -- The journal and its copy for the audit-writer are written together: what is acted on is audited (R9).
 
-local function add_contents(run, contents)
-  for i = 1, #contents, 2 do
-    redis.call('HSET', key('run', run, 'contents'), contents[i], contents[i + 1])
-  end
-end
-
 -- entries: "<hash><body>"; contents: [ref, sealed, ...]; wrapped_key only with a run's first event.
+-- Brings r.seq and r.head up to date.
 local function write(run, r, entries, contents, wrapped_key)
   if #entries == 0 then return end
-  add_contents(run, contents)
+  if #contents > 0 then redis.call('HSET', key('run', run, 'contents'), unpack(contents)) end
   redis.call('RPUSH', key('run', run, 'events'), unpack(entries))
-  local seq = redis.call('HINCRBY', key('run', run), 'seq', #entries)
-  local head = string.sub(entries[#entries], 1, 64)
-  redis.call('HSET', key('run', run), 'head', head)
+  r.seq, r.head = r.seq + #entries, string.sub(entries[#entries], 1, 64)
+  redis.call('HSET', key('run', run), 'seq', r.seq, 'head', r.head)
 
   local fields = { 'r', run, 't', r.tenant, 'u', r.user or '', 'a', r.agent or '', 'o', r.root }
   if wrapped_key then
@@ -29,11 +23,6 @@ local function write(run, r, entries, contents, wrapped_key)
     fields[#fields + 1] = contents[i] .. ' ' .. contents[i + 1]
   end
   redis.call('XADD', key('audit'), '*', unpack(fields))
-  return seq, head
-end
-
-local function publish_head(run, seq)
-  redis.call('PUBLISH', key('tail', run), 's' .. seq)
 end
 
 local function notes_of(run)

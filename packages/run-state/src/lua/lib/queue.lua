@@ -8,16 +8,15 @@
 -- <root>:busy:<tenant>              SET   runs of a tenant that have a place; cap max_runs
 -- <root>:busy_user:<tenant>:<user>  SET   runs of a user that have a place; cap user_max_runs
 -- <root>:capped_tenants             SET   tenants at their cap with runs ready
--- <root>:promised                   ZSET  runs that were woken for room that is kept for them, by time; money.lua
+-- <root>:promised                   ZSET  runs that were woken for room that is kept for them, by time; waiters.lua
 
 local RANK_SPAN = 1e13 -- more than any epoch millisecond, so priority comes before age
 local MAX_CALLED_BACK = 10 -- runs that one event takes back into ready, per user
 local MAX_HELD_BACK = 500 -- runs without a place, and tenants, that one admission puts aside
 local MAX_HELD_BACK_PER_TURN = 100
 
-local function has_user(r)
-  return r.user and r.user ~= ''
-end
+-- Whether this script made a run ready or freed a place. If not, there is nobody to admit who was not before.
+local stirred = false
 
 -- The tenant with the fewest runs at work is next; among equals, who waits longest.
 local TURN_SPAN = 2 ^ 32
@@ -32,6 +31,15 @@ local function take_turn(tenant)
   end
 end
 
+-- Runs that were claimed without an admission count too, so the first in line may not be it any more.
+local function next_tenant()
+  while true do
+    local tenant, turn = unpack(redis.call('ZRANGE', key('turns'), 0, 0, 'WITHSCORES'))
+    if not tenant or tonumber(turn) >= redis.call('SCARD', key('busy', tenant)) * TURN_SPAN then return tenant end
+    redis.call('ZADD', key('turns'), turn_of(tenant), tenant)
+  end
+end
+
 local function concurrency_of(tenant)
   local set = redis.call('HMGET', key('caps', tenant), 'max_runs', 'user_max_runs')
   local limit = function(value) return (not value or value == 'inf') and math.huge or tonumber(value) end
@@ -39,6 +47,7 @@ local function concurrency_of(tenant)
 end
 
 local function make_ready(run, r, score)
+  stirred = true
   redis.call('ZADD', key('ready', r.tenant), score, run)
   if has_user(r) then redis.call('ZADD', key('ready_user', r.tenant, r.user), score, run) end
   take_turn(r.tenant)
@@ -107,16 +116,17 @@ local function leave_queue(run, r)
 end
 
 local function leave_waiting(run)
-  redis.call('ZREM', key('parked'), run)
-  redis.call('ZREM', key('timers'), run)
-  local scope = redis.call('HGET', key('run', run), 'waits_on')
-  if scope then
-    redis.call('ZREM', scope .. ':waiters', run)
+  for _, index in ipairs({ 'parked', 'asleep', 'timers', 'pressured' }) do
+    redis.call('ZREM', key(index), run)
+  end
+  local r = record(run, { 'waits_on', 'waits_day', 'tenant', 'user', 'root' })
+  if r.waits_on then
+    redis.call('ZREM', scope_key(r.waits_on, r, r.waits_day) .. ':waiters', run)
     redis.call('HDEL', key('run', run), 'waits_on', 'need', 'waits_day')
   end
 end
 
--- Room that was kept for a run that was woken for it; see money.lua.
+-- Room that was kept for a run that was woken for it; see waiters.lua.
 local function forget_promise(run)
   local promise = redis.call('HMGET', key('run', run), 'promised_by', 'promise')
   if promise[1] then
@@ -132,8 +142,17 @@ local function make_busy(run, r, score)
   if has_user(r) then redis.call('SADD', key('busy_user', r.tenant, r.user), run) end
 end
 
+-- Whether a run has a place, or there is one for it.
+local function has_place(run, r)
+  if redis.call('SISMEMBER', key('busy', r.tenant), run) == 1 then return true end
+  local most = concurrency_of(r.tenant)
+  if redis.call('SCARD', key('busy', r.tenant)) >= most.tenant then return false end
+  return not has_user(r) or redis.call('SCARD', key('busy_user', r.tenant, r.user)) < most.user
+end
+
 -- Gives a run's place to others; giving it back twice changes nothing.
 local function make_room(run, r)
+  stirred = true
   redis.call('ZREM', key('admitted'), run)
   redis.call('SREM', key('busy', r.tenant), run)
   if redis.call('SREM', key('capped_tenants'), r.tenant) == 1 then
@@ -164,13 +183,13 @@ local function place_of(tenant, slots)
   return redis.call('SCARD', key('busy', tenant)) * tenants <= slots and 'front' or ''
 end
 
--- A tenant's turn: admits its first ready run. Returns how many were admitted, and how many had to be put
--- aside on the way because a cap was lowered below what its user has; `most` bounds them.
+-- A tenant's turn: admits its first ready run. Returns how many had to be put aside on the way because a cap was
+-- lowered below what its user has; `most` bounds them.
 local function admit_first(tenant, caps, fleet, activations, most)
   -- To the end of the line: a run handed over does not go before another tenant's.
   redis.call('ZREM', key('turns'), tenant)
-  local admitted, aside = 0, 0
-  while admitted == 0 and aside < most do
+  local admitted, aside = false, 0
+  while not admitted and aside < most do
     local run, score = unpack(redis.call('ZPOPMIN', key('ready', tenant)))
     if not run then break end
     local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
@@ -183,25 +202,51 @@ local function admit_first(tenant, caps, fleet, activations, most)
     else
       make_busy(run, r, int(fleet.now))
       append(activations, { run, r.wake_seq, place_of(tenant, fleet.slots) })
-      admitted = 1
+      admitted = true
     end
   end
   take_turn(tenant)
-  return admitted, aside
+  return aside
 end
 
--- Up to 1.5x the reported slots are queued or active at once, at least one.
--- Returns [run, wake_seq, 'front' or '', ...] for queue.add; what the caller loses, the scheduler adds again (R10).
-local function admit(now)
-  local slots = 0
+-- Beside its slots a worker keeps a tenth as many for tenants with few runs at work (queue.ts), so that one tenant's
+-- backlog, however long, never makes another wait for one of its runs to end. Small workers keep none.
+local SPARE_SHARE = 0.1
+
+local function fleet_of(now)
+  local slots, spare = 0, 0
   for _, n in ipairs(redis.call('HVALS', key('slots'))) do
     slots = slots + tonumber(n)
+    spare = spare + math.floor(tonumber(n) * SPARE_SHARE)
   end
-  local free = math.max(1, math.floor(slots * 1.5)) - redis.call('ZCARD', key('admitted'))
+  local found = pressure(now)
+  local most = allowed(found, math.max(1, math.floor(slots * 1.5)))
+  local fleet = { now = now, slots = slots, most = most, spare = spare }
+  -- Prefetch would fill what is kept free.
+  fleet.common = spare > 0 and math.min(slots, most) or most
+  -- What pressure parked fills memory, so it goes on before anything begins; see repair.lua.
+  fleet.only_parked = found.level > 0 and redis.call('EXISTS', key('pressured')) == 1
+  return fleet
+end
+
+-- How many more runs may be admitted when this tenant is next.
+local function free_for(tenant, fleet)
+  local admitted = redis.call('ZCARD', key('admitted'))
+  if redis.call('SCARD', key('busy', tenant)) < fleet.spare then return fleet.most - admitted end
+  return fleet.common - admitted
+end
+
+-- Up to 1.5x the reported slots are queued or active at once, at least one; less when few tenants have them all,
+-- and under pressure (R9).
+-- Returns [run, wake_seq, 'front' or '', ...] for queue.add; what the caller loses, the scheduler adds again (R10).
+local function admit(now)
+  local fleet = fleet_of(now)
+  if fleet.only_parked then return {} end
   local activations, caps, aside = {}, {}, 0
-  while free > 0 and aside < MAX_HELD_BACK do
-    local tenant = redis.call('ZRANGE', key('turns'), 0, 0)[1]
-    if not tenant then break end
+  while aside < MAX_HELD_BACK do
+    local tenant = next_tenant()
+    -- It has the fewest runs at work: if there is no room for it, there is none for anybody.
+    if not tenant or free_for(tenant, fleet) <= 0 then break end
     caps[tenant] = caps[tenant] or concurrency_of(tenant)
     if redis.call('SCARD', key('busy', tenant)) >= caps[tenant].tenant then
       redis.call('ZREM', key('turns'), tenant)
@@ -209,11 +254,20 @@ local function admit(now)
       aside = aside + 1
     else
       local most = math.min(MAX_HELD_BACK_PER_TURN, MAX_HELD_BACK - aside)
-      local admitted, put_aside = admit_first(tenant, caps[tenant], { now = now, slots = slots }, activations, most)
-      free, aside = free - admitted, aside + put_aside
+      aside = aside + admit_first(tenant, caps[tenant], fleet, activations, most)
     end
   end
   return activations
+end
+
+-- Admits this run before all others, if caps leave it a place. Returns as admit does.
+local function admit_run(run, now)
+  local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
+  if r.status ~= 'queued' or not has_place(run, r) then return {} end
+  leave_ready(run, r)
+  if has_user(r) then leave_held_back(run, r) end
+  make_busy(run, r, int(now))
+  return { run, r.wake_seq, 'front' }
 end
 
 -- A cap was raised or removed: nobody released anything, and still there is room.
@@ -239,16 +293,23 @@ local function notify(run, r, now)
   if r.status ~= 'queued' then redis.call('HINCRBY', key('run', run), 'wake_seq', 1) end
   if r.status == 'waiting' then
     leave_waiting(run)
-    enqueue(run, r.tenant, r.rank, now)
+    if redis.call('HEXISTS', key('run', run), 'asleep') == 1 then
+      -- It is runnable once the scheduler has loaded it; see awaken.lua.
+      redis.call('ZADD', key('loading'), 'NX', int(now), run)
+    else
+      enqueue(run, r.tenant, r.rank, now)
+    end
   end
 end
 
 -- Makes a parked run runnable; a running one only learns that its next park must not happen.
--- The note becomes run.woken in the owner's next commit (R4).
-local function wake(run, reason, now)
+-- The note becomes run.woken in the owner's next commit (R4); `more` are further fields of it.
+local function wake(run, reason, now, more)
   local r = record(run, { 'status', 'tenant', 'rank' })
   if not r.status or is_terminal(r.status) then return false end
-  redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode({ type = 'woken', reason = reason }))
+  local note = more or {}
+  note.type, note.reason = 'woken', reason
+  redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))
   notify(run, r, now)
   return true
 end

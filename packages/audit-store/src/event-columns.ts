@@ -1,0 +1,55 @@
+import { isDeepStrictEqual } from 'node:util';
+import { categoryOf, type EventType, isAdminChain } from '@signalbox/contracts';
+import { storableCopy } from './json-param.ts';
+
+/** A row of audit_events beside the body that its columns were read from. */
+export interface EventColumns {
+  readonly run_id: string;
+  readonly seq: number;
+  readonly event_id: string;
+  readonly tenant_id: string;
+  readonly epoch: number | null;
+  readonly type: string;
+  readonly category: string;
+  readonly ts: Date;
+  readonly actor: unknown;
+  readonly data: unknown;
+  readonly refs: unknown;
+  readonly prev: string | null;
+}
+
+interface Body extends Omit<EventColumns, 'tenant_id' | 'category' | 'ts'> {
+  readonly ts: string;
+}
+
+const fields = (body: string): Body => JSON.parse(storableCopy(body) ?? body) as Body;
+
+/**
+ * The first column that does not say what the body says; null when all do. The body is authentic by then. `spared`:
+ * of an event whose record Postgres refused, actor, data and time were left out when it was stored.
+ */
+export const strayColumn = (
+  row: EventColumns,
+  { body: text, tenantId, spared }: { body: string; tenantId: string; spared: boolean },
+): string | null => {
+  const body = fields(text);
+  const isAdmin = isAdminChain(row.run_id);
+  const expected: readonly (readonly [keyof EventColumns, unknown])[] = [
+    ['tenant_id', tenantId],
+    ['event_id', isAdmin ? body.event_id : `${row.run_id}.${row.seq}`],
+    ['type', body.type],
+    ['category', isAdmin ? 'admin' : categoryOf(body.type as EventType)],
+    ['epoch', body.epoch],
+    ['prev', body.prev],
+    ['refs', body.refs],
+    ...(spared
+      ? []
+      : ([
+          ['actor', body.actor],
+          ['data', body.data],
+        ] as const)),
+  ];
+  const stray = expected.find(([column, value]) => !isDeepStrictEqual(row[column], value))?.[0];
+  if (stray !== undefined) return stray;
+  return spared || row.ts.getTime() === Date.parse(body.ts) ? null : 'ts';
+};

@@ -1,0 +1,163 @@
+import { adminChainOf, type Category } from '@signalbox/contracts';
+import { wellFormed } from '@signalbox/runtime';
+import { type RawBuilder, sql } from 'kysely';
+import type { Db } from './pool.ts';
+import { reaching } from './store-errors.ts';
+
+/** The audit log of a tenant: its events over all runs, and its administration chain. */
+export interface AuditFilter {
+  readonly tenantId: string;
+  /** A run, or the administration chain. */
+  readonly runId?: string | undefined;
+  readonly category?: Category | undefined;
+  /** Id of who acted. */
+  readonly actor?: string | undefined;
+  readonly type?: string | undefined;
+  /** RFC 3339; from this instant on. */
+  readonly from?: string | undefined;
+  /** RFC 3339; before this instant. */
+  readonly to?: string | undefined;
+}
+
+/** Where a page ends; `ts` to the microsecond, as text. */
+export interface AuditPlace {
+  readonly ts: string;
+  readonly runId: string;
+  readonly seq: number;
+}
+
+export interface AuditQuery extends AuditFilter {
+  readonly limit: number;
+  readonly after?: AuditPlace | undefined;
+}
+
+export interface AuditRow {
+  readonly event_id: string;
+  readonly run_id: string;
+  readonly seq: number;
+  readonly epoch: number | null;
+  readonly type: string;
+  readonly category: Category;
+  readonly ts: string;
+  readonly actor: unknown;
+  readonly data: unknown;
+  readonly refs: unknown;
+  readonly prev: string | null;
+  readonly hash: string;
+}
+
+const TS = sql`to_char(ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+type Condition = RawBuilder<unknown>;
+
+const conditions = ({
+  tenantId,
+  runId,
+  category,
+  actor,
+  type,
+  from,
+  to,
+}: AuditFilter): readonly Condition[] => {
+  const all: Condition[] = [sql`tenant_id = ${tenantId}`];
+  if (runId !== undefined) all.push(sql`run_id = ${wellFormed(runId)}`);
+  if (category !== undefined) all.push(sql`category = ${category}`);
+  // Lies in a partition of its own, so no other is looked through.
+  if (category === 'admin' && runId === undefined) all.push(sql`run_id = ${adminChainOf(tenantId)}`);
+  if (actor !== undefined) all.push(sql`actor ->> 'id' = ${wellFormed(actor)}`);
+  if (type !== undefined) all.push(sql`type = ${wellFormed(type)}`);
+  if (from !== undefined) all.push(sql`ts >= ${from}::timestamptz`);
+  if (to !== undefined) all.push(sql`ts < ${to}::timestamptz`);
+  return all;
+};
+
+/** A page of events: of one run or chain in their order, else newest first. Throws `audit_store_unavailable`. */
+export const listAuditEvents = (db: Db, query: AuditQuery): Promise<AuditRow[]> =>
+  reaching(async () => {
+    const where = [...conditions(query)];
+    const { after, runId, limit } = query;
+    if (after !== undefined) {
+      where.push(
+        runId === undefined
+          ? sql`(ts, run_id, seq) < (${after.ts}::timestamptz, ${after.runId} collate "C", ${after.seq}::int)`
+          : sql`seq > ${after.seq}`,
+      );
+    }
+    const order = runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
+    const { rows } = await sql<AuditRow>`
+      select event_id, run_id, seq, epoch, type, category, ${TS} as ts, actor, data, refs, prev, hash
+      from audit_events where ${sql.join(where, sql` and `)} order by ${order} limit ${limit}`.execute(db);
+    return rows;
+  });
+
+/** An event as it was hashed. `body` null: it lies in quarantine, and only its place and hash are known. */
+export interface ExportedEvent {
+  readonly run_id: string;
+  readonly seq: number;
+  readonly hash: string;
+  readonly body: string | null;
+}
+
+/** As few statements as can be, and little in memory: an event is some hundred bytes, seldom more than some KB. */
+const EVENTS_PER_PAGE = 500;
+const RUNS_PER_PAGE = 200;
+
+const pageOfChains = async (
+  db: Db,
+  filter: AuditFilter,
+  place: { chains: readonly string[]; runId: string; seq: number },
+): Promise<ExportedEvent[]> => {
+  const where = [...conditions(filter), sql`run_id = any(${place.chains}::text[])`];
+  const { rows } = await sql<ExportedEvent>`
+    select run_id, seq, hash, body from audit_events
+    where ${sql.join(where, sql` and `)} and (run_id, seq) > (${place.runId} collate "C", ${place.seq}::int)
+    order by run_id, seq limit ${EVENTS_PER_PAGE}`.execute(db);
+  return rows;
+};
+
+async function* eventsOf(
+  db: Db,
+  filter: AuditFilter,
+  chains: readonly string[],
+): AsyncGenerator<readonly ExportedEvent[]> {
+  let place = { chains, runId: '', seq: 0 };
+  for (;;) {
+    const page = await reaching(() => pageOfChains(db, filter, place));
+    if (page.length > 0) yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < EVENTS_PER_PAGE) return;
+    place = { chains, runId: last.run_id, seq: last.seq };
+  }
+}
+
+const runsBehind = (db: Db, tenantId: string, after: string): Promise<string[]> =>
+  reaching(async () => {
+    const rows = await db
+      .selectFrom('runs')
+      .select('id')
+      .where('tenant_id', '=', tenantId)
+      .where('id', '>', after)
+      .orderBy('id')
+      .limit(RUNS_PER_PAGE)
+      .execute();
+    return rows.map(({ id }) => id);
+  });
+
+/**
+ * A tenant's events chain by chain, each in its order: first the administration chain, then the runs as they were
+ * made. Page by page without a transaction, so it may take hours and holds nothing. Throws `audit_store_unavailable`.
+ */
+export async function* exportAuditEvents(
+  db: Db,
+  filter: AuditFilter,
+): AsyncGenerator<readonly ExportedEvent[]> {
+  if (filter.runId !== undefined) return yield* eventsOf(db, filter, [filter.runId]);
+  yield* eventsOf(db, filter, [adminChainOf(filter.tenantId)]);
+  for (let after = ''; ; ) {
+    const runs = await runsBehind(db, filter.tenantId, after);
+    if (runs.length > 0) yield* eventsOf(db, filter, runs);
+    const last = runs.at(-1);
+    if (last === undefined || runs.length < RUNS_PER_PAGE) return;
+    after = last;
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * Checks what Postgres holds of a tenant's audit log against itself and against the checkpoints: hashes, places,
+ * links, columns, heads. Page by page and without a transaction, so it holds nothing and takes little memory: what
+ * it reads never changes, and events that are added meanwhile lie behind the heads it started from.
+ */
+import { adminChainOf, isAdminChain, MIN_EVENT_DAYS } from '@signalbox/contracts';
+import { ChainWalk, type FirstBad } from '@signalbox/engine';
+import { sql } from 'kysely';
+import { type EventColumns, strayColumn } from './event-columns.ts';
+import type { Db } from './pool.ts';
+import { reaching } from './store-errors.ts';
+import { verifyCheckpoints } from './verify-checkpoints.ts';
+
+export interface AuditVerdict {
+  readonly ok: boolean;
+  /** Events. */
+  readonly checked: number;
+  /** Of these, events that lie in quarantine: their place and hash were checked, or their columns spared. */
+  readonly quarantined: number;
+  readonly checkpoints: number;
+  readonly first_bad: FirstBad | null;
+}
+
+const CHAINS_PER_PAGE = 200;
+const EVENTS_PER_PAGE = 500;
+
+/** A chain as its projection and the checkpoints say it is. */
+interface Expected {
+  readonly id: string;
+  /** Null: there is no run of this id. */
+  readonly last_seq: number | null;
+  readonly head_hash: string | null;
+  /** The first event behind the head. */
+  readonly beyond: number | null;
+  readonly signed_seq: number;
+  /** Its month was detached, as retention has it: a run younger than that has not left. */
+  readonly has_left: boolean;
+}
+
+const chainsBehind = async (db: Db, tenantId: string, after: string): Promise<string[]> => {
+  const { rows } = await sql<{ id: string }>`
+    select id from (
+      (select id from runs where tenant_id = ${tenantId} and id > ${after} order by id limit ${CHAINS_PER_PAGE})
+      union
+      (select distinct run_id from checkpoint_leaves
+       where tenant_id = ${tenantId} and run_id > ${after} and run_id not like 'admin\\_%'
+       order by run_id limit ${CHAINS_PER_PAGE})
+    ) chain order by id limit ${CHAINS_PER_PAGE}`.execute(db);
+  return rows.map(({ id }) => id);
+};
+
+const expectedOf = async (db: Db, tenantId: string, ids: readonly string[]): Promise<Expected[]> => {
+  const { rows } = await sql<Expected>`
+    select c.id, coalesce(r.last_seq, a.seq) as last_seq, a.hash as head_hash,
+      (select min(e.seq) from audit_events e
+       where e.run_id = c.id and e.seq > coalesce(r.last_seq, a.seq, 0)) as beyond,
+      coalesce((select max(l.seq) from checkpoint_leaves l
+                where l.tenant_id = ${tenantId} and l.run_id = c.id), 0) as signed_seq,
+      c.id < first_run_id_at((now() - make_interval(days => ${MIN_EVENT_DAYS})) at time zone 'UTC')
+        and c.id ~ '^run_[0-9a-f]{12}'
+        and to_regclass('audit_events_' || to_char(
+          to_timestamp(('x' || lpad(substr(c.id, 5, 12), 16, '0'))::bit(64)::bigint / 1000.0) at time zone 'UTC',
+          'YYYY_MM')) is null
+        and not exists (select from audit_events e where e.run_id = c.id) as has_left
+    from unnest(${ids}::text[]) as c (id)
+    left join runs r on r.id = c.id collate "C" and r.tenant_id = ${tenantId}
+    left join admin_chains a on a.tenant_id = ${tenantId} and c.id = ${adminChainOf(tenantId)}
+    order by c.id collate "C"`.execute(db);
+  return rows;
+};
+
+interface EventRow extends EventColumns {
+  readonly hash: string;
+  readonly body: string | null;
+  readonly signed_hash: string | null;
+  readonly in_quarantine: boolean;
+}
+
+interface Place {
+  readonly runId: string;
+  readonly seq: number;
+}
+
+const eventsBehind = async (
+  db: Db,
+  tenantId: string,
+  { chains, place }: { chains: readonly string[]; place: Place },
+): Promise<EventRow[]> => {
+  const { rows } = await sql<EventRow>`
+    select e.*, l.hash as signed_hash,
+      e.data ? 'quarantine_id' and exists (
+        select from audit_quarantine q where q.id = e.data ->> 'quarantine_id' and q.run_id = e.run_id
+      ) as in_quarantine
+    from (
+      select * from audit_events
+      where run_id = any(${chains}::text[]) and (run_id, seq) > (${place.runId} collate "C", ${place.seq}::int)
+      order by run_id, seq limit ${EVENTS_PER_PAGE}
+    ) e
+    left join checkpoint_leaves l on l.tenant_id = ${tenantId} and l.run_id = e.run_id and l.seq = e.seq
+    order by e.run_id, e.seq`.execute(db);
+  return rows;
+};
+
+type Fault = { readonly seq: number; readonly why: string } | null;
+
+class AuditCheck {
+  readonly #db: Db;
+  readonly #tenantId: string;
+  checked = 0;
+  quarantined = 0;
+
+  constructor(db: Db, tenantId: string) {
+    this.#db = db;
+    this.#tenantId = tenantId;
+  }
+
+  /** The first bad place of these chains, in their order. */
+  async chains(ids: readonly string[]): Promise<FirstBad | null> {
+    const expected = await reaching(() => expectedOf(this.#db, this.#tenantId, ids));
+    const events = this.#events(expected.map(({ id }) => id));
+    let event = await events.next();
+    for (const chain of expected) {
+      const walk = new ChainWalk(chain.id);
+      for (; event.done !== true && event.value.run_id === chain.id; event = await events.next()) {
+        // What was added since, and is in nobody's way.
+        if (event.value.seq > Math.max(chain.last_seq ?? 0, chain.signed_seq) && chain.beyond === null)
+          continue;
+        const fault = this.#event(walk, event.value);
+        if (fault !== null) return { run_id: chain.id, ...fault };
+      }
+      const fault = endFault(walk, chain);
+      if (fault !== null) return { run_id: chain.id, ...fault };
+    }
+    return null;
+  }
+
+  async *#events(chains: readonly string[]): AsyncGenerator<EventRow, undefined> {
+    let place: Place = { runId: '', seq: 0 };
+    for (;;) {
+      const page = await reaching(() => eventsBehind(this.#db, this.#tenantId, { chains, place }));
+      yield* page;
+      const last = page.at(-1);
+      if (last === undefined || page.length < EVENTS_PER_PAGE) return undefined;
+      place = { runId: last.run_id, seq: last.seq };
+    }
+  }
+
+  #event(walk: ChainWalk, row: EventRow): Fault {
+    this.checked += 1;
+    const fault = walk.step(row, row.signed_hash);
+    if (fault !== null) return fault;
+    if (row.in_quarantine) this.quarantined += 1;
+    if (row.body === null) {
+      return row.in_quarantine ? null : { seq: row.seq, why: 'the body is gone, and not in quarantine' };
+    }
+    const stray = strayColumn(row, {
+      body: row.body,
+      tenantId: this.#tenantId,
+      spared: row.in_quarantine,
+    });
+    return stray === null
+      ? null
+      : { seq: row.seq, why: `the column ${stray} does not say what the body says` };
+  }
+}
+
+const endFault = (walk: ChainWalk, chain: Expected): Fault => {
+  if (chain.has_left) return null;
+  const cut = walk.cut(Math.max(chain.signed_seq, 0));
+  if (cut !== null) return cut;
+  if (chain.last_seq === null) return { seq: 1, why: 'the run is gone; its events are there' };
+  const { seq, hash } = walk.head;
+  if (seq < chain.last_seq) {
+    return {
+      seq: seq + 1,
+      why: `the chain was cut; ${isAdminChain(chain.id) ? 'its head' : 'the run'} has ${chain.last_seq} events`,
+    };
+  }
+  if (seq > chain.last_seq) return { seq: chain.last_seq + 1, why: 'an event behind the head' };
+  return chain.head_hash === null || seq === 0 || chain.head_hash === hash
+    ? null
+    : { seq, why: 'the head of the chain has another hash' };
+};
+
+const isKnown = async (db: Db, tenantId: string, runId: string): Promise<boolean> => {
+  if (runId === adminChainOf(tenantId)) return true;
+  const { rows } = await reaching(() =>
+    sql`
+      select from runs where tenant_id = ${tenantId} and id = ${runId}
+      union all select from checkpoint_leaves where tenant_id = ${tenantId} and run_id = ${runId} limit 1`.execute(
+      db,
+    ),
+  );
+  return rows.length > 0;
+};
+
+const everyChain = async (db: Db, check: AuditCheck, tenantId: string): Promise<FirstBad | null> => {
+  const bad = await check.chains([adminChainOf(tenantId)]);
+  if (bad !== null) return bad;
+  for (let after = ''; ; ) {
+    const ids = await reaching(() => chainsBehind(db, tenantId, after));
+    const found = await check.chains(ids);
+    if (found !== null) return found;
+    const last = ids.at(-1);
+    if (last === undefined || ids.length < CHAINS_PER_PAGE) return null;
+    after = last;
+  }
+};
+
+/**
+ * Verifies a tenant's chains, or one of them; null: the tenant has no such run. Checkpoints first, since the chains
+ * are held against them. Throws `audit_store_unavailable`.
+ */
+export const verifyAudit = async (
+  db: Db,
+  tenantId: string,
+  runId: string | null,
+): Promise<AuditVerdict | null> => {
+  if (runId !== null && !(await isKnown(db, tenantId, runId))) return null;
+  const check = new AuditCheck(db, tenantId);
+  const { checkpoints, bad } = await verifyCheckpoints(db, tenantId, runId);
+  const first = bad ?? (await (runId === null ? everyChain(db, check, tenantId) : check.chains([runId])));
+  const { checked, quarantined } = check;
+  return { ok: first === null, checked, quarantined, checkpoints, first_bad: first };
+};

@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { AgentName, LimitsInput } from './agent.ts';
+import { ModelRef } from './model-ref.ts';
+import { fromUsd, toUsd, Usd } from './money.ts';
+import { TERMINAL_STATUSES } from './run.ts';
+
+/**
+ * What a replay compares: with `requests` all of it; with `decisions` which models and tools are called and how the run
+ * ends, whatever the requests say.
+ */
+export const COMPARISONS = ['requests', 'decisions'] as const;
+export type Comparison = (typeof COMPARISONS)[number];
+
+export const REPLAY_MODES = ['offline', 'paid'] as const;
+export type ReplayMode = (typeof REPLAY_MODES)[number];
+
+/** A job that replays many stored runs. The last three are final. */
+export const REPLAY_STATUSES = ['queued', 'running', 'done', 'failed', 'aborted'] as const;
+export type ReplayStatus = (typeof REPLAY_STATUSES)[number];
+
+const label = z.string().min(1).max(256);
+const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' });
+
+/** All conditions hold. Only runs that have ended are replayed, newest first. */
+export const ReplayFilter = z.strictObject({
+  status: z.enum(TERMINAL_STATUSES).optional(),
+  agent: AgentName.optional(),
+  /** The model a run was submitted with. */
+  model: ModelRef.optional(),
+  user_id: label.optional(),
+  session_id: label.optional(),
+  created_after: time.optional(),
+  created_before: time.optional(),
+  /** Most runs. */
+  limit: z.int().min(1).max(1_000_000).default(10_000),
+});
+export type ReplayFilter = z.infer<typeof ReplayFilter>;
+
+/** What every run is tried with; the input and what tools gave are each run's own. */
+export const ReplayChanges = z.strictObject({
+  model: ModelRef.optional(),
+  instructions: z.string().max(200_000).optional(),
+  limits: LimitsInput.optional(),
+});
+export type ReplayChanges = z.infer<typeof ReplayChanges>;
+
+const Budget = Usd.refine((usd) => toUsd(fromUsd(usd)) === usd, 'expected at most 9 decimals');
+
+/** Body of `POST /v1/replays`. */
+export const ReplaysRequest = z
+  .strictObject({
+    filter: ReplayFilter,
+    changes: ReplayChanges.default({}),
+    compare: z.enum(COMPARISONS).default('requests'),
+    /** With `paid` each run that parts from its recording goes on with real calls, as a fork. */
+    mode: z.enum(REPLAY_MODES).default('offline'),
+    /** What the caps of all these forks may add up to. */
+    max_cost_usd: Budget.optional(),
+  })
+  .refine(({ mode, max_cost_usd }) => (mode === 'paid') === (max_cost_usd !== undefined), {
+    path: ['max_cost_usd'],
+    message: 'goes with mode paid, which needs it',
+  });
+export type ReplaysRequest = z.infer<typeof ReplaysRequest>;

@@ -1,0 +1,64 @@
+import { isAdminChain } from '@signalbox/contracts';
+import { EMPTY_HEAD, type Head, linkBreak } from './chain.ts';
+
+/** An event as it is stored or exported. `body` null: it lies in quarantine, only its place and hash are known. */
+export interface ChainLink {
+  readonly seq: number;
+  readonly hash: string;
+  readonly body: string | null;
+}
+
+const TERMINAL = new Set(['run.succeeded', 'run.failed', 'run.aborted']);
+
+const typeOf = (body: string): unknown => {
+  const event: unknown = JSON.parse(body);
+  return typeof event === 'object' && event !== null && 'type' in event ? event.type : null;
+};
+
+/**
+ * Walks one chain in its order and keeps nothing but its end. States: whole -> broken (final): behind the first bad
+ * place nothing is told. A quarantined event is taken by its hash, which the next event's `prev` confirms (R5).
+ */
+export class ChainWalk {
+  readonly runId: string;
+  #head: Head = EMPTY_HEAD;
+  #ended = false;
+
+  constructor(runId: string) {
+    this.runId = runId;
+  }
+
+  get head(): Head {
+    return this.#head;
+  }
+
+  /**
+   * The place and what is wrong with it; null when the link fits. `signed`: the hash a checkpoint holds for this
+   * place, if one does.
+   */
+  step(link: ChainLink, signed: string | null): { readonly seq: number; readonly why: string } | null {
+    const seq = this.#head.seq + 1;
+    if (link.seq !== seq) return { seq, why: `the event is missing; the next one there is ${link.seq}` };
+    if (this.#ended) return { seq, why: 'an event behind the end of the run' };
+    if (link.body !== null) {
+      const why = linkBreak(this.runId, this.#head, link.hash + link.body);
+      if (why !== null) return { seq, why };
+      this.#ended = !isAdminChain(this.runId) && TERMINAL.has(String(typeOf(link.body)));
+    }
+    if (signed !== null && signed !== link.hash)
+      return { seq, why: 'a checkpoint holds another hash for it' };
+    this.#head = { seq, hash: link.hash };
+    return null;
+  }
+
+  /** What is wrong with the end, when a checkpoint says that the chain went on up to `signedSeq`. */
+  cut(signedSeq: number): { readonly seq: number; readonly why: string } | null {
+    const seq = this.#head.seq + 1;
+    if (signedSeq < seq) return null;
+    const why =
+      seq === 1
+        ? `the whole chain is missing; a checkpoint holds ${signedSeq} events`
+        : `the chain was cut; a checkpoint holds ${signedSeq} events`;
+    return { seq, why };
+  }
+}

@@ -1,0 +1,241 @@
+import type { Event, Json } from '@signalbox/contracts';
+import { abortReceipt } from './abort-receipt.ts';
+import { loopsTripped, modelRequested, succeeded, toolRequested } from './announcement.ts';
+import {
+  actionSummary,
+  type Divergence,
+  type DivergenceKind,
+  failSummary,
+  modelSummary,
+  parkSummary,
+  sameJson,
+  toolsSummary,
+} from './divergence.ts';
+import type { Of } from './fold-steps.ts';
+import { type Action, type CallModel, next } from './next.ts';
+import type { Recording } from './replay.ts';
+import { addedMessages, argsDigest, requestDigest } from './request.ts';
+import { lastAttempt, type RunState } from './state.ts';
+
+/**
+ * What each recorded event is compared with, given the state before it. Events that are not here came from outside:
+ * other processes, providers, tools, money, time (R12). Steps that a fork took over were decided in another run: only
+ * what they say of their contents is looked at.
+ */
+interface Place {
+  readonly events: readonly Event[];
+  readonly index: number;
+  readonly state: RunState;
+  readonly recording: Recording;
+}
+
+export type Check<E extends Event = Event> = (at: Place, event: E) => Iterable<Divergence>;
+
+const lastStep = ({ steps }: RunState): number => steps.length;
+
+/** Events of one type that stand in a row behind this place, its own first. */
+const inARow = <T extends Event['type']>({ events, index }: Place, type: T): Of<T>[] => {
+  const behind = events.slice(index);
+  const end = behind.findIndex((event) => event.type !== type);
+  return (end < 0 ? behind : behind.slice(0, end)) as Of<T>[];
+};
+
+const digestOf = ({ state, recording }: Place, call: Pick<CallModel, 'step' | 'nudge'>): string =>
+  requestDigest(state, addedMessages(state, call, recording), recording.digest);
+
+/** The steps whose loops were told of in the same write as this call. */
+const trippedBefore = ({ events, index }: Place): number[] => {
+  const steps: number[] = [];
+  for (let at = index - 1; at >= 0; at -= 1) {
+    const event = events[at];
+    if (event?.type !== 'guardrail.tripped' || event.data.name !== 'loop') break;
+    steps.unshift(event.data.step ?? 0);
+  }
+  return steps;
+};
+
+const FIELDS = ['nudge', 'request_digest', 'tools', 'temperature', 'max_output_tokens'] as const;
+
+/** A limit that was lowered to fit under a cap stays low; else it is the run's. */
+const outputLimit = ({ events, state }: Place, recorded: number): number => {
+  const [first] = events;
+  const allowed = first?.type === 'run.submitted' ? first.data.limits.max_output_tokens : recorded;
+  const { max_output_tokens } = state.limits;
+  return recorded < allowed ? Math.min(recorded, max_output_tokens) : max_output_tokens;
+};
+
+function* request(at: Place, { data }: Of<'llm.requested'>, action: CallModel): Iterable<Divergence> {
+  const { data: today } = modelRequested(action, at.recording.spec, {
+    max_output_tokens: outputLimit(at, data.max_output_tokens),
+    input_bound: data.input_bound,
+    request_digest: digestOf(at, action),
+    hold: data.hold,
+  });
+  const field = FIELDS.find((name) => !sameJson(data[name], today[name]));
+  if (field === undefined) return;
+  yield {
+    step: data.step,
+    kind: 'request',
+    expected: { [field]: data[field] },
+    got: { [field]: today[field] },
+  };
+}
+
+function* takenRequest(at: Place, { data }: Of<'llm.requested'>): Iterable<Divergence> {
+  const got = digestOf(at, data);
+  if (got === data.request_digest) return;
+  const expected = { request_digest: data.request_digest };
+  yield { step: data.step, kind: 'request', expected, got: { request_digest: got } };
+}
+
+function* modelCall(at: Place, event: Of<'llm.requested'>): Iterable<Divergence> {
+  const { data } = event;
+  if (data.taken_from !== undefined) return yield* takenRequest(at, event);
+  const action = next(at.state);
+  const { step } = data;
+  if (action.type !== 'call_model' || action.step !== step || action.attempt !== data.attempt) {
+    yield { step, kind: 'action', expected: modelSummary(data), got: actionSummary(action) };
+    return;
+  }
+  if (action.model !== data.model) yield { step, kind: 'model', expected: data.model, got: action.model };
+  const expected = trippedBefore(at);
+  const got = loopsTripped(at.state).map(({ data: { step: looping } }) => looping);
+  if (!sameJson(expected, got))
+    yield { step, kind: 'action', expected: { loops: expected }, got: { loops: got } };
+  yield* request(at, event, action);
+}
+
+const callsOf = (at: Place): Of<'tool.requested'>['data'][] =>
+  inARow(at, 'tool.requested').map(({ data }) => data);
+
+/** All calls of an answer are announced in one write, so they are compared at the first of them. */
+function* toolCalls(at: Place, { data }: Of<'tool.requested'>): Iterable<Divergence> {
+  if (data.taken_from !== undefined) return;
+  const before = at.events[at.index - 1];
+  if (before?.type === 'tool.requested' && before.data.taken_from === undefined) return;
+  const action = next(at.state);
+  const recorded = callsOf(at);
+  const [expected, got] = [toolsSummary(recorded), actionSummary(action)];
+  if (action.type !== 'call_tools' || !sameJson(expected, got)) {
+    yield { step: data.step, kind: action.type === 'call_tools' ? 'tool' : 'action', expected, got };
+    return;
+  }
+  for (const [index, call] of action.calls.entries()) {
+    const told = recorded[index] ?? data;
+    const today = toolRequested(at.state, call, told).data.idempotency_key;
+    if (told.idempotency_key === today) continue;
+    yield { step: told.step, kind: 'tool', expected: told.idempotency_key, got: today };
+  }
+}
+
+function* answer({ recording }: Place, { data, refs }: Of<'llm.completed'>): Iterable<Divergence> {
+  const ref = refs['output'];
+  if (ref === undefined) return;
+  const { text, tool_calls } = recording.contents.answer(ref);
+  const expected = {
+    has_text: data.has_text,
+    tool_calls: data.tool_calls.map(({ call_id, args_digest }) => ({ call_id, args_digest })),
+  };
+  const got = {
+    has_text: text.trim() !== '',
+    tool_calls: tool_calls.map((call) => ({
+      call_id: call.id,
+      args_digest: argsDigest(call, recording.digest),
+    })),
+  };
+  if (!sameJson(expected, got)) yield { step: data.step, kind: 'content', expected, got };
+}
+
+/** The result of a `wait` is the engine's own doing; every other came from a tool. */
+function* waitEnd({ state }: Place, { data }: Of<'tool.completed'>): Iterable<Divergence> {
+  const step = state.steps[data.step - 1];
+  if (step?.kind !== 'tool' || step.dueAt === null || lastAttempt(step).takenFrom !== null) return;
+  const action = next(state);
+  if (action.type === 'end_wait' && action.steps.includes(step)) return;
+  const expected = { type: 'end_wait', steps: [data.step] };
+  yield { step: data.step, kind: 'action', expected, got: actionSummary(action) };
+}
+
+function* result(at: Place, event: Of<'tool.completed'> | Of<'tool.failed'>): Iterable<Divergence> {
+  const { data, refs } = event;
+  const ref = refs['result'];
+  if (event.type === 'tool.completed') yield* waitEnd(at, event);
+  if (ref === undefined) return;
+  const { contents, digest } = at.recording;
+  const got = digest(contents.result(ref).text);
+  if (got !== data.result_digest)
+    yield { step: data.step, kind: 'content', expected: data.result_digest, got };
+}
+
+function* unless(
+  state: RunState,
+  fits: (action: Action) => boolean,
+  { kind, expected }: { kind: DivergenceKind; expected: Json },
+): Iterable<Divergence> {
+  const action = next(state);
+  if (!fits(action)) yield { step: lastStep(state), kind, expected, got: actionSummary(action) };
+}
+
+const startsWork = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
+
+/** A timer is the engine's; for room a run parks before a call it would make. Other waits are not its choice. */
+function* parked({ state }: Place, { data }: Of<'run.parked'>): Iterable<Divergence> {
+  const { reason, until } = data;
+  const isDue = (action: Action): boolean =>
+    (action.type === 'park' && action.reason === reason && action.until === until) ||
+    (action.type === 'call_model' && action.notBefore === until);
+  const how = { kind: 'action', expected: parkSummary(data) } as const;
+  if (reason === 'timer') yield* unless(state, isDue, how);
+  if (reason === 'capacity') yield* unless(state, startsWork, how);
+}
+
+function* success({ state }: Place, { data, refs }: Of<'run.succeeded'>): Iterable<Divergence> {
+  const action = next(state);
+  const expected: Json = { type: 'succeed', steps: data.steps, output: refs['output'] ?? null };
+  const today = succeeded(state);
+  const got: Json =
+    action.type === 'succeed'
+      ? { type: 'succeed', steps: today.data.steps, output: today.refs?.['output'] ?? null }
+      : actionSummary(action);
+  if (!sameJson(expected, got)) yield { step: lastStep(state), kind: 'end', expected, got };
+}
+
+/** Written by whoever could not go on with the run: the journal does not know why. */
+const FROM_OUTSIDE: ReadonlySet<string> = new Set(['poison_step']);
+
+function* failure({ events, index, state }: Place, { data }: Of<'run.failed'>): Iterable<Divergence> {
+  if (FROM_OUTSIDE.has(data.code)) return;
+  const how = { kind: 'end', expected: failSummary(data.code, data.step) } as const;
+  const before = events[index - 1];
+  const refused = before?.type === 'cost.denied' && before.data.code === data.code;
+  if (refused) yield* unless(state, (action) => action.type === 'call_model', how);
+  else yield* unless(state, (action) => sameJson(actionSummary(action), how.expected), how);
+}
+
+/** Who cannot even open a run ends it without a claim of its epoch, with a receipt that says no more than that. */
+const isUnread = ({ events }: Place, { epoch, data }: Of<'run.aborted'>): boolean =>
+  data.caught === 'between_steps' &&
+  !data.call_closed &&
+  !events.some((event) => event.type === 'run.claimed' && event.epoch === epoch);
+
+function* abortion(at: Place, event: Of<'run.aborted'>): Iterable<Divergence> {
+  const { state } = at;
+  const { data } = event;
+  if (state.abort === null || isUnread(at, event)) return;
+  const action = next(state);
+  const expected = { type: 'abort', ...data };
+  const got = action.type === 'abort' ? { type: 'abort', ...abortReceipt(state) } : actionSummary(action);
+  if (!sameJson(expected, got)) yield { step: lastStep(state), kind: 'end', expected, got };
+}
+
+export const CHECKS: { readonly [T in Event['type']]?: Check<Of<T>> } = {
+  'llm.requested': modelCall,
+  'llm.completed': answer,
+  'tool.requested': toolCalls,
+  'tool.completed': result,
+  'tool.failed': result,
+  'run.parked': parked,
+  'run.succeeded': success,
+  'run.failed': failure,
+  'run.aborted': abortion,
+};

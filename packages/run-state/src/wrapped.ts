@@ -1,0 +1,80 @@
+import { agentPlace, providerKeyPlace } from '@signalbox/contracts';
+import { readStream } from './audit-stream.ts';
+import type { Partition } from './partition.ts';
+import { Texts } from './reply.ts';
+import { runScript } from './scripts.ts';
+import { reading } from './trust.ts';
+
+/**
+ * What the keyring wraps here: the keys in run records, and mirrored agent specs and provider keys with theirs. Keys on
+ * their way in the audit stream are only counted: they become Postgres's.
+ */
+export interface HotWrapped {
+  /** What the key was wrapped for. */
+  readonly aad: string;
+  /** Key behind the partition's root, and field. */
+  readonly place: string;
+  readonly field: string;
+  readonly wrapped: string;
+}
+
+const RUN = /^run:(run_[0-9a-f]+)$/;
+const AGENT = /^agent:(.+):([^:]+)$/;
+const PROVIDER_KEYS = /^provider_keys:(.+)$/;
+const SCAN_COUNT = 500;
+
+/** Of a hash of sealed texts: what the one in this field was sealed for. */
+const aadIn = (place: string): ((field: string) => string) | null => {
+  const agent = AGENT.exec(place);
+  if (agent !== null) return () => agentPlace(agent[1] ?? '', agent[2] ?? '');
+  const keys = PROVIDER_KEYS.exec(place);
+  return keys === null ? null : (provider) => providerKeyPlace(keys[1] ?? '', provider);
+};
+
+const wrappedAt = async ({ redis, root }: Partition, place: string): Promise<HotWrapped[]> => {
+  const run = RUN.exec(place);
+  if (run !== null) {
+    const wrapped = await redis.hget(`${root}:${place}`, 'key');
+    return wrapped === null ? [] : [{ aad: run[1] ?? '', place, field: 'key', wrapped }];
+  }
+  const aadOf = aadIn(place);
+  if (aadOf === null) return [];
+  const sealed = await redis.hgetall(`${root}:${place}`);
+  return Object.entries(sealed).map(([field, wrapped]) => ({ aad: aadOf(field), place, field, wrapped }));
+};
+
+const scanPage = ({ redis, root }: Partition, cursor: string): Promise<[string, string[]]> =>
+  reading(() => redis.scan(cursor, 'MATCH', `${root}:*`, 'COUNT', SCAN_COUNT));
+
+/** All that lies here wrapped, a page at a time; something may come twice. Throws `state_unavailable`. */
+export async function* listHotWrapped(partition: Partition): AsyncGenerator<HotWrapped[]> {
+  let cursor = '0';
+  do {
+    const [next, keys] = await scanPage(partition, cursor);
+    const places = keys.map((key) => key.slice(partition.root.length + 1));
+    const page = await reading(() => Promise.all(places.map((place) => wrappedAt(partition, place))));
+    yield page.flat();
+    cursor = next;
+  } while (cursor !== '0');
+}
+
+/** Answers how many were still what they were. Throws `state_unavailable`, `state_untrusted`. */
+export const replaceHotWrapped = async (
+  partition: Partition,
+  items: readonly (HotWrapped & { readonly next: string })[],
+): Promise<number> => {
+  if (items.length === 0) return 0;
+  const args = items.flatMap(({ place, field, wrapped, next }) => [place, field, wrapped, next]);
+  const [, replaced] = Texts.parse(await runScript(partition, 'rewrap', args));
+  return Number(replaced);
+};
+
+/** Wrapped keys that wait in the audit stream. Throws `state_unavailable`. */
+export const listStreamWrapped = (partition: Partition): Promise<string[]> =>
+  reading(async () => {
+    const wrapped: string[] = [];
+    for await (const records of readStream(partition, SCAN_COUNT)) {
+      for (const { wrappedKey } of records) if (wrappedKey !== null) wrapped.push(wrappedKey);
+    }
+    return wrapped;
+  });

@@ -1,0 +1,62 @@
+import {
+  type AdminActor,
+  AdminEventDraft,
+  type AdminFact,
+  type Json,
+  newId,
+  type Principal,
+} from '@signalbox/contracts';
+import { recordAdminEvents } from '@signalbox/run-state';
+import { wellFormedDeep } from '@signalbox/runtime';
+import type { ApiDeps } from './deps.ts';
+
+/**
+ * What this api writes into the administration chains. Redacted before it leaves the process (R13), and in the audit
+ * stream before the deed is done: who cannot write it down does not act (R9).
+ */
+export type TrailDeps = Pick<ApiDeps, 'partition' | 'clock' | 'redactorOf'>;
+
+export interface TrailBy {
+  readonly tenantId: string;
+  readonly actor: AdminActor;
+}
+
+export const byKey = ({ tenantId, keyId }: Pick<Principal, 'tenantId' | 'keyId'>): TrailBy => ({
+  tenantId,
+  actor: { type: 'operator', id: keyId },
+});
+
+export const bySystem = (tenantId: string, id: string): TrailBy => ({
+  tenantId,
+  actor: { type: 'system', id },
+});
+
+export type Fields = Record<string, Json>;
+
+/** What is set of it. */
+export const fieldsOf = (fields: { readonly [name: string]: Json | undefined }): Fields =>
+  Object.fromEntries(
+    Object.entries(fields).filter((field): field is [string, Json] => field[1] !== undefined),
+  );
+
+const draftOf = (deps: TrailDeps, { tenantId, actor }: TrailBy, { type, data }: AdminFact): AdminEventDraft =>
+  AdminEventDraft.parse({
+    event_id: newId('evt'),
+    tenant_id: tenantId,
+    type,
+    ts: new Date(deps.clock.now()).toISOString(),
+    actor,
+    data: deps.redactorOf(tenantId).json(wellFormedDeep(data as Parameters<typeof wellFormedDeep>[0])),
+  });
+
+/** Throws `state_unavailable`; then what the facts tell of must not be done. */
+export const recordFacts = (deps: TrailDeps, by: TrailBy, facts: readonly AdminFact[]): Promise<void> =>
+  recordAdminEvents(
+    deps.partition,
+    by.tenantId,
+    facts.map((fact) => draftOf(deps, by, fact)),
+  );
+
+/** Throws like `recordFacts`. */
+export const recordFact = (deps: TrailDeps, by: TrailBy, fact: AdminFact): Promise<void> =>
+  recordFacts(deps, by, [fact]);

@@ -1,0 +1,76 @@
+import type { AuditFilter, AuditPlace, AuditRow } from '@signalbox/audit-store';
+import { CATEGORIES } from '@signalbox/contracts';
+import type { Redactor } from '@signalbox/engine';
+import { z } from 'zod';
+import { fromCursor } from './cursor.ts';
+import { invalidRequest } from './validation.ts';
+
+/** The audit log as requests and answers spell it. */
+const label = z.string().min(1).max(300).optional();
+const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' }).optional();
+
+export const AuditPeriod = { run_id: label, from: time, to: time };
+
+export const AuditFilters = {
+  ...AuditPeriod,
+  category: z.enum(CATEGORIES).optional(),
+  actor: label,
+  type: label,
+};
+
+interface Wanted {
+  readonly run_id?: string | undefined;
+  readonly category?: AuditFilter['category'];
+  readonly actor?: string | undefined;
+  readonly type?: string | undefined;
+  readonly from?: string | undefined;
+  readonly to?: string | undefined;
+}
+
+/** Throws `invalid_request` for a period that is none. */
+export const filterOf = (tenantId: string, { run_id: runId, from, to, ...rest }: Wanted): AuditFilter => {
+  if (from !== undefined && to !== undefined && Date.parse(from) > Date.parse(to)) {
+    throw invalidRequest([{ path: 'to', message: 'expected a time that is not before from' }]);
+  }
+  return { tenantId, runId, from, to, ...rest };
+};
+
+/** An event of the audit log. The hash is of the event as it was written, before this redaction. */
+export const AuditEvent = z.object({
+  event_id: z.string(),
+  run_id: z.string(),
+  seq: z.int(),
+  epoch: z.int().nullable(),
+  type: z.string(),
+  category: z.enum(CATEGORIES),
+  ts: z.string(),
+  actor: z.unknown(),
+  data: z.unknown(),
+  refs: z.unknown(),
+  prev: z.string().nullable(),
+  hash: z.string(),
+});
+
+export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditEvent> => ({
+  ...row,
+  actor: redactor.json(row.actor),
+  data: redactor.json(row.data),
+});
+
+const Place = z.tuple([z.iso.datetime(), z.string(), z.int().min(1)]);
+
+export const placeOf = (row: AuditRow): string => JSON.stringify([row.ts, row.run_id, row.seq]);
+
+const parse = (text: string): z.infer<typeof Place> | null => {
+  try {
+    return Place.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+};
+
+/** Throws `invalid_request`. */
+export const readPlace = (cursor: string): AuditPlace | undefined => {
+  const place = parse(fromCursor(cursor, (text) => parse(text) !== null));
+  return place === null ? undefined : { ts: place[0], runId: place[1], seq: place[2] };
+};

@@ -1,0 +1,148 @@
+import { setImmediate } from 'node:timers/promises';
+import {
+  claimReplay,
+  endReplay,
+  listReplayable,
+  type ReplayableRun,
+  type ReplayOwner,
+  readRuns,
+  saveReplay,
+  type StoredReplay,
+} from '@signalbox/audit-store';
+import { ReplayChanges, SignalboxError, type StoredRun } from '@signalbox/contracts';
+import { openText, SealError } from '@signalbox/runtime';
+import { type ForkDeps, forkDiverged } from './replay-fork.ts';
+import { replayPlace } from './replay-jobs.ts';
+import { ReplayPage } from './replay-page.ts';
+import { replayStored } from './replay-stored.ts';
+
+/**
+ * Works jobs a page at a time. A turn claims the job that waits longest, replays a page of runs, saves what it found
+ * with its place, and lets go, so that jobs of all tenants take turns and one whose owner died goes on where its last
+ * page ended. Between runs others of this process have their turn, and it rests as long as it worked.
+ */
+export type TurnDeps = ForkDeps & { readonly owner: string };
+
+/** Far above what a page takes. */
+const LEASE_SECONDS = 30;
+const PAGE_RUNS = 100;
+/** A page holds sealed contents of at most so much, or one run. */
+const PAGE_BYTES = 8_000_000;
+/** Owners that may be lost over one page before the job is given up. */
+const MAX_TAKEOVERS = 5;
+/** Of the processor, between rests. */
+const SHIFT_MS = 10;
+
+const fitting = (runs: readonly ReplayableRun[]): readonly ReplayableRun[] => {
+  let bytes = 0;
+  const end = runs.findIndex((run, index) => (bytes += run.bytes) > PAGE_BYTES && index > 0);
+  return end < 0 ? runs : runs.slice(0, end);
+};
+
+const nextRuns = async ({ db }: TurnDeps, job: StoredReplay): Promise<readonly ReplayableRun[]> => {
+  const { limit: most, ...filter } = job.filter;
+  const limit = Math.min(PAGE_RUNS, most - job.selected);
+  if (limit <= 0) return [];
+  return fitting(await listReplayable(db, { tenantId: job.tenant_id, filter, before: job.cursor, limit }));
+};
+
+const changesOf = ({ keyring }: TurnDeps, { id, sealed_changes }: StoredReplay): ReplayChanges =>
+  ReplayChanges.parse(JSON.parse(openText(keyring, sealed_changes ?? '', replayPlace(id))));
+
+interface Work {
+  readonly job: StoredReplay;
+  readonly owner: ReplayOwner;
+  readonly changes: ReplayChanges;
+  readonly page: ReplayPage;
+}
+
+/** False: the job is lost. Throws what can be tried again. */
+const replayOne = async (deps: TurnDeps, work: Work, run: StoredRun): Promise<boolean> => {
+  const { job, owner, changes, page } = work;
+  const options = { changes: job.changed.length === 0 ? undefined : changes, compare: job.compare, most: 1 };
+  const found = page.timed(() => replayStored(deps.keyring, run, options));
+  const [divergence] = found.divergences;
+  if (divergence === undefined) {
+    page.identical(run.runId, found.steps);
+    return true;
+  }
+  const forked =
+    job.mode === 'paid' ? await forkDiverged(deps, { job, owner, changes, run, divergence }) : null;
+  if (forked === 'lost') return false;
+  page.diverged(run.runId, found.steps, { divergence, notForked: forked === 'not_forked' });
+  return true;
+};
+
+/** What is wrong with one run says nothing of the next. */
+const unreadable = (deps: TurnDeps, runId: string, error: unknown): string => {
+  if (error instanceof SignalboxError && error.retryable) throw error;
+  if (error instanceof SignalboxError && error.status < 500) return error.code;
+  const why = error instanceof SealError ? 'a run cannot be opened' : 'a run cannot be replayed';
+  deps.logger.error(why, { run_id: runId, error });
+  return 'internal';
+};
+
+/** Others have their turn after each run; after a shift, for as long as it took. */
+const rests = ({ clock }: TurnDeps, page: ReplayPage, stopping: AbortSignal) => {
+  let restedMs = 0;
+  return async (): Promise<void> => {
+    const shiftMs = page.busyMs - restedMs;
+    if (shiftMs < SHIFT_MS) return setImmediate();
+    restedMs = page.busyMs;
+    await clock.sleep(shiftMs, stopping).catch(() => undefined);
+  };
+};
+
+const replayPage = async (
+  deps: TurnDeps,
+  work: Work,
+  runs: readonly ReplayableRun[],
+  stopping: AbortSignal,
+): Promise<void> => {
+  const { job, page } = work;
+  const ids = runs.map(({ id }) => id);
+  const stored = new Map((await readRuns(deps.db, job.tenant_id, ids)).map((run) => [run.runId, run]));
+  const rest = rests(deps, page, stopping);
+  for (const id of ids) {
+    if (stopping.aborted) return;
+    const run = stored.get(id);
+    try {
+      if (run === undefined) page.failed(id, 'not_found');
+      else if (!(await replayOne(deps, work, run))) return;
+    } catch (error) {
+      page.failed(id, unreadable(deps, id, error));
+    }
+    await rest();
+  }
+};
+
+const workOn = async (deps: TurnDeps, job: StoredReplay, stopping: AbortSignal): Promise<void> => {
+  const owner = { id: job.id, owner: deps.owner };
+  if (job.takeovers >= MAX_TAKEOVERS) {
+    const error = `Its next runs brought down ${job.takeovers} processes in a row.`;
+    return endReplay(deps.db, owner, { status: 'failed', error });
+  }
+  const runs = await nextRuns(deps, job);
+  if (runs.length === 0) return endReplay(deps.db, owner, { status: 'done', error: null });
+  const page = new ReplayPage(job);
+  try {
+    await replayPage(deps, { job, owner, changes: changesOf(deps, job), page }, runs, stopping);
+  } finally {
+    await saveReplay(deps.db, owner, page.progress());
+  }
+};
+
+/** False: no job is open. Throws what the stores throw; what was done till then is kept. */
+export const replayTurn = async (deps: TurnDeps, stopping: AbortSignal): Promise<boolean> => {
+  const job = await claimReplay(deps.db, { owner: deps.owner, leaseSeconds: LEASE_SECONDS });
+  if (job === null) return false;
+  try {
+    await workOn(deps, job, stopping);
+  } catch (error) {
+    if (!(error instanceof SealError)) throw error;
+    deps.logger.error('the changes of a replay cannot be opened', { replay_id: job.id, error });
+    const owner = { id: job.id, owner: deps.owner };
+    await endReplay(deps.db, owner, { status: 'failed', error: 'Its changes cannot be opened any more.' });
+  }
+  return true;
+};

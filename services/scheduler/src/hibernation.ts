@@ -1,0 +1,183 @@
+/**
+ * Makes long waits cheap, and ends those that last too long (design §5, Read). Owns no run: every step is a script
+ * that looks again, so that two leaders do no harm.
+ *
+ * Turn: woken runs are loaded back from Postgres; waits that are too long are ended; runs parked for long whose
+ * journal Postgres has whole are put to sleep. While Postgres is away runs stay as they are: the parked ones in
+ * Redis, the woken ones in `loading`, where the next turn finds them (R10).
+ */
+import { type Db, listRunHeads, listWholeHeads, readStoredRuns } from '@signalbox/audit-store';
+import { SignalboxError, type StoredRun } from '@signalbox/contracts';
+import {
+  type ActivationQueue,
+  awakenRun,
+  expireWaits,
+  hibernateRuns,
+  listLoading,
+  listSleepy,
+  type Partition,
+  postponeLoading,
+  type SleepyRun,
+} from '@signalbox/run-state';
+import { backoffMs, type Clock, type Heartbeat, type Logger, withTimeout } from '@signalbox/runtime';
+import type { HibernationMetrics } from './metrics.ts';
+import { toLoadable } from './to-loadable.ts';
+
+export interface HibernationDeps {
+  readonly partition: Partition;
+  readonly db: Db;
+  readonly queue: ActivationQueue;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: HibernationMetrics;
+  readonly hibernateAfterMs: number;
+  /** How long a run may wait in one park. */
+  readonly longestWaitMs: number;
+}
+
+const SECOND = 1000;
+/** Runs that one turn puts to sleep, looks at for their age, or loads; loading moves whole journals. */
+const LIMIT = 200;
+const LOAD_LIMIT = 50;
+const QUEUE_MS = 5 * SECOND;
+/** When a run that could not be loaded is tried again. */
+const LOAD_AGAIN_MS = 30 * SECOND;
+/** When one is, for which there was no room. */
+const PRESSURE_MS = 5 * SECOND;
+
+/** Walks an index past the runs that stay in it, a page a turn, and begins anew at its end. */
+class Place {
+  skip = 0;
+
+  /** Of a page of `seen` runs `left` the index. True: as much may be to do at once. */
+  advance(seen: number, left: number): boolean {
+    const full = seen === LIMIT;
+    this.skip = full ? this.skip + seen - left : 0;
+    return full && left > 0;
+  }
+}
+
+/** Those that Postgres has just as they are here. */
+const wholeOf = async (db: Db, runs: readonly SleepyRun[]): Promise<SleepyRun[]> => {
+  if (runs.length === 0) return [];
+  const heads = await listWholeHeads(
+    db,
+    runs.map(({ runId }) => runId),
+  );
+  return runs.filter(({ runId, seq, head }) => {
+    const stored = heads.get(runId);
+    return stored?.seq === seq && stored.hash === head;
+  });
+};
+
+export class Hibernation {
+  readonly #deps: HibernationDeps;
+  readonly #places = { parked: new Place(), asleep: new Place(), sleepy: new Place() };
+
+  constructor(deps: HibernationDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * True: there is more to do at once. Throws `state_unavailable`, `state_untrusted`, `audit_store_unavailable`
+   * and errors of the queue; the next turn does what this one left.
+   */
+  async turn(): Promise<boolean> {
+    const expired = [await this.#expire('parked'), await this.#expire('asleep')];
+    const loaded = await this.#load();
+    const slept = await this.#sleep();
+    return loaded || slept || expired.includes(true);
+  }
+
+  async #expire(index: 'parked' | 'asleep'): Promise<boolean> {
+    const { partition, queue, clock, logger, metrics, longestWaitMs: longestMs } = this.#deps;
+    const place = this.#places[index];
+    const page = { index, longestMs, skip: place.skip, limit: LIMIT };
+    const { seen, woken, activations } = await expireWaits(partition, page);
+    const more = place.advance(seen, woken);
+    if (woken === 0) return false;
+    metrics.expired.inc(woken);
+    logger.info('waits ended that lasted too long', { runs: woken });
+    // BullMQ waits for its Redis without end; the leader must not.
+    await withTimeout(queue.add(activations), QUEUE_MS, clock);
+    return more;
+  }
+
+  async #load(): Promise<boolean> {
+    const { partition, db } = this.#deps;
+    const runIds = await listLoading(partition, LOAD_LIMIT);
+    if (runIds.length === 0) return false;
+    const heads = await listRunHeads(db, runIds);
+    const stored = new Map((await readStoredRuns(db, heads)).map((run) => [run.runId, run]));
+    const roots = new Map(heads.map(({ runId, rootRunId }) => [runId, rootRunId]));
+    await Promise.all(
+      runIds.map((runId) => this.#loadOne(runId, stored.get(runId), roots.get(runId) ?? runId)),
+    );
+    return runIds.length === LOAD_LIMIT;
+  }
+
+  async #loadOne(runId: string, stored: StoredRun | undefined, rootRunId: string): Promise<void> {
+    const { partition, queue, clock, logger, metrics } = this.#deps;
+    try {
+      const run = stored === undefined ? null : toLoadable(stored, rootRunId);
+      const { code, activations } =
+        run === null ? { code: 'NOT_STORED', activations: [] } : await awakenRun(partition, run);
+      if (code === 'LOADED') metrics.loaded.inc();
+      if (code === 'LOADED' || code === 'GONE') {
+        await withTimeout(queue.add(activations), QUEUE_MS, clock);
+        return;
+      }
+      if (code === 'PRESSURE') return await postponeLoading(partition, runId, PRESSURE_MS);
+      logger.error('a woken run cannot be loaded: Postgres has not all of it, or no key', {
+        run_id: runId,
+        code,
+      });
+    } catch (error) {
+      if (error instanceof SignalboxError) throw error;
+      logger.error('a woken run cannot be loaded', { run_id: runId, error });
+    }
+    await postponeLoading(partition, runId, LOAD_AGAIN_MS);
+  }
+
+  async #sleep(): Promise<boolean> {
+    const { partition, db, metrics, hibernateAfterMs: parkedMs } = this.#deps;
+    const place = this.#places.sleepy;
+    const { seen, runs } = await listSleepy(partition, { parkedMs, skip: place.skip, limit: LIMIT });
+    const asleep = await hibernateRuns(partition, await wholeOf(db, runs));
+    metrics.hibernated.inc(asleep.length);
+    return place.advance(seen, asleep.length);
+  }
+}
+
+const TURN_MS = 250;
+const RETRY = { baseMs: TURN_MS, capMs: 5 * SECOND };
+
+export interface HibernationLoop {
+  readonly hibernation: Hibernation;
+  readonly isLeader: () => boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Beats at each round, leading or not. */
+  readonly heart: Pick<Heartbeat, 'beat'>;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+/** A turn four times a second while this process leads, at once again after a full one. Ends after `stopping`. Never rejects. */
+export const runHibernation = async (loop: HibernationLoop, stopping: AbortSignal): Promise<void> => {
+  const { hibernation, isLeader, clock, logger, heart, random } = loop;
+  let failures = 0;
+  while (!stopping.aborted) {
+    let pauseMs = TURN_MS;
+    heart.beat();
+    try {
+      if (isLeader() && (await hibernation.turn())) pauseMs = 0;
+      failures = 0;
+    } catch (error) {
+      failures += 1;
+      pauseMs = backoffMs(failures, { ...RETRY, random });
+      logger.warn('parked runs were not looked after', { error, failures });
+    }
+    if (pauseMs > 0) await clock.sleep(pauseMs, stopping).catch(() => undefined);
+  }
+};

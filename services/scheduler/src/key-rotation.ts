@@ -1,0 +1,183 @@
+/**
+ * Key rotation: everything the keyring wraps is wrapped again by its first key (R13). The data keys stay, so no content
+ * is touched, and whoever has all keys reads everything at every instant: it may run beside the services, be cut off
+ * at any point, and run again.
+ *
+ * A pass takes Postgres, then Redis; each replacement names what it replaces. What was on its way meanwhile (in the
+ * audit stream, a hibernated run that is loaded back) is found by the next pass: it is done when nothing is left twice
+ * in a row, or gives up when passes change nothing any more.
+ */
+import {
+  countWrapped,
+  type Db,
+  listProviderKeysNotUnder,
+  listRunKeysNotUnder,
+  listSpecsNotUnder,
+  replaceRunKeys,
+  replaceSpecs,
+  rewrapProviderKeys,
+} from '@signalbox/audit-store';
+import { agentPlace, providerKeyPlace } from '@signalbox/contracts';
+import { listHotWrapped, listStreamWrapped, type Partition, replaceHotWrapped } from '@signalbox/run-state';
+import { type Clock, type Keyring, SealError } from '@signalbox/runtime';
+
+export interface RotationDeps {
+  readonly db: Db;
+  readonly partition: Partition;
+  readonly keyring: Keyring;
+  readonly clock: Clock;
+  /** How long it waits for what only others can move on. */
+  readonly patienceMs?: number;
+}
+
+export interface Rotation {
+  readonly runKeys: number;
+  readonly agentVersions: number;
+  readonly providerKeys: number;
+  /** Run records, mirrored agents and provider keys in Redis. */
+  readonly hot: number;
+  /** What no key of the keyring opens, by where it is. */
+  readonly unreadable: readonly string[];
+  /** By id of another key than the first: how much it still wraps. */
+  readonly left: ReadonlyMap<string, number>;
+}
+
+const BATCH = 500;
+const PAUSE_MS = 1000;
+const PATIENCE_MS = 60_000;
+
+const keyIdOf = (wrapped: string): string => wrapped.split('.', 1)[0] ?? '';
+
+/** A sealed text is a wrapped key and, behind the last dot, what it seals. */
+const nextText = (keyring: Keyring, wrapped: string, aad: string): string => {
+  const [id = '', key = '', ...sealed] = wrapped.split('.');
+  return [keyring.wrap(keyring.unwrap(`${id}.${key}`, aad), aad), ...sealed].join('.');
+};
+
+class Pass {
+  readonly #deps: RotationDeps;
+  readonly unreadable = new Set<string>();
+  runKeys = 0;
+  agentVersions = 0;
+  providerKeys = 0;
+  hot = 0;
+
+  constructor(deps: RotationDeps) {
+    this.#deps = deps;
+  }
+
+  get changed(): number {
+    return this.runKeys + this.agentVersions + this.providerKeys + this.hot;
+  }
+
+  async make(): Promise<void> {
+    const { db, partition } = this.#deps;
+    await this.#walk(
+      listRunKeysNotUnder,
+      (key) => ({ where: key.runId, aad: key.runId }),
+      async (keys) => {
+        this.runKeys += await replaceRunKeys(db, keys);
+      },
+    );
+    const placeOfSpec = ({
+      tenantId,
+      name,
+      version,
+    }: {
+      tenantId: string;
+      name: string;
+      version: number;
+    }) => ({
+      where: `${tenantId}/${name}@${version}`,
+      aad: agentPlace(tenantId, name),
+    });
+    await this.#walk(listSpecsNotUnder, placeOfSpec, async (specs) => {
+      this.agentVersions += await replaceSpecs(db, specs);
+    });
+    await this.#walk(
+      listProviderKeysNotUnder,
+      ({ tenantId, provider }) => ({
+        where: `${tenantId}'s key of ${provider}`,
+        aad: providerKeyPlace(tenantId, provider),
+      }),
+      async (keys) => {
+        this.providerKeys += await rewrapProviderKeys(db, keys);
+      },
+    );
+    for await (const page of listHotWrapped(partition)) {
+      const old = page.filter(({ wrapped }) => keyIdOf(wrapped) !== this.#deps.keyring.currentId);
+      this.hot += await replaceHotWrapped(
+        partition,
+        this.#rewrap(old, ({ place, aad }) => ({ where: place, aad })),
+      );
+    }
+  }
+
+  async #walk<T extends { readonly wrapped: string }>(
+    list: (db: Db, page: { keyId: string; after: T | null; limit: number }) => Promise<T[]>,
+    placeOf: (item: T) => Place,
+    replace: (items: readonly (T & { readonly next: string })[]) => Promise<void>,
+  ): Promise<void> {
+    const { db, keyring } = this.#deps;
+    for (let after: T | null = null; ; ) {
+      const page: T[] = await list(db, { keyId: keyring.currentId, after, limit: BATCH });
+      await replace(this.#rewrap(page, placeOf));
+      after = page.at(-1) ?? null;
+      if (page.length < BATCH) return;
+    }
+  }
+
+  #rewrap<T extends { readonly wrapped: string }>(
+    items: readonly T[],
+    placeOf: (item: T) => Place,
+  ): (T & { readonly next: string })[] {
+    return items.flatMap((item) => {
+      const { where, aad } = placeOf(item);
+      try {
+        return [{ ...item, next: nextText(this.#deps.keyring, item.wrapped, aad) }];
+      } catch (error) {
+        if (!(error instanceof SealError)) throw error;
+        this.unreadable.add(where);
+        return [];
+      }
+    });
+  }
+}
+
+interface Place {
+  readonly where: string;
+  /** What the key was wrapped for. */
+  readonly aad: string;
+}
+
+/** By id of another key than the first: how much it wraps, here, there and on the way. */
+const stillUsed = async ({ db, partition, keyring }: RotationDeps): Promise<Map<string, number>> => {
+  // In the order in which things move, so that nothing slips past.
+  const left = new Map<string, number>();
+  const add = (keyId: string, count: number): void => void left.set(keyId, (left.get(keyId) ?? 0) + count);
+  for await (const page of listHotWrapped(partition))
+    for (const { wrapped } of page) add(keyIdOf(wrapped), 1);
+  for (const wrapped of await listStreamWrapped(partition)) add(keyIdOf(wrapped), 1);
+  for (const [keyId, count] of await countWrapped(db)) add(keyId, count);
+  left.delete(keyring.currentId);
+  return left;
+};
+
+/** Throws `state_unavailable`, `state_untrusted`, `audit_store_unavailable`: run it again, it goes on. */
+export const rotateKeys = async (deps: RotationDeps): Promise<Rotation> => {
+  const { clock, patienceMs = PATIENCE_MS } = deps;
+  const pass = new Pass(deps);
+  let movedAt = clock.monotonic();
+  for (let clean = 0; ; ) {
+    const before = pass.changed;
+    await pass.make();
+    const left = await stillUsed(deps);
+    clean = left.size === 0 ? clean + 1 : 0;
+    if (pass.changed > before) movedAt = clock.monotonic();
+    if (clean === 2 || clock.monotonic() - movedAt >= patienceMs) {
+      const { runKeys, agentVersions, providerKeys, hot, unreadable } = pass;
+      return { runKeys, agentVersions, providerKeys, hot, unreadable: [...unreadable], left };
+    }
+    await clock.sleep(PAUSE_MS);
+  }
+};

@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+import { AgentSpec } from '@signalbox/contracts';
+import { createSpecs } from './specs.ts';
+import { builtInTools } from './tools/index.ts';
+
+const specs = createSpecs(builtInTools({ allow: [], fetch }));
+const textOf = (spec: object): string => JSON.stringify(AgentSpec.parse({ model: 'mock/echo', ...spec }));
+
+it('runs of one agent share what was read of it, other agents do not', () => {
+  const text = textOf({ instructions: 'be kind' });
+  assert.equal(specs(text).spec, specs(textOf({ instructions: 'be kind' })).spec);
+  assert.notEqual(specs(text).spec, specs(textOf({ instructions: 'be brief' })).spec);
+});
+
+it('a request is measured with its instructions, tools and model', () => {
+  const plain = specs(textOf({}));
+  const told = specs(textOf({ instructions: '12345', tools: ['calculator'] }));
+  assert.equal(plain.frameBytes('mock/a2') - plain.frameBytes('mock/a'), 1);
+  const tools = JSON.stringify(told.tools).length - '[]'.length;
+  assert.equal(told.frameBytes('mock/a') - plain.frameBytes('mock/a'), 5 + tools);
+});
+
+it('an answer is checked by the schema of its own agent', () => {
+  const schema = { type: 'object', required: ['n'] };
+  const strict = specs(textOf({ output_schema: schema }));
+  assert.deepEqual(
+    ['{"n":1}', '{}', 'no JSON'].map((text) => strict.outputValid(text)),
+    [true, false, false],
+  );
+  assert.equal(specs(textOf({})).outputValid('no JSON'), true);
+});

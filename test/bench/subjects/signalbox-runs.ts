@@ -1,0 +1,92 @@
+/** W on Signalbox: submitted one by one to the api, and over when every run has ended and all of it is in Postgres. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '@signalbox/local';
+import { readDemand } from '@signalbox/run-state';
+import { metered } from '../meter.ts';
+import { type Context, type Sample, type Trial, warmUp, workSample } from '../trial.ts';
+import { intake, type Load, type Outcome } from '../work.ts';
+import { publishAgent, scriptOf, submitRun } from './signalbox-agent.ts';
+import { type Signalbox, withSignalbox } from './signalbox.ts';
+
+const SUBMITTERS = 16;
+const LOOK_MS = 50;
+const SETTLE_MS = 300_000;
+
+export const unfinished = async ({ partition }: Signalbox): Promise<{ runs: number; backlog: number }> => {
+  const { waiting, prioritized, active, parked, auditBacklog } = await readDemand(partition, Date.now());
+  return { runs: waiting + prioritized + active + parked, backlog: auditBacklog };
+};
+
+/** Submits while there is room. What counts as ended is at most what has ended. */
+export const submitAll = async (signalbox: Signalbox, { inFlight, until }: Load): Promise<number> => {
+  const more = intake(until);
+  const done = new AbortController();
+  const counts = { submitted: 0, ended: 0 };
+  const looking = (async () => {
+    while (!done.signal.aborted) {
+      const before = counts.submitted;
+      counts.ended = Math.max(counts.ended, before - (await unfinished(signalbox)).runs);
+      await sleep(LOOK_MS);
+    }
+  })();
+  const room = (): boolean => counts.submitted - counts.ended < inFlight;
+  const lane = async (): Promise<void> => {
+    for (;;) {
+      while (!room()) await sleep(LOOK_MS / 5);
+      if (!more()) return;
+      counts.submitted += 1;
+      await submitRun(signalbox);
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(SUBMITTERS, inFlight) }, lane));
+  } finally {
+    done.abort();
+    await looking;
+  }
+  return counts.submitted;
+};
+
+export const runAll = async (signalbox: Signalbox, load: Load): Promise<Outcome> => {
+  const started = performance.now();
+  const runs = await submitAll(signalbox, load);
+  await waitFor(
+    async () => {
+      const left = await unfinished(signalbox);
+      return left.runs + left.backlog === 0 ? true : undefined;
+    },
+    { what: 'all runs to end and to be stored', timeoutMs: SETTLE_MS, everyMs: LOOK_MS },
+  );
+  return { runs, seconds: (performance.now() - started) / 1000 };
+};
+
+/** A run that failed did less work than it is counted for. */
+const assertSucceeded = async ({ db }: Signalbox, runs: number): Promise<void> => {
+  const rows = await db
+    .selectFrom('runs')
+    .select(({ fn }) => ['status', fn.countAll<number>().as('count')])
+    .groupBy('status')
+    .execute();
+  const counts = Object.fromEntries(rows.map(({ status, count }) => [status, count]));
+  if (counts['succeeded'] !== runs || rows.length !== 1)
+    throw new Error(`${runs} runs were submitted; they ended as ${JSON.stringify(counts)}.`);
+};
+
+const measure = (context: Context, { shape, inFlight }: Omit<Load, 'until'>): Promise<Sample> =>
+  withSignalbox(context, { slots: Math.max(100, inFlight / 2) }, async (signalbox) => {
+    await publishAgent(signalbox, scriptOf(shape));
+    const warm = await runAll(signalbox, { shape, inFlight, until: warmUp(context.until) });
+    const work = (): Promise<Outcome> => runAll(signalbox, { shape, inFlight, until: context.until });
+    const usage = await metered(signalbox.groups, work);
+    await assertSucceeded(signalbox, warm.runs + usage.value.runs);
+    return workSample(usage);
+  });
+
+export const signalboxTrial = ({
+  work,
+  ...load
+}: Omit<Load, 'until'> & { readonly work: string }): Trial => ({
+  work,
+  subject: 'Signalbox',
+  measure: (context) => measure(context, load),
+});

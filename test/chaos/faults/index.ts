@@ -1,0 +1,34 @@
+import type { Fault } from '../fault.ts';
+import { netCut, netHole, netSlow, netSwallow, wakes } from './network.ts';
+import {
+  apiKill,
+  clockSkew,
+  rolling,
+  schedulerKill,
+  workerKill,
+  workerPause,
+  writerKill,
+} from './processes.ts';
+import { postgresAway, postgresDown, redisCut, redisEmpty, redisFull, redisKill } from './stores.ts';
+
+/** In the order of the short run, each lane by itself. */
+export const FAULTS: readonly Fault[] = [
+  redisKill,
+  postgresDown,
+  redisCut,
+  redisFull,
+  postgresAway,
+  redisEmpty,
+  workerKill,
+  writerKill,
+  workerPause,
+  schedulerKill,
+  apiKill,
+  clockSkew,
+  rolling,
+  netSwallow,
+  netHole,
+  wakes,
+  netCut,
+  netSlow,
+];
