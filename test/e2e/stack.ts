@@ -148,6 +148,13 @@ export const countStatuses = async (system: System, ids: readonly string[]): Pro
   return new Map(Array.from(groups, ([status, list]) => [status, list.length]));
 };
 
+/** Waits until the writer has gathered and stored what was appended up to now (R9). */
+const stored = ({ partition }: System, timeoutMs = PATIENCE_MS): Promise<true> =>
+  waitFor(
+    async () => ((await partition.redis.xlen(`${partition.root}:audit`)) === 0 ? true : undefined),
+    { what: 'the audit stream to be written', timeoutMs },
+  );
+
 /** Waits until all runs have ended and all their events are in Postgres. */
 export const settled = async (
   system: System,
@@ -162,19 +169,20 @@ export const settled = async (
     const counts = JSON.stringify([...(await countStatuses(system, ids))]);
     throw new Error(`${error instanceof Error ? error.message : String(error)} ${counts}`, { cause: error });
   });
-  await waitFor(
-    async () => ((await partition.redis.xlen(`${partition.root}:audit`)) === 0 ? true : undefined),
-    { what: 'the audit stream to be written', timeoutMs },
-  );
+  await stored(system, timeoutMs);
   return countStatuses(system, ids);
 };
 
-/** What the checker finds wrong; `requests` are what the provider's books show. */
+/**
+ * What the checker finds wrong; `requests` are what the provider's books show. The checker judges a system at rest:
+ * a refusal that a test provoked a moment ago is an event too, and is waited for.
+ */
 export const violations = async (
   system: System,
   requests: readonly ProviderRequest[] | null = null,
   options: CheckOptions = {},
 ): Promise<string[]> => {
+  await stored(system);
   const found = check(await gatherEvidence(system, requests), options);
   return found.map(({ rule, where, detail }) => `${where}: ${rule}: ${detail}`).slice(0, 20);
 };
