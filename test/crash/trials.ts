@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { waitFor } from '@signalbox/local';
+import { allStored } from '../support/all-stored.ts';
 import { createClient } from '../e2e/client.ts';
 import { taggedAgent } from '../e2e/stack.ts';
 import { openTrial, type Trial } from './crashes.ts';
@@ -60,13 +61,9 @@ const ended = ({ system }: World, runId: string): Promise<true> =>
   );
 
 const loseRedis = async ({ system }: World, trial: Trial): Promise<void> => {
-  const { redis, root } = system.partition;
   await reached(trial, 1);
-  await waitFor(async () => ((await redis.xlen(`${root}:audit`)) === 0 ? true : undefined), {
-    what: 'Postgres to have all',
-    timeoutMs: REACHED_MS,
-  });
-  await redis.flushall();
+  await allStored(system.partition, REACHED_MS);
+  await system.partition.redis.flushall();
 };
 
 /** The api dies under the client, who sends the same request again to another one. */

@@ -1,4 +1,4 @@
-import { waitFor } from '@signalbox/local';
+import { allStored } from '../support/all-stored.ts';
 import { check, gatherEvidence, type Violation } from '../support/checker.ts';
 import type { LedgerEntry } from '../support/fake-provider/index.ts';
 import { providerRequests } from '../e2e/stack.ts';
@@ -56,11 +56,7 @@ const TAG = /#tag ([\w.-]+)/;
 const tagIn = ({ body }: LedgerEntry): string => TAG.exec(JSON.stringify(body))?.[1] ?? '';
 
 const openBooks = async ({ system }: World): Promise<Books> => {
-  const { redis, root } = system.partition;
-  await waitFor(async () => ((await redis.xlen(`${root}:audit`)) === 0 ? true : undefined), {
-    what: 'the audit stream to be written',
-    timeoutMs: STORED_MS,
-  });
+  await allStored(system.partition, STORED_MS);
   const { db, provider } = system;
   const rows = await db.selectFrom('runs').select(['id', 'user_id', 'status', 'error_code']).execute();
   // Each row's run has its tag as its user.

@@ -9,10 +9,11 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { createApiKey } from '@signalbox/api';
 import { type CapScope, fromUsd, type Run } from '@signalbox/contracts';
-import { temporaryDir, waitFor } from '@signalbox/local';
+import { temporaryDir } from '@signalbox/local';
+import { allStored } from '../support/all-stored.ts';
 import { type ApiClient, createClient } from './client.ts';
 import { allFrames } from './sse-reader.ts';
-import { settled, startSystem, type System, taggedAgent, THREE_STEPS, violations } from './stack.ts';
+import { settled, startSystem, taggedAgent, THREE_STEPS, violations } from './stack.ts';
 
 /** Known to the api, which reads the file first, and not to the worker, which reads it when it is empty. */
 const UNLISTED = 'anthropic/claude-unlisted';
@@ -67,15 +68,9 @@ const streamedDenial = async (api: ApiClient, { id }: Run): Promise<Record<strin
   return data;
 };
 
-/** Lists come from Postgres: what was submitted before must have arrived there. */
-const drained = ({ redis, root }: System['partition']): Promise<true> =>
-  waitFor(async () => ((await redis.xlen(`${root}:audit`)) === 0 ? true : undefined), {
-    what: 'the audit stream to be stored',
-    timeoutMs: 60_000,
-  });
-
 const problemOf = async (body: object): Promise<Record<string, unknown>> => {
-  await drained(system.partition);
+  // Lists come from Postgres: what was submitted before must have arrived there.
+  await allStored(system.partition);
   const before = (await system.api.request('/v1/runs')).json['data'];
   const { status, json } = await system.api.request('/v1/runs', { body });
   assert.equal(status, 422, JSON.stringify(json));

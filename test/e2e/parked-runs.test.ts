@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { waitFor } from '@signalbox/local';
 import { runKey } from '@signalbox/run-state';
+import { allStored } from '../support/all-stored.ts';
 import { metric } from './failing-workers.ts';
 import { frames } from './sse-reader.ts';
 import { FULL, settled, startSystem, violations } from './stack.ts';
@@ -85,12 +86,6 @@ const bodies = {
   short: Array.from({ length: SHORT }, (_, n) => waiting(n, SHORT_SECONDS)),
 };
 
-const empty = (key: string): Promise<true> =>
-  waitFor(async () => ((await redis.xlen(key)) === 0 ? true : undefined), {
-    what: `${key} to be empty`,
-    timeoutMs: 60_000,
-  });
-
 const assertNothingHeld = async (): Promise<void> => {
   const { parked, delayed: timed, active, runnable } = (await api.request('/v1/autoscale')).json;
   assert.deepEqual(
@@ -133,7 +128,7 @@ const assertSmall = async (ids: readonly string[], before: Footprint): Promise<v
   assert.equal(records.length, RUNS, 'a record each, and nothing else');
   const record = (await bytesOf(records)) / RUNS;
   const indexes = (await bytesOf([`${root}:asleep`, `${root}:timers`])) / RUNS;
-  await empty(`${root}:audit`);
+  await allStored(system.partition);
   const now = await footprint();
   const grown = (what: keyof Footprint): number => (now[what] - before[what]) / RUNS;
   process.stdout.write(

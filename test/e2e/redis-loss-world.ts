@@ -9,6 +9,7 @@ import { withCapsLocked } from '@signalbox/audit-store';
 import { toUsd } from '@signalbox/contracts';
 import { temporaryDir, waitFor } from '@signalbox/local';
 import { readTrust } from '@signalbox/run-state';
+import { allStored } from '../support/all-stored.ts';
 import { type Behave, type LedgerEntry, totalNano } from '../support/fake-provider/index.ts';
 import { type System, taggedAgent } from './stack.ts';
 
@@ -105,10 +106,7 @@ export const allEnded = async ({ db, partition }: System, ids: readonly string[]
       cause: error,
     });
   });
-  await waitFor(
-    async () => ((await partition.redis.xlen(`${partition.root}:audit`)) === 0 ? true : undefined),
-    { what: 'the audit stream to be written', timeoutMs: 60_000 },
-  );
+  await allStored(partition);
   const rows = await left();
   return new Map(rows.map((row) => [row.id, row]));
 };

@@ -19,6 +19,7 @@ import {
   waitFor,
 } from '@signalbox/local';
 import { connect, disconnect, openPartition, type Partition, runKey } from '@signalbox/run-state';
+import { allStored } from '../support/all-stored.ts';
 import { check, type CheckOptions, gatherEvidence, type ProviderRequest } from '../support/checker.ts';
 import {
   type FakeProvider,
@@ -148,13 +149,6 @@ export const countStatuses = async (system: System, ids: readonly string[]): Pro
   return new Map(Array.from(groups, ([status, list]) => [status, list.length]));
 };
 
-/** Waits until the writer has gathered and stored what was appended up to now (R9). */
-const stored = ({ partition }: System, timeoutMs = PATIENCE_MS): Promise<true> =>
-  waitFor(
-    async () => ((await partition.redis.xlen(`${partition.root}:audit`)) === 0 ? true : undefined),
-    { what: 'the audit stream to be written', timeoutMs },
-  );
-
 /** Waits until all runs have ended and all their events are in Postgres. */
 export const settled = async (
   system: System,
@@ -169,7 +163,7 @@ export const settled = async (
     const counts = JSON.stringify([...(await countStatuses(system, ids))]);
     throw new Error(`${error instanceof Error ? error.message : String(error)} ${counts}`, { cause: error });
   });
-  await stored(system, timeoutMs);
+  await allStored(partition, timeoutMs);
   return countStatuses(system, ids);
 };
 
@@ -182,7 +176,7 @@ export const violations = async (
   requests: readonly ProviderRequest[] | null = null,
   options: CheckOptions = {},
 ): Promise<string[]> => {
-  await stored(system);
+  await allStored(system.partition);
   const found = check(await gatherEvidence(system, requests), options);
   return found.map(({ rule, where, detail }) => `${where}: ${rule}: ${detail}`).slice(0, 20);
 };

@@ -7,6 +7,7 @@ import { after, test } from 'node:test';
 import { EMPTY_HEAD } from '@signalbox/engine';
 import { waitFor } from '@signalbox/local';
 import { commitRun, runKey } from '@signalbox/run-state';
+import { allStored } from '../support/all-stored.ts';
 import type { FakeReply } from '../support/fake-provider/index.ts';
 import type { EventJson } from './client.ts';
 import { busyWorker, metric } from './failing-workers.ts';
@@ -82,9 +83,6 @@ const stored = async (ids: readonly string[]): Promise<unknown> => {
   return { hot, cold, events: rows.map(({ run_id: id, seq, hash }) => `${id} ${seq} ${hash}`).toSorted() };
 };
 
-const backlogEmpty = async (): Promise<true | undefined> =>
-  (await system.partition.redis.xlen(`${system.partition.root}:audit`)) === 0 ? true : undefined;
-
 /** The runs that a second worker has claimed, once there are `count` of them. */
 const takenOver = (ids: readonly string[], count: number): Promise<string[]> =>
   waitFor(
@@ -129,7 +127,7 @@ test('a zombie writes nothing: stopped past its lease, it comes back to runs tha
     assert.match(await forgedEnd(id, known.get(id) ?? []), /^(FENCED|TERMINAL)$/);
   }
   await Promise.all(lost.map((id) => system.api.end(id, 20_000)));
-  await waitFor(backlogEmpty, { what: 'the audit stream to be written', timeoutMs: 60_000 });
+  await allStored(system.partition);
   const atRest = await stored(lost);
 
   zombie.signal('SIGCONT');

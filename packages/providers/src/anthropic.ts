@@ -34,7 +34,8 @@ export const createAnthropic = ({
     logLevel: 'off',
     ...(fetch === undefined ? {} : { fetch }),
   });
-  const deps = { provider: 'anthropic', secrets: [apiKey], clock, timeoutMs };
+  const errors = { connection: Anthropic.APIConnectionError, api: Anthropic.APIError };
+  const deps = { provider: 'anthropic', secrets: [apiKey], errors, clock, timeoutMs };
   return {
     ping: () =>
       attemptPing(deps, (signal) => client.get('/v1/models', { query: { limit: 1 }, signal }).asResponse()),

@@ -1,7 +1,14 @@
 import type { CallOptions, ModelAnswer } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import { AnswerBuilder } from './answer-builder.ts';
-import { abortedError, brokenError, type FailedAttempt, timeoutError, toModelError } from './failure.ts';
+import {
+  abortedError,
+  brokenError,
+  type FailedAttempt,
+  type SdkErrors,
+  timeoutError,
+  toModelError,
+} from './failure.ts';
 
 /**
  * One physical request to a provider, from send to complete answer; the same for every wire format.
@@ -11,6 +18,7 @@ import { abortedError, brokenError, type FailedAttempt, timeoutError, toModelErr
 export interface AttemptDeps {
   readonly provider: string;
   readonly secrets: readonly string[];
+  readonly errors: SdkErrors;
   readonly clock: Clock;
   /** From send to the last byte, ms. */
   readonly timeoutMs: number;
@@ -73,7 +81,7 @@ export const attemptCall = async (
   } catch (error) {
     refuseIfGivenUp();
     // What broke after the end of the answer (a lost usage chunk) does not undo the answer.
-    if (answer.finishReason === null) throw toModelError(error, seen());
+    if (answer.finishReason === null) throw toModelError(error, seen(), deps.errors);
   } finally {
     signal.removeEventListener('abort', close);
     settled.abort();

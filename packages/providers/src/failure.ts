@@ -1,10 +1,5 @@
-import {
-  APIError as AnthropicApiError,
-  APIConnectionError as AnthropicConnectionError,
-} from '@anthropic-ai/sdk';
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
-import { APIConnectionError as OpenAiConnectionError, APIError as OpenAiApiError } from 'openai';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
 export interface FailedAttempt {
@@ -17,6 +12,20 @@ export interface FailedAttempt {
   readonly outputBytes: number;
   /** Wall time, ms: for a Retry-After that is a date. */
   readonly now: number;
+}
+
+type Class<T> = abstract new (...args: never[]) => T;
+
+/** What a provider's SDK throws; its client names them, so that only the SDK in use is loaded. */
+export interface SdkErrors {
+  readonly connection: Class<Error>;
+  readonly api: Class<
+    Error & {
+      readonly status: number | undefined;
+      readonly headers: Headers | undefined;
+      readonly error: unknown;
+    }
+  >;
 }
 
 export interface StatusFailure {
@@ -42,12 +51,10 @@ const NEVER_ARRIVED = new Set([
 const CONTEXT_LENGTH =
   /context[ _-]?(length|window|limit)|prompt is too long|too many (input |prompt )?tokens|maximum (context|input|prompt)|token count.{0,40}exceeds/i;
 
-export const toModelError = (error: unknown, attempt: FailedAttempt): ModelError => {
+export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErrors): ModelError => {
   if (error instanceof ModelError) return error;
-  if (error instanceof AnthropicConnectionError || error instanceof OpenAiConnectionError) {
-    return connectionError(error, attempt);
-  }
-  if (error instanceof AnthropicApiError || error instanceof OpenAiApiError) {
+  if (error instanceof sdk.connection) return connectionError(error, attempt);
+  if (error instanceof sdk.api) {
     const { status, headers } = error;
     const said = saidBy(error.error) ?? error.message;
     return status === undefined

@@ -41,7 +41,8 @@ export const createOpenAi = ({
     logLevel: 'off',
     ...(fetch === undefined ? {} : { fetch }),
   });
-  const deps = { provider, secrets: [apiKey], clock, timeoutMs };
+  const errors = { connection: OpenAI.APIConnectionError, api: OpenAI.APIError };
+  const deps = { provider, secrets: [apiKey], errors, clock, timeoutMs };
   return {
     ping: () => attemptPing(deps, (signal) => client.get(dialect.pingPath, { signal }).asResponse()),
     call: (request, options) => {

@@ -6,7 +6,7 @@ import { timeoutError, toModelError } from './failure.ts';
  * `ModelError` as a call does.
  */
 export const attemptPing = async (
-  { provider, secrets, clock, timeoutMs }: AttemptDeps,
+  { provider, secrets, errors, clock, timeoutMs }: AttemptDeps,
   send: (signal: AbortSignal) => Promise<Response>,
 ): Promise<void> => {
   const socket = new AbortController();
@@ -22,7 +22,7 @@ export const attemptPing = async (
     await (await send(socket.signal)).json();
   } catch (error) {
     const seen = { provider, secrets, accepted: false, usage: null, outputBytes: 0, now: clock.now() };
-    throw timedOut ? timeoutError(seen, timeoutMs) : toModelError(error, seen);
+    throw timedOut ? timeoutError(seen, timeoutMs) : toModelError(error, seen, errors);
   } finally {
     settled.abort();
   }

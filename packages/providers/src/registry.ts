@@ -7,11 +7,9 @@ import {
   splitModelRef,
 } from '@signalbox/contracts';
 import { BoundedMap, type Clock } from '@signalbox/runtime';
-import { createAnthropic } from './anthropic.ts';
 import { isProvider, providerEntry } from './catalogue.ts';
 import { DIALECTS } from './dialects.ts';
 import { createMock } from './mock.ts';
-import { createOpenAi } from './openai.ts';
 import type { ProviderClient } from './provider-client.ts';
 import type { PerProvider } from './provider-environment.ts';
 
@@ -36,12 +34,12 @@ const MOST_CLIENTS = 1000;
 /** All models behind one port. Owns one client per provider and key, made at its first call. */
 export const createModels = (options: ModelsOptions): Models => {
   const clients = new BoundedMap<string, ProviderClient>(MOST_CLIENTS);
-  const clientOf = (provider: ProviderName, key: ProviderKey | null): ProviderClient => {
+  const clientOf = async (provider: ProviderName, key: ProviderKey | null): Promise<ProviderClient> => {
     const secret = secretOf(provider, key);
     const name = `${provider} ${secret}`;
     const known = clients.get(name);
     if (known !== undefined) return known;
-    const client = createClient(provider, secret, options);
+    const client = await createClient(provider, secret, options);
     clients.set(name, client);
     return client;
   };
@@ -50,9 +48,9 @@ export const createModels = (options: ModelsOptions): Models => {
       const { provider } = splitModelRef(request.model);
       if (!isProvider(provider))
         throw refused('provider_error', `no provider ${provider}: see GET /v1/providers`);
-      return clientOf(provider, callOptions.key).call(request, callOptions);
+      return (await clientOf(provider, callOptions.key)).call(request, callOptions);
     },
-    ping: async (provider, key) => clientOf(provider, key).ping(),
+    ping: async (provider, key) => (await clientOf(provider, key)).ping(),
   };
 };
 
@@ -74,11 +72,17 @@ const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
   );
 };
 
-const createClient = (provider: ProviderName, apiKey: string, options: ModelsOptions): ProviderClient => {
+/** An SDK is loaded at the first call that needs it: together they are a third of what a worker loads. */
+const createClient = async (
+  provider: ProviderName,
+  apiKey: string,
+  options: ModelsOptions,
+): Promise<ProviderClient> => {
   const { clock, baseUrls, timeoutMs = DEFAULT_TIMEOUT_MS, fetch } = options;
   if (provider === 'mock') return createMock({ clock });
   const given = baseUrls?.[provider];
   if (provider === 'anthropic') {
+    const { createAnthropic } = await import('./anthropic.ts');
     return createAnthropic({ apiKey, baseUrl: given ?? ANTHROPIC_BASE_URL, clock, timeoutMs, fetch });
   }
   const baseUrl = given ?? DIALECTS[provider].baseUrl;
@@ -86,6 +90,7 @@ const createClient = (provider: ProviderName, apiKey: string, options: ModelsOpt
     const { base_url_env: variable } = providerEntry(provider);
     throw refused('provider_auth', `no address for provider ${provider}: set ${variable}`);
   }
+  const { createOpenAi } = await import('./openai.ts');
   // The SDK insists on a key.
   return createOpenAi({
     provider,
