@@ -7,8 +7,8 @@ import type { Partition } from './partition.ts';
  * may be lost: whoever waits for one also looks by himself now and then (design §5, Abort).
  */
 export type Hint =
-  /** The journal reached this seq. */
-  | { readonly type: 'head'; readonly seq: number }
+  /** The journal reached this seq; `ended`: with its last event. */
+  | { readonly type: 'head'; readonly seq: number; readonly ended: boolean }
   | { readonly type: 'abort' }
   /** Text a model is producing, sealed with the run's key, base64. */
   | { readonly type: 'delta'; readonly step: number; readonly sealed: string };
@@ -23,7 +23,8 @@ export interface Tail {
 const channelOf = (partition: Partition, runId: string): string => `${partition.root}:tail:${runId}`;
 
 const parse = (message: string): Hint => {
-  if (message.startsWith('s')) return { type: 'head', seq: Number(message.slice(1)) };
+  if (/^[se]/.test(message))
+    return { type: 'head', seq: Number(message.slice(1)), ended: message.startsWith('e') };
   if (message.startsWith('d')) {
     const [step = '0', sealed = ''] = message.slice(1).split(' ');
     return { type: 'delta', step: Number(step), sealed };

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { waitFor } from '@signalbox/local';
 import { createTail, type Hint, publishDelta, requestAbort } from '../src/index.ts';
-import { claimed, requested } from './drafts.ts';
+import { claimed, requested, succeeded } from './drafts.ts';
 import { freshPartition, openRedis, running, TENANT } from './support.ts';
 
 const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
 const until = (what: string, ask: () => Promise<boolean> | boolean) =>
   waitFor(async () => ((await ask()) ? true : undefined), { what, timeoutMs: 60_000 });
 
-test('a watcher hears heads, deltas and the abort of its run, in order', async () => {
+test('a watcher hears heads, deltas, the abort and the end of its run, in order', async () => {
   const partition = await freshPartition();
   const owner = await running(partition);
   const other = await running(partition);
@@ -21,11 +21,17 @@ test('a watcher hears heads, deltas and the abort of its run, in order', async (
   await owner.write({ results: [claimed()], announce: [requested(1)] });
   assert.equal(await publishDelta(partition, runId, { step: 1, sealed: 'c2VhbGVk+/==' }), 1);
   await requestAbort(partition, { runId, tenantId: TENANT, flag: FLAG });
-  await until('the abort', () => hints.at(-1)?.type === 'abort');
+  const end = { announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } } as const;
+  // Refused for the abort: what is written then is not the end.
+  await owner.write({ results: [claimed()], ...end });
+  await owner.write({ ...end, after: { type: 'finish', status: 'aborted' } });
+  await until('the end', () => hints.length === 5);
   assert.deepEqual(hints, [
-    { type: 'head', seq: 3 },
+    { type: 'head', seq: 3, ended: false },
     { type: 'delta', step: 1, sealed: 'c2VhbGVk+/==' },
     { type: 'abort' },
+    { type: 'head', seq: 4, ended: false },
+    { type: 'head', seq: 5, ended: true },
   ]);
 });
 

@@ -110,7 +110,10 @@ local first_content = known == 0 and 2 + total or contents_of_announcement
 local last_content = refused and contents_of_announcement - 1 or #ARGV
 local entries = slice(2 + known, last_entry)
 write(run, r, entries, slice(first_content, last_content))
-if #entries > 0 then redis.call('PUBLISH', key('tail', run), 's' .. r.seq) end
+if #entries > 0 then
+  local ended = not refused and h.after == 'finish'
+  redis.call('PUBLISH', key('tail', run), (ended and 'e' or 's') .. r.seq)
+end
 if refused then return reply(refused, denied) end
 
 local record_key = key('run', run)
