@@ -7,7 +7,10 @@ import { z } from 'zod';
 import type { Order } from './program.ts';
 import type { Outcome } from './work.ts';
 
-const Answer = z.union([z.object({ runs: z.int(), seconds: z.number() }), z.object({ error: z.string() })]);
+const Answer = z.union([
+  z.object({ runs: z.int(), seconds: z.number(), times: z.array(z.number()).optional() }),
+  z.object({ error: z.string() }),
+]);
 
 export interface ProgramOptions {
   readonly name: string;

@@ -1,6 +1,7 @@
 /** One subject doing one work, measured once per repetition, from servers of its own that nobody used before. */
 import type { ProfileTop } from './cpu-profile.ts';
 import type { Usage, Window } from './meter.ts';
+import { quantile } from './statistics.ts';
 import type { Load, Outcome } from './work.ts';
 
 export interface Context {
@@ -38,6 +39,16 @@ const MEGABYTE = 2 ** 20;
 export const countedCpu = ({ cpu }: Pick<Usage, 'cpu'>): number =>
   [...cpu].reduce((sum, [name, seconds]) => (name === CLIENT ? sum : sum + seconds), 0);
 
+/** Processor milliseconds per piece of work, by process. */
+export const partsOf = ({ cpu }: Pick<Usage, 'cpu'>, pieces: number): Record<string, number> =>
+  Object.fromEntries([...cpu].map(([name, seconds]) => [name, (seconds * 1000) / pieces]));
+
+const latencies = (times: readonly number[]): Record<string, number> => ({
+  'p50 ms': quantile(times, 0.5),
+  'p90 ms': quantile(times, 0.9),
+  'p99 ms': quantile(times, 0.99),
+});
+
 /** The figures of a W work. */
 export const workSample = ({
   value,
@@ -48,13 +59,13 @@ export const workSample = ({
   const perRun = (seconds: number): number => (seconds * 1000) / value.runs;
   return {
     figures: {
-      'runs/s': value.runs / value.seconds,
+      ...(value.times === undefined ? { 'runs/s': value.runs / value.seconds } : latencies(value.times)),
       'CPU ms/run': perRun(countedCpu({ cpu })),
       'memory MB': peakBytes / MEGABYTE,
       runs: value.runs,
     },
     window,
-    cpuParts: Object.fromEntries([...cpu].map(([name, seconds]) => [name, perRun(seconds)])),
+    cpuParts: partsOf({ cpu }, value.runs),
   };
 };
 

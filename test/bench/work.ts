@@ -7,10 +7,11 @@ export interface Shape {
   readonly latencyMs: number;
 }
 
-/** Closed loop: `inFlight` runs at any time, new ones until the time or the count is over. */
+/** New runs until the time or the count is over: `inFlight` at any time, or as many a second as it says. */
 export interface Load {
   readonly shape: Shape;
   readonly inFlight: number;
+  readonly perSecond?: number;
   readonly until: { readonly seconds: number } | { readonly runs: number };
 }
 
@@ -18,6 +19,8 @@ export interface Outcome {
   readonly runs: number;
   /** From the first submission until every run has ended and is stored. */
   readonly seconds: number;
+  /** At a rate: milliseconds from when each was due to its end. */
+  readonly times?: readonly number[] | undefined;
 }
 
 export const MODEL_BYTES = 2048;

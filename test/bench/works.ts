@@ -1,6 +1,6 @@
 /** Everything that can be measured, by the name that `--only` takes. */
 import { NEIGHBOURS } from './subjects/neighbours.ts';
-import { PARTS, programTrial } from './subjects/program.ts';
+import { FLOOR, PARTS, programTrial } from './subjects/program.ts';
 import { auditTrial } from './subjects/signalbox-audit.ts';
 import { growthTrial } from './subjects/signalbox-growth.ts';
 import { latencyTrial } from './subjects/signalbox-latency.ts';
@@ -18,25 +18,26 @@ export interface Work {
   readonly trials: readonly Trial[];
 }
 
-const runs = (shape: Shape, inFlight: number): Work => {
+const runs = (shape: Shape, { inFlight, workers }: { inFlight: number; workers: number }): Work => {
   const { steps, latencyMs } = shape;
   const name = latencyMs === 0 ? `W${steps}` : `W${steps}@${latencyMs}`;
   const load = { shape, inFlight };
   return {
     name,
-    title: `${steps} model calls (2 KB), each with a tool call (0.5 KB); a model takes ${latencyMs} ms; ${inFlight} runs at a time`,
+    title: `${steps} model calls (2 KB), each with a tool call (0.5 KB); a model takes ${latencyMs} ms; ${inFlight} runs at a time${workers === 1 ? ', of ours on one worker' : ''}`,
     trials: [
-      signalboxTrial({ work: name, ...load }),
+      signalboxTrial({ work: name, workers, ...load }),
       ...[...PARTS, ...NEIGHBOURS].map((subject) => programTrial(name, subject, load)),
     ],
   };
 };
 
 const FIVE: Shape = { steps: 5, latencyMs: 0 };
+const AT_RATE = { shape: FIVE, inFlight: 100, perSecond: 20 };
 
 export const WORKS: readonly Work[] = [
-  runs(FIVE, 200),
-  runs({ steps: 5, latencyMs: 200 }, 1000),
+  runs(FIVE, { inFlight: 200, workers: 2 }),
+  runs({ steps: 5, latencyMs: 200 }, { inFlight: 1000, workers: 1 }),
   {
     name: 'submit',
     title:
@@ -46,7 +47,10 @@ export const WORKS: readonly Work[] = [
   {
     name: 'latency',
     title: 'W5 at 20 runs/s, from the submission to the answer',
-    trials: [latencyTrial('latency', FIVE)],
+    trials: [
+      latencyTrial('latency', AT_RATE),
+      ...[FLOOR, ...NEIGHBOURS].map((subject) => programTrial('latency', subject, AT_RATE)),
+    ],
   },
   {
     name: 'growth',

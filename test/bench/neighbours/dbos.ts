@@ -1,9 +1,10 @@
 /** W as a DBOS workflow: each model call and each tool call is a step, recorded in Postgres. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DBOS } from '@dbos-inc/dbos-sdk';
+import { offer } from '../offer.ts';
 import { serveProgram } from '../program.ts';
 import type { ProgramSettings } from '../subjects/program.ts';
-import { closedLoop, MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
+import { MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
 
 const run = async ({ steps, latencyMs }: Shape): Promise<number> => {
   for (let n = 0; n < steps; n += 1) {
@@ -27,5 +28,5 @@ const launch = (url: string): Promise<void> => {
 
 serveProgram<ProgramSettings>(async ({ load, settings }) => {
   await (launched ??= launch(settings.url));
-  return await closedLoop(load, async () => (await DBOS.startWorkflow(workflow)(load.shape)).getResult());
+  return await offer(load, async () => (await DBOS.startWorkflow(workflow)(load.shape)).getResult());
 });

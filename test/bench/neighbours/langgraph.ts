@@ -2,9 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Annotation, END, START, StateGraph } from '@langchain/langgraph';
 import { PostgresSaver } from '@langchain/langgraph-checkpoint-postgres';
+import { offer } from '../offer.ts';
 import { serveProgram } from '../program.ts';
 import type { ProgramSettings } from '../subjects/program.ts';
-import { closedLoop, MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
+import { MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
 
 interface Message {
   readonly role: 'user' | 'assistant' | 'tool';
@@ -48,7 +49,7 @@ serveProgram<ProgramSettings>(async ({ load, settings }) => {
     invoke: built.invoke.bind(built),
   }));
   const prefix = Date.now().toString(36);
-  return await closedLoop(load, (n) =>
+  return await offer(load, (n) =>
     invoke(
       { messages: [{ role: 'user', content: 'Where is my order?' }] },
       {

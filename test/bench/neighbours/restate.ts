@@ -8,9 +8,10 @@ import { Agent, request } from 'node:http';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Context, serve, service } from '@restatedev/restate-sdk';
+import { offer } from '../offer.ts';
 import { serveProgram } from '../program.ts';
 import type { ProgramSettings } from '../subjects/program.ts';
-import { closedLoop, MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
+import { MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
 
 const [INGRESS, ADMIN, SERVICE] = [8080, 9070, 9080];
 const START_MS = 60_000;
@@ -77,7 +78,7 @@ let launched: Promise<void> | undefined;
 
 serveProgram<ProgramSettings>(async ({ load, settings }) => {
   await (launched ??= launch(settings.dir));
-  return await closedLoop(load, async () => {
+  return await offer(load, async () => {
     const status = await post(INGRESS, '/bench/run', load.shape);
     if (status !== 200) throw new Error(`Restate answered ${status}.`);
   });

@@ -6,9 +6,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, Queue, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
+import { offer } from '../offer.ts';
 import { serveProgram } from '../program.ts';
 import type { ProgramSettings } from '../subjects/program.ts';
-import { closedLoop, MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
+import { MODEL_BYTES, prose, type Shape, TOOL_BYTES } from '../work.ts';
 
 interface BullmqSettings extends ProgramSettings {
   readonly style: 'raw' | 'floor';
@@ -65,7 +66,7 @@ serveProgram<BullmqSettings>(async ({ load, settings }) => {
   });
   worker.on('completed', ({ id }) => ended.get(String(id))?.());
   const prefix = Date.now().toString(36);
-  const outcome = await closedLoop(load, async (n) => {
+  const outcome = await offer(load, async (n) => {
     const jobId = `${prefix}-${n}`;
     const end = new Promise<void>((resolve) => ended.set(jobId, resolve));
     await queue.add('run', { n }, { jobId });

@@ -1,13 +1,10 @@
 /** How long one run takes while runs come at a steady rate that leaves the machine room: submission to answer. */
 import { metered } from '../meter.ts';
-import { quantile } from '../statistics.ts';
-import { steadily } from '../steady.ts';
-import { type Context, countedCpu, type Sample, type Trial, warmUp } from '../trial.ts';
-import type { Shape } from '../work.ts';
+import { offer } from '../offer.ts';
+import { type Context, type Sample, type Trial, warmUp, workSample } from '../trial.ts';
+import type { Load, Outcome } from '../work.ts';
 import { publishAgent, scriptOf, submitRun } from './signalbox-agent.ts';
 import { type Signalbox, withSignalbox } from './signalbox.ts';
-
-const PER_SECOND = 20;
 
 /** A client that submits and waits for the end. */
 const runOnce = async (signalbox: Signalbox): Promise<void> => {
@@ -16,26 +13,17 @@ const runOnce = async (signalbox: Signalbox): Promise<void> => {
   if (!answer.includes('"succeeded"')) throw new Error(`The run did not succeed within 30 s: ${answer}`);
 };
 
-const measure = (context: Context, shape: Shape): Promise<Sample> =>
+const measure = (context: Context, load: Omit<Load, 'until'>): Promise<Sample> =>
   withSignalbox(context, {}, async (signalbox) => {
-    await publishAgent(signalbox, scriptOf(shape));
-    const atRate = (until: Context['until']): Promise<number[]> =>
-      steadily({ perSecond: PER_SECOND, until }, () => runOnce(signalbox));
+    await publishAgent(signalbox, scriptOf(load.shape));
+    const atRate = (until: Context['until']): Promise<Outcome> =>
+      offer({ ...load, until }, () => runOnce(signalbox));
     await atRate(warmUp(context.until));
-    const { value, ...usage } = await metered(signalbox.groups, () => atRate(context.until));
-    return {
-      window: usage.window,
-      figures: {
-        'p50 ms': quantile(value, 0.5),
-        'p90 ms': quantile(value, 0.9),
-        'p99 ms': quantile(value, 0.99),
-        'CPU ms/run': (countedCpu(usage) * 1000) / value.length,
-      },
-    };
+    return workSample(await metered(signalbox.groups, () => atRate(context.until)));
   });
 
-export const latencyTrial = (work: string, shape: Shape): Trial => ({
+export const latencyTrial = (work: string, load: Omit<Load, 'until'>): Trial => ({
   work,
   subject: 'Signalbox',
-  measure: (context) => measure(context, shape),
+  measure: (context) => measure(context, load),
 });

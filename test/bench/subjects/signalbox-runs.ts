@@ -72,8 +72,12 @@ const assertSucceeded = async ({ db }: Signalbox, runs: number): Promise<void> =
     throw new Error(`${runs} runs were submitted; they ended as ${JSON.stringify(counts)}.`);
 };
 
-const measure = (context: Context, { shape, inFlight }: Omit<Load, 'until'>): Promise<Sample> =>
-  withSignalbox(context, { slots: Math.max(100, inFlight / 2) }, async (signalbox) => {
+interface RunsLoad extends Omit<Load, 'until'> {
+  readonly workers: number;
+}
+
+const measure = (context: Context, { shape, inFlight, workers }: RunsLoad): Promise<Sample> =>
+  withSignalbox(context, { workers, slots: Math.max(100, inFlight / workers) }, async (signalbox) => {
     await publishAgent(signalbox, scriptOf(shape));
     const warm = await runAll(signalbox, { shape, inFlight, until: warmUp(context.until) });
     const work = (): Promise<Outcome> => runAll(signalbox, { shape, inFlight, until: context.until });
@@ -82,10 +86,7 @@ const measure = (context: Context, { shape, inFlight }: Omit<Load, 'until'>): Pr
     return workSample(usage);
   });
 
-export const signalboxTrial = ({
-  work,
-  ...load
-}: Omit<Load, 'until'> & { readonly work: string }): Trial => ({
+export const signalboxTrial = ({ work, ...load }: RunsLoad & { readonly work: string }): Trial => ({
   work,
   subject: 'Signalbox',
   measure: (context) => measure(context, load),

@@ -3,7 +3,7 @@ import { metered, type Window } from '../meter.ts';
 import type { ProcessGroup } from '../process-tree.ts';
 import { quantile } from '../statistics.ts';
 import { steadily } from '../steady.ts';
-import { type Context, countedCpu, warmUp } from '../trial.ts';
+import { type Context, countedCpu, partsOf, warmUp } from '../trial.ts';
 import { closedLoop, type Outcome } from '../work.ts';
 
 const CLIENTS = 32;
@@ -28,7 +28,7 @@ export const saturate = async (until: Context['until'], { groups, send }: Taker)
   const perRequest = (seconds: number): number => (seconds * 1000) / value.runs;
   return {
     perSecond: value.runs / value.seconds,
-    cpuParts: Object.fromEntries([...usage.cpu].map(([name, seconds]) => [name, perRequest(seconds)])),
+    cpuParts: partsOf(usage, value.runs),
     cpuMs: perRequest(countedCpu(usage)),
     window: usage.window,
   };
