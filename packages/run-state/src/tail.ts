@@ -7,8 +7,8 @@ import type { Partition } from './partition.ts';
  * may be lost: whoever waits for one also looks by himself now and then (design §5, Abort).
  */
 export type Hint =
-  /** The journal reached this seq; `ended`: with its last event. */
-  | { readonly type: 'head'; readonly seq: number; readonly ended: boolean }
+  /** The journal reached this seq. */
+  | { readonly type: 'head'; readonly seq: number }
   | { readonly type: 'abort' }
   /** Text a model is producing, sealed with the run's key, base64. */
   | { readonly type: 'delta'; readonly step: number; readonly sealed: string };
@@ -16,6 +16,11 @@ export type Hint =
 export interface Tail {
   /** Calls back on every hint of a run; returns how to stop. */
   watch(partition: Partition, runId: string, onHint: (hint: Hint) => void): Promise<() => void>;
+  /**
+   * Calls back when a run has ended, and tells nothing of the way there: who waits for the end costs the run neither
+   * deltas that nobody reads nor a message per step.
+   */
+  watchEnd(partition: Partition, runId: string, onEnd: () => void): Promise<() => void>;
   /** Calls back with the id of every run that is asked to stop. */
   watchAborts(partition: Partition, onAbort: (runId: string) => void): Promise<() => void>;
 }
@@ -23,8 +28,7 @@ export interface Tail {
 const channelOf = (partition: Partition, runId: string): string => `${partition.root}:tail:${runId}`;
 
 const parse = (message: string): Hint => {
-  if (/^[se]/.test(message))
-    return { type: 'head', seq: Number(message.slice(1)), ended: message.startsWith('e') };
+  if (message.startsWith('s')) return { type: 'head', seq: Number(message.slice(1)) };
   if (message.startsWith('d')) {
     const [step = '0', sealed = ''] = message.slice(1).split(' ');
     return { type: 'delta', step: Number(step), sealed };
@@ -55,6 +59,7 @@ export const createTail = (subscriber: Redis): Tail => {
   return {
     watch: (partition, runId, onHint) =>
       listen(channelOf(partition, runId), (message) => onHint(parse(message))),
+    watchEnd: (partition, runId, onEnd) => listen(`${partition.root}:ended:${runId}`, onEnd),
     watchAborts: (partition, onAbort) => listen(abortChannel(partition), onAbort),
   };
 };

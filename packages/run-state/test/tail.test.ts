@@ -9,13 +9,15 @@ const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: nu
 const until = (what: string, ask: () => Promise<boolean> | boolean) =>
   waitFor(async () => ((await ask()) ? true : undefined), { what, timeoutMs: 60_000 });
 
-test('a watcher hears heads, deltas, the abort and the end of its run, in order', async () => {
+test('a watcher hears heads, deltas and the abort of its run, in order; who waits for the end hears that alone', async () => {
   const partition = await freshPartition();
   const owner = await running(partition);
   const other = await running(partition);
   const { runId } = owner.run;
   const tail = createTail(await openRedis('subscriber'));
   const hints: Hint[] = [];
+  let ends = 0;
+  await tail.watchEnd(partition, runId, () => (ends += 1));
   await tail.watch(partition, runId, (hint) => hints.push(hint));
   await other.write({ results: [claimed()] });
   await owner.write({ results: [claimed()], announce: [requested(1)] });
@@ -25,13 +27,14 @@ test('a watcher hears heads, deltas, the abort and the end of its run, in order'
   // Refused for the abort: what is written then is not the end.
   await owner.write({ results: [claimed()], ...end });
   await owner.write({ ...end, after: { type: 'finish', status: 'aborted' } });
-  await until('the end', () => hints.length === 5);
+  await until('the end', () => hints.length === 5 && ends > 0);
+  assert.equal(ends, 1);
   assert.deepEqual(hints, [
-    { type: 'head', seq: 3, ended: false },
+    { type: 'head', seq: 3 },
     { type: 'delta', step: 1, sealed: 'c2VhbGVk+/==' },
     { type: 'abort' },
-    { type: 'head', seq: 4, ended: false },
-    { type: 'head', seq: 5, ended: true },
+    { type: 'head', seq: 4 },
+    { type: 'head', seq: 5 },
   ]);
 });
 

@@ -1,6 +1,5 @@
 import type { Entry } from '@signalbox/contracts';
 import { SignalboxError } from '@signalbox/contracts';
-import type { Hint } from '@signalbox/run-state';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from './deps.ts';
 import { isEnd, lastTypeOf } from './entries.ts';
@@ -41,12 +40,11 @@ export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<
   const gone = AbortSignal.any([request.signal, closing]);
   gone.addEventListener('abort', bell.ring, { once: true });
   let ended = false;
-  // What happens on the way is nothing to look at: a read per step would hold up the run that is waited for.
-  const onHint = (hint: Hint): void => {
-    ended ||= hint.type === 'head' && hint.ended;
-    if (ended) bell.ring();
+  const onEnd = (): void => {
+    ended = true;
+    bell.ring();
   };
-  const unwatch = watchRun(deps, request.runId, { onHint, onReady: bell.ring });
+  const unwatch = watchRun(deps.tail.watchEnd(deps.partition, request.runId, onEnd), bell.ring);
   try {
     let seq = run.entries.length;
     for (let left = request.seconds * 1000; left > 0 && !gone.aborted; left = deadline - clock.monotonic()) {

@@ -149,7 +149,8 @@ export async function* followRun(deps: FeedDeps, request: FeedRequest): AsyncGen
     bell.ring();
   };
   request.signal.addEventListener('abort', bell.ring, { once: true });
-  const unwatch = watchRun(deps, request.run.runId, { onHint, onReady: bell.ring });
+  const { tail, partition } = deps;
+  const unwatch = watchRun(tail.watch(partition, request.run.runId, onHint), bell.ring);
   try {
     yield* items(deps, request, { bell, deltas });
   } finally {

@@ -28,7 +28,7 @@ const run = {
 };
 
 const never = (): Promise<never> => Promise.reject(new Error('not asked for'));
-const deafTail: Tail = { watch: never, watchAborts: never };
+const deafTail: Tail = { watch: never, watchEnd: never, watchAborts: never };
 
 const follow = (
   clock: ManualClock,

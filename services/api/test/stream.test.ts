@@ -137,6 +137,7 @@ test('hints may all be lost: events still come, and the end', async () => {
   const deaf = await openHarness({
     tail: {
       watch: () => Promise.reject(new Error('deaf')),
+      watchEnd: () => Promise.reject(new Error('deaf')),
       watchAborts: () => Promise.reject(new Error('deaf')),
     },
   });

@@ -110,10 +110,7 @@ local first_content = known == 0 and 2 + total or contents_of_announcement
 local last_content = refused and contents_of_announcement - 1 or #ARGV
 local entries = slice(2 + known, last_entry)
 write(run, r, entries, slice(first_content, last_content))
-if #entries > 0 then
-  local ended = not refused and h.after == 'finish'
-  redis.call('PUBLISH', key('tail', run), (ended and 'e' or 's') .. r.seq)
-end
+if #entries > 0 then redis.call('PUBLISH', key('tail', run), 's' .. r.seq) end
 if refused then return reply(refused, denied) end
 
 local record_key = key('run', run)
@@ -121,6 +118,7 @@ if h.after == 'finish' then
   others().release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', h.status, 'ended_ms', int(now))
   redis.call('DEL', key('run', run, 'inbox'))
+  redis.call('PUBLISH', key('ended', run), '')
 elseif h.after == 'hand_over' then
   others().release(run, r, r.owner)
   r.wake_seq = redis.call('HINCRBY', record_key, 'wake_seq', 1)
