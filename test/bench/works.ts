@@ -60,7 +60,7 @@ export const WORKS: readonly Work[] = [
   {
     name: 'memory',
     title: 'runs whose model thinks',
-    trials: [memoryTrial('memory', 1000)],
+    trials: [memoryTrial('memory', 1000), memoryTrial('memory', 5000)],
   },
   {
     name: 'audit',

@@ -1,11 +1,20 @@
 /** What a step costs in a journal of so many steps: the same in a short one and in a long one, or growth is not linear. */
 import { metered } from '../meter.ts';
-import { type Context, countedCpu, type Sample, type Trial } from '../trial.ts';
+import { type Context, countedCpu, partsOf, type Sample, type Trial } from '../trial.ts';
 import { publishAgent, scriptOf } from './signalbox-agent.ts';
 import { runAll } from './signalbox-runs.ts';
-import { withSignalbox } from './signalbox.ts';
+import { type Signalbox, withSignalbox } from './signalbox.ts';
 
 const AT_ONCE = 10;
+
+/** All keys of the run that was made last; it is kept for a while after its end. */
+const bytesOfARun = async ({ partition: { redis, root } }: Signalbox): Promise<number> => {
+  const records = await redis.keys(`${root}:run:*:events`);
+  const events = records.toSorted().at(-1) ?? '';
+  const keys = await redis.keys(`${events.replace(/:events$/, '')}*`);
+  const sizes = await Promise.all(keys.map((key) => redis.memory('USAGE', key, 'SAMPLES', 0)));
+  return sizes.reduce<number>((sum, size) => sum + Number(size), 0);
+};
 
 /** So many steps in all, whatever the length: model calls with a tool call each, and the answer. */
 const measure = (context: Context, steps: number): Promise<Sample> =>
@@ -20,8 +29,12 @@ const measure = (context: Context, steps: number): Promise<Sample> =>
     const done = value.runs * (2 * pairs + 1);
     return {
       window: usage.window,
-      figures: { 'steps/s': done / value.seconds, 'CPU ms/step': (countedCpu(usage) * 1000) / done },
-      cpuParts: Object.fromEntries([...usage.cpu].map(([name, cpu]) => [name, (cpu * 1000) / value.runs])),
+      figures: {
+        'steps/s': done / value.seconds,
+        'CPU ms/step': (countedCpu(usage) * 1000) / done,
+        'Redis bytes/step': (await bytesOfARun(signalbox)) / (2 * pairs + 1),
+      },
+      cpuParts: partsOf(usage, value.runs),
     };
   });
 
