@@ -2,9 +2,9 @@
 export const PROCESSES = ['api', 'worker', 'audit-writer', 'scheduler', 'migrate'] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
-/** For node. The worker's flag bounds its memory, not what it does. */
+/** For node. The flag bounds memory and pauses, not what they do. */
 export const COMMANDS: Readonly<Record<ProcessName, readonly string[]>> = {
-  api: ['services/api/src/main.ts'],
+  api: ['--max-semi-space-size=16', 'services/api/src/main.ts'],
   worker: ['--max-semi-space-size=16', 'services/worker/src/main.ts'],
   'audit-writer': ['services/audit-writer/src/main.ts'],
   scheduler: ['services/scheduler/src/main.ts'],

@@ -49,8 +49,8 @@ interface Stores {
   readonly databaseUrl: string;
 }
 
-/** As in the images' manifests: what is soon garbage does not grow to 128 MB beside runs that wait. */
-const WORKER_FLAGS = ['--max-semi-space-size=16'];
+/** As in the images' manifests: what is soon garbage does not grow to 128 MB, nor a look at it to a pause of 20 ms. */
+const YOUNG = ['--max-semi-space-size=16'];
 const WORKER_GRACE_MS = 20_000;
 const TRUSTED_MS = 60_000;
 
@@ -147,14 +147,14 @@ async function startServices(
   const { DATABASE_URL: _, ...workerEnv } = env;
   let lastWorker = 0;
   const startWorker = async (): Promise<Service> => {
-    const worker = await service(`worker-${++lastWorker}`, workerEnv, WORKER_FLAGS);
+    const worker = await service(`worker-${++lastWorker}`, workerEnv, YOUNG);
     workers.push(worker);
     workers.sort((a, b) => a.name.localeCompare(b.name, 'en', { numeric: true })); // worker-1 is workers[0]
     return worker;
   };
   const apiPort = await freePort(Number(env['PORT'] ?? 8080));
   const [api, scheduler, auditWriter] = await together([
-    service('api', { ...env, PORT: String(apiPort) }).then((started) => (running.api = started)),
+    service('api', { ...env, PORT: String(apiPort) }, YOUNG).then((started) => (running.api = started)),
     service('scheduler', { ...env, ...checkpointEnv(options) }).then(
       (started) => (running.scheduler = started),
     ),
