@@ -73,8 +73,11 @@ export const auth = (deps: AuthDeps): MiddlewareHandler<ApiEnv> => {
   const uses = createKeyUses(deps.clock);
   return async (c, next) => {
     const route = routeOf(c);
-    const principal = await authenticate(deps, c.req.header('authorization'), route ?? null);
+    const checkKey = (): Promise<Principal> =>
+      authenticate(deps, c.req.header('authorization'), route ?? null);
+    const principal = await checkKey();
     c.set('principal', principal);
+    c.set('checkKey', checkKey);
     deps.counters.tenantSeen(principal.tenantId);
     await deps.rateLimit.take(principal.keyId);
     if (route !== undefined) {

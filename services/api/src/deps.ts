@@ -47,7 +47,12 @@ export interface ApiDeps {
 }
 
 export interface ApiEnv {
-  Variables: { principal: Principal; requestId: string };
+  Variables: {
+    principal: Principal;
+    /** Throws `unauthenticated` once the key of this request is no longer good. */
+    checkKey: () => Promise<unknown>;
+    requestId: string;
+  };
 }
 
 export type Api = OpenAPIHono<ApiEnv>;

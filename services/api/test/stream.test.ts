@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { waitFor } from '@signalbox/local';
+import { type Clock, systemClock } from '@signalbox/runtime';
 import { coolDown, storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
 import { finish, own } from './run-writer.ts';
@@ -109,6 +110,31 @@ test('text is only for keys with content:read', async () => {
   const all = await reading;
   assert.ok(!JSON.stringify(all).includes('secret'));
   assert.deepEqual(ids(all), upTo(5));
+});
+
+test('the stream of a key that is revoked ends, and its client is refused when it comes back; others go on', async () => {
+  // Its looks come a hundred times as often.
+  const clock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) };
+  const fast = await openHarness({ clock });
+  try {
+    const { id } = await fast.submit();
+    const made = await fast.call('POST', '/v1/keys', { json: { name: 'leaver', scopes: ['runs:read'] } });
+    const { id: keyId, secret } = (await made.json()) as { id: string; secret: string };
+    const leaving = open(id, { key: secret }, fast).then(allFrames);
+    const staying = open(id, {}, fast).then(allFrames);
+    assert.equal((await fast.call('DELETE', `/v1/keys/${keyId}`)).status, 200);
+    const cut = await leaving;
+    assert.ok(
+      cut.every(({ event }) => event !== 'end'),
+      'the run has not ended',
+    );
+    const again = await fast.call('GET', `/v1/runs/${id}/events`, { key: secret });
+    assert.equal(again.status, 401);
+    await finish(fast, id, 1);
+    assert.equal((await staying).at(-1)?.event, 'end');
+  } finally {
+    await fast.close();
+  }
 });
 
 test('a client that is cut at random and resumes sees every event once, in order', async () => {

@@ -24,7 +24,7 @@ const WATCH_MS = 45_000;
 /** p99 of the delay of the worker's event loop since it was last asked, ms. */
 const loopDelayMs = async ({ stack }: Signalbox): Promise<number> => {
   const text = await (await fetch(`${stack.workers[0]?.url}/metrics`)).text();
-  const seconds = /^signalbox_nodejs_eventloop_lag_p99_seconds ([\d.e-]+)$/m.exec(text)?.[1];
+  const seconds = /^nodejs_eventloop_lag_p99_seconds ([\d.e-]+)$/m.exec(text)?.[1];
   if (seconds === undefined) throw new Error('The worker does not tell the delay of its event loop.');
   return Number(seconds) * 1000;
 };

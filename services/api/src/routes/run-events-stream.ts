@@ -1,6 +1,7 @@
 import { hasScope } from '@signalbox/contracts';
 import { noteContentRead } from '../content-read.ts';
 import type { ApiContext, ApiDeps } from '../deps.ts';
+import { watchKey } from '../key-watch.ts';
 import { type FeedItem, followRun } from '../run-feed.ts';
 import type { ReadableRun } from '../run-reader.ts';
 
@@ -32,13 +33,16 @@ interface Following extends StreamRequest {
   readonly run: ReadableRun;
   readonly withDeltas: boolean;
   readonly requestId: string;
+  readonly checkKey: () => Promise<unknown>;
   /** Aborted when nobody reads any more. */
   readonly gone: AbortSignal;
 }
 
 async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<string> {
-  const { run, runId, after, withDeltas, requestId, gone } = following;
-  const signal = AbortSignal.any([gone, deps.closing]);
+  const { run, runId, after, withDeltas, requestId, checkKey, gone } = following;
+  const over = new AbortController();
+  const signal = AbortSignal.any([gone, deps.closing, over.signal]);
+  void watchKey(deps.clock, checkKey, { over: signal, onRefused: () => over.abort() });
   yield `retry: ${RETRY_MS}\n\n`;
   try {
     for await (const item of followRun(deps, { run, after, withDeltas, signal })) yield frameOf(item, runId);
@@ -48,6 +52,8 @@ async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<stri
   } catch (error) {
     // The answer has begun, so the client only sees the cut, and comes back.
     deps.logger.error('event stream broke', { run_id: runId, request_id: requestId, error });
+  } finally {
+    over.abort();
   }
 }
 
@@ -81,7 +87,15 @@ export const streamRunEvents = async (
   const withDeltas = hasScope(principal, 'content:read');
   if (withDeltas) await noteContentRead(deps, principal, { runId, by: 'stream' });
   const gone = new AbortController();
-  const following = { run, runId, after, withDeltas, requestId: c.get('requestId'), gone: gone.signal };
+  const following = {
+    run,
+    runId,
+    after,
+    withDeltas,
+    requestId: c.get('requestId'),
+    checkKey: c.get('checkKey'),
+    gone: gone.signal,
+  };
   const stream = streamOf(textOf(deps, following), () => gone.abort());
   return c.body(stream, 200, {
     'content-type': 'text/event-stream',
