@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { type Run, fromUsd } from '@signalbox/contracts';
 import { type Service, startService, waitFor } from '@signalbox/local';
-import { readTenantDay, runKey, setTenantCaps } from '@signalbox/run-state';
+import { runKey, setTenantCaps } from '@signalbox/run-state';
 import {
   abortAll,
   isSlow,
@@ -23,7 +23,15 @@ import {
   streaming,
   submitSlow,
 } from './aborting.ts';
-import { FULL, providerRequests, settled, startSystem, taggedAgent, violations } from './stack.ts';
+import {
+  FULL,
+  providerRequests,
+  settled,
+  spentToday,
+  startSystem,
+  taggedAgent,
+  violations,
+} from './stack.ts';
 
 const STREAMS = FULL ? 200 : 60;
 const BULK = FULL ? 1000 : 300;
@@ -146,14 +154,12 @@ test(`${STREAMS} streams on ${WORKERS} workers: each abort is felt at once, fina
   assert.deepEqual(await journals(ids), atRest);
 });
 
-const today = (): string => new Date().toISOString().slice(0, 10);
-
 test('runs that wait, for a time or for room under a cap, end at once and make no call', async () => {
   const [timed] = await start('timed', 1, { run_at: new Date(Date.now() + 3_600_000).toISOString() });
   const [holder] = await start('holder', 1);
   assert.ok(timed !== undefined && holder !== undefined);
   await streaming(system, [holder]);
-  const { spentNano, heldNano } = await readTenantDay(system.partition, 'default', today());
+  const { spentNano, heldNano } = await spentToday(system);
   const tenantDailyNano = spentNano + Math.ceil(heldNano * 1.5);
   await setTenantCaps(system.partition, 'default', { tenantDailyNano });
   const [parked] = await start('parked', 1);

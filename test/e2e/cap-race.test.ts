@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readTenantDay, setTenantCaps } from '@signalbox/run-state';
+import { setTenantCaps } from '@signalbox/run-state';
 import { totalNano } from '../support/fake-provider/index.ts';
-import { settled, startSystem, taggedAgent, violations } from './stack.ts';
+import { settled, spentToday, startSystem, taggedAgent, violations } from './stack.ts';
 
 const RUNS = 50;
 const USD = 1_000_000_000;
@@ -26,8 +26,7 @@ const system = await startSystem({
 });
 after(() => system.stop());
 
-const today = (): string => new Date().toISOString().slice(0, 10);
-const read = () => readTenantDay(system.partition, 'default', today());
+const read = () => spentToday(system);
 
 /** A cap of one dollar more than is spent so far. */
 const allowOneDollar = async (): Promise<number> => {

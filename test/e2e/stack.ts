@@ -18,7 +18,15 @@ import {
   testDatabaseUrl,
   waitFor,
 } from '@signalbox/local';
-import { connect, disconnect, openPartition, type Partition, runKey } from '@signalbox/run-state';
+import {
+  connect,
+  disconnect,
+  openPartition,
+  type Partition,
+  readSpend,
+  runKey,
+  type Spend,
+} from '@signalbox/run-state';
 import { allStored } from '../support/all-stored.ts';
 import { check, type CheckOptions, gatherEvidence, type ProviderRequest } from '../support/checker.ts';
 import {
@@ -147,6 +155,12 @@ const statuses = async ({ redis, ...partition }: Partition, ids: readonly string
 export const countStatuses = async (system: System, ids: readonly string[]): Promise<Map<string, number>> => {
   const groups = Map.groupBy(await statuses(system.partition, ids), (status) => status);
   return new Map(Array.from(groups, ([status, list]) => [status, list.length]));
+};
+
+/** What the tenant of the tests has spent and holds today. */
+export const spentToday = async ({ partition }: System): Promise<Spend> => {
+  const day = new Date().toISOString().slice(0, 10);
+  return (await readSpend(partition, { tenantId: 'default', userId: null, day })).day;
 };
 
 /** Waits until all runs have ended and all their events are in Postgres. */

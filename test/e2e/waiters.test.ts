@@ -6,9 +6,9 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '@signalbox/local';
-import { readTenantDay, runKey, setTenantCaps } from '@signalbox/run-state';
+import { runKey, setTenantCaps } from '@signalbox/run-state';
 import type { FakeReply } from '../support/fake-provider/index.ts';
-import { FULL, settled, startSystem, taggedAgent, violations } from './stack.ts';
+import { FULL, settled, spentToday, startSystem, taggedAgent, violations } from './stack.ts';
 
 const WAITERS = FULL ? 300 : 60;
 /** Calls that fit under the cap at once. */
@@ -150,7 +150,7 @@ test(`room for all wakes ${MOST_WOKEN} of them, and each of their settlements as
   await setTenantCaps(partition, 'default', { tenantDailyNano: null });
   const big = await submit(1000, 50_000);
   await openCalls(1);
-  const { spentNano } = await readTenantDay(partition, 'default', new Date().toISOString().slice(0, 10));
+  const { spentNano } = await spentToday(system);
   const tenantDailyNano = spentNano + (await holdOf(big)) + 30 * COST_NANO;
   await setTenantCaps(partition, 'default', { tenantDailyNano });
   const waiting: string[] = [];

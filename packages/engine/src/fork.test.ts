@@ -26,7 +26,8 @@ import { chainBreak, readEntry } from './chain.ts';
 import { fold } from './fold.ts';
 import { type ForkPoint, forkJournal, forkProblem, type NewRun } from './fork.ts';
 import { next } from './next.ts';
-import { type Recording, replay } from './replay.ts';
+import type { Recording } from './recording.ts';
+import { replay } from './replay.ts';
 import type { RunState } from './state.ts';
 
 const FORK_ID = `run_${'f'.repeat(32)}`;

@@ -63,9 +63,9 @@ export {
 export { HeldSecrets } from './redaction/held-secrets.ts';
 export { withoutQuotes } from './redaction/quotes.ts';
 export { REDACTED } from './redaction/secrets.ts';
+export type { Recording } from './recording.ts';
 export {
   readJournal,
-  type Recording,
   replay,
   type Replayed,
   replayEvents,

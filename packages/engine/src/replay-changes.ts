@@ -1,5 +1,5 @@
 import type { Event, Json, ReplayChanges } from '@signalbox/contracts';
-import type { Recording } from './replay.ts';
+import type { Recording } from './recording.ts';
 import { specText } from './request.ts';
 
 export interface Tried {

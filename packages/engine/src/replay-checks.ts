@@ -13,7 +13,7 @@ import {
 } from './divergence.ts';
 import type { Of } from './fold-steps.ts';
 import { type Action, type CallModel, next } from './next.ts';
-import type { Recording } from './replay.ts';
+import type { Recording } from './recording.ts';
 import { addedMessages, argsDigest, requestDigest } from './request.ts';
 import { lastAttempt, type RunState } from './state.ts';
 

@@ -6,7 +6,8 @@ import { aborted, abortRequested, claimed, isoAt, RUN_ID, submitted } from '../t
 import { digest, type Journey, journeyOf, recordingOf } from '../test/journey.ts';
 import { worlds } from '../test/world.ts';
 import { appendDrafts, EMPTY_HEAD } from './chain.ts';
-import { type Recording, replay as replayEntries, type Replayed, type ReplayOptions } from './replay.ts';
+import type { Recording } from './recording.ts';
+import { replay as replayEntries, type Replayed, type ReplayOptions } from './replay.ts';
 import { specText } from './request.ts';
 
 /** A recording with its journal. */

@@ -1,18 +1,12 @@
-import {
-  type AgentSpec,
-  type Comparison,
-  type Entry,
-  type Event,
-  type Json,
-  type ReplayChanges,
-} from '@signalbox/contracts';
+import type { Comparison, Entry, Event, ReplayChanges } from '@signalbox/contracts';
 import { readChain } from './chain.ts';
 import { counts, type Divergence } from './divergence.ts';
 import { apply, fold } from './fold.ts';
 import { JournalError } from './journal-error.ts';
+import type { Recording } from './recording.ts';
 import { withChanges } from './replay-changes.ts';
 import { CHECKS, type Check } from './replay-checks.ts';
-import { type Digest, type Said, specText } from './request.ts';
+import { specText } from './request.ts';
 import type { RunState } from './state.ts';
 
 /**
@@ -20,14 +14,6 @@ import type { RunState } from './state.ts';
  * (answers, tool results, money, time) is taken as recorded; wherever the engine decided, its decision and the request
  * it would make are compared with what was announced. Calls nothing and pays nothing: it reads what it is given.
  */
-export interface Recording extends Said {
-  readonly spec: AgentSpec;
-  /** The spec as it was stored: what a later version adds to it when parsing is no difference. */
-  readonly storedSpec: AgentSpec | Json;
-  /** Under the run's key. */
-  readonly digest: Digest;
-}
-
 export interface Replayed {
   readonly identical: boolean;
   readonly steps: number;

@@ -12,7 +12,7 @@ import type { Contents } from '../src/conversation.ts';
 import { apply, fold } from '../src/fold.ts';
 import { type Action, next } from '../src/next.ts';
 import { specText } from '../src/request.ts';
-import type { Recording } from '../src/replay.ts';
+import type { Recording } from '../src/recording.ts';
 import { isEnded, type RunState } from '../src/state.ts';
 import { performAction } from './activation.ts';
 import { abortRequested, claimed, EPOCH_START, RUN_ID, submitted } from './drafts.ts';

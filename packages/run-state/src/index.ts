@@ -97,7 +97,7 @@ export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
 export { scriptOfSha, type ScriptName } from './scripts.ts';
 export { checkServers, faultsOf, redisCheck, type RedisCheck, type ServerToCheck } from './server-check.ts';
-export { readSpend, readTenantDay, type Spend } from './spend.ts';
+export { readSpend, type Spend } from './spend.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
 export {

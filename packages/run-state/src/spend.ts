@@ -12,10 +12,6 @@ const readCounter = async ({ redis, root }: Partition, ...key: string[]): Promis
   return { spentNano: Number(spent ?? 0), heldNano: Number(held ?? 0) };
 };
 
-/** Spent and held of a tenant's day, in nano-USD. */
-export const readTenantDay = (partition: Partition, tenantId: string, day: string): Promise<Spend> =>
-  readCounter(partition, 'tenant', tenantId, day);
-
 /** Spent and held of a day (`yyyy-mm-dd`, the tenant's) and of its month: of a user, or of the whole tenant. */
 export const readSpend = async (
   partition: Partition,

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import {
   type CommitReply,
   type Partition,
-  readTenantDay,
+  readSpend,
   repair,
   setTenantCaps,
   type TenantCaps,
@@ -61,7 +61,10 @@ test('of 50 calls at once at $0.03 each, a cap of $1 admits exactly 33 (R1)', as
   assert.equal(codes.filter((code) => code === 'OK').length, 33);
   assert.equal(codes.filter((code) => code === 'DENIED').length, 17);
   assert.deepEqual(await money(partition, TENANT_DAY), { spent: 0, held: 99 * CENT });
-  assert.deepEqual(await readTenantDay(partition, TENANT, DAY), { spentNano: 0, heldNano: 99 * CENT });
+  assert.deepEqual((await readSpend(partition, { tenantId: TENANT, userId: null, day: DAY })).day, {
+    spentNano: 0,
+    heldNano: 99 * CENT,
+  });
 });
 
 const SCOPES = ['run', 'user_day', 'user_month', 'tenant_day', 'tenant_month'] as const;

@@ -6,15 +6,19 @@ import {
   newId,
   type Principal,
 } from '@signalbox/contracts';
-import { recordAdminEvents } from '@signalbox/run-state';
-import { wellFormedDeep } from '@signalbox/runtime';
-import type { ApiDeps } from './deps.ts';
+import type { RedactorOf } from '@signalbox/engine';
+import { type Partition, recordAdminEvents } from '@signalbox/run-state';
+import { type Clock, wellFormedDeep } from '@signalbox/runtime';
 
 /**
  * What this api writes into the administration chains. Redacted before it leaves the process (R13), and in the audit
  * stream before the deed is done: who cannot write it down does not act (R9).
  */
-export type TrailDeps = Pick<ApiDeps, 'partition' | 'clock' | 'redactorOf'>;
+export interface TrailDeps {
+  readonly partition: Partition;
+  readonly clock: Clock;
+  readonly redactorOf: RedactorOf;
+}
 
 export interface TrailBy {
   readonly tenantId: string;
