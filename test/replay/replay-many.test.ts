@@ -113,7 +113,7 @@ const clock = new LeapClock();
 const worker = await world.worker({
   clock,
   models: counted(createModels({ clock, timeoutMs: 10_000 })),
-  toolbox: countedTools(builtInTools({ allow: [], fetch })),
+  toolbox: countedTools(builtInTools({ allow: [] })),
 });
 
 const ids: string[] = [];

@@ -87,7 +87,7 @@ const worker = new RunWorker({
     ttlMs: KEY_TTL_MS,
   }),
   prices: createPrices({ clock, ...config.prices }),
-  toolbox: builtInTools({ allow: config.httpToolAllow, fetch }),
+  toolbox: builtInTools({ allow: config.httpToolAllow }),
   days: createDays(partition, clock),
   clock,
   build: config.build,

@@ -4,7 +4,7 @@ import { AgentSpec } from '@signalbox/contracts';
 import { createSpecs } from './specs.ts';
 import { builtInTools } from './tools/index.ts';
 
-const specs = createSpecs(builtInTools({ allow: [], fetch }));
+const specs = createSpecs(builtInTools({ allow: [] }));
 const textOf = (spec: object): string => JSON.stringify(AgentSpec.parse({ model: 'mock/echo', ...spec }));
 
 it('runs of one agent share what was read of it, other agents do not', () => {

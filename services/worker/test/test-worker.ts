@@ -111,7 +111,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
       }),
     vault: options.keysOf === undefined ? vault : { ...vault, keysOf: options.keysOf },
     prices: options.prices ?? world.prices,
-    toolbox: options.toolbox ?? builtInTools({ allow: options.httpAllow ?? [], fetch }),
+    toolbox: options.toolbox ?? builtInTools({ allow: options.httpAllow ?? [] }),
     days: createDays(partition, clock),
     clock,
     build: 'test',

@@ -18,7 +18,7 @@ export const toolboxWith = (
     repeatable: () => repeatable,
     execute: ({ key }, context) => execute(key, context),
   };
-  const rest = builtInTools({ allow: [], fetch });
+  const rest = builtInTools({ allow: [] });
   const mine = createToolbox([erase(own)]);
   return {
     definitions: (names) => names.flatMap((name) => (name === own.name ? mine : rest).definitions([name])),

@@ -9,9 +9,9 @@ import { ToolError } from './tool.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-const serve = async (handler: Handler) => {
+const serve = async (handler: Handler, host = '127.0.0.1') => {
   const server = createServer(handler);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const { port } = server.address() as AddressInfo;
   return {
     port,
@@ -65,7 +65,7 @@ before(async () => {
 after(() => Promise.all(servers.map((server) => server.close())));
 
 const tool = (allow: readonly string[], options: Partial<HttpToolOptions> = {}) =>
-  httpRequest({ allow, fetch, ...options });
+  httpRequest({ allow, ...options });
 const at = (path: string, port = ports.main): string => `http://127.0.0.1:${port}${path}`;
 const listed = (port = ports.main): string => `127.0.0.1:${port}`;
 
@@ -145,6 +145,26 @@ describe('http_request', () => {
     await assert.rejects(run(nowhere, { url: 'http://gone.test/' }), refused(/could not be found/));
     assert.equal(seen.length, before);
   });
+
+  // Elsewhere only 127.0.0.1 is there.
+  const linux = { skip: process.platform !== 'linux' };
+  test(
+    'a name is looked up once, and the address that was checked is the one connected to',
+    linux,
+    async () => {
+      const elsewhere = await serve((_, response) => void response.end('elsewhere'), '127.0.0.9');
+      servers.unshift(elsewhere);
+      const asked: string[] = [];
+      const used = tool([`localhost:${elsewhere.port}`], {
+        resolve: async (host) => {
+          asked.push(host);
+          return ['127.0.0.9'];
+        },
+      });
+      assert.match(await run(used, { url: `http://localhost:${elsewhere.port}/` }), /elsewhere$/);
+      assert.deepEqual(asked, ['localhost']);
+    },
+  );
 
   test('a private address in another notation is the address it stands for', async () => {
     await assert.rejects(

@@ -1,7 +1,6 @@
-import { lookup } from 'node:dns/promises';
-import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
+import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
+import { createSend, resolveAll, type Resolve, type Send } from './checked-request.ts';
 import { type Tool, type ToolContext, ToolError } from './tool.ts';
 
 /**
@@ -28,20 +27,15 @@ const RESERVED_HEADERS = new Set([
   'content-length',
   'connection',
   'transfer-encoding',
+  // Answers are read as they come.
+  'accept-encoding',
 ]);
 
 export interface HttpToolOptions {
   readonly allow: readonly string[];
-  readonly fetch: typeof fetch;
-  readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /** Default: the system's. */
+  readonly resolve?: Resolve;
 }
-
-const resolveAll = async (host: string): Promise<readonly string[]> =>
-  (await lookup(host, { all: true })).map(({ address }) => address);
-
-const isPublic = (address: string): boolean => ipaddr.process(address).range() === 'unicast';
-
-const bare = (hostname: string): string => hostname.replace(/^\[|\]$/g, '');
 
 const isListed = (url: URL, allow: readonly string[]): boolean => {
   const port = url.port === '' ? (url.protocol === 'https:' ? '443' : '80') : url.port;
@@ -50,23 +44,8 @@ const isListed = (url: URL, allow: readonly string[]): boolean => {
 
 const refuse = (message: string): ToolError => new ToolError('tool_error', message);
 
-const checkTarget = async (url: URL, { allow, resolve = resolveAll }: HttpToolOptions): Promise<void> => {
-  if (!isListed(url, allow))
-    throw refuse(`The address ${url.host} is not in the operator's list of allowed hosts.`);
-  const host = bare(url.hostname);
-  if (isIP(host) !== 0) return; // listed literally
-  const addresses = await resolve(host).catch(() => {
-    throw refuse(`The host ${host} could not be found.`);
-  });
-  if (host !== 'localhost' && !addresses.every(isPublic)) {
-    throw refuse(
-      `The host ${host} resolves to a private address, which must be listed literally to be reached.`,
-    );
-  }
-};
-
 const headersOf = (args: Arguments, context: ToolContext): Headers => {
-  const headers = new Headers();
+  const headers = new Headers({ accept: '*/*', 'user-agent': 'signalbox' });
   for (const [name, value] of Object.entries(args.headers)) {
     if (RESERVED_HEADERS.has(name.toLowerCase())) continue;
     try {
@@ -75,16 +54,16 @@ const headersOf = (args: Arguments, context: ToolContext): Headers => {
       throw new ToolError('invalid_arguments', 'A header has an invalid name or value.');
     }
   }
+  headers.set('accept-encoding', 'identity');
   headers.set('idempotency-key', context.idempotencyKey);
   return headers;
 };
 
-const readBody = async (response: Response): Promise<string> => {
-  if (response.body === null) return '';
+const readBody = async (response: IncomingMessage): Promise<string> => {
   const decoder = new TextDecoder();
   let text = '';
   let bytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
+  for await (const chunk of response as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength;
     text += decoder.decode(chunk, { stream: true });
     if (text.length > MAX_BODY_CHARS || bytes > MAX_BODY_BYTES) break;
@@ -101,35 +80,47 @@ interface Hop {
   readonly body: string | undefined;
 }
 
-const redirectOf = (response: Response, hop: Hop): Hop | null => {
-  const location = response.headers.get('location');
-  if (response.status < 300 || response.status > 399 || location === null) return null;
+const redirectOf = (
+  { statusCode: status = 0, headers: { location } }: IncomingMessage,
+  hop: Hop,
+): Hop | null => {
+  if (status < 300 || status > 399 || location === undefined) return null;
   const target = URL.parse(location, hop.url.href);
   if (target === null) throw refuse('The server redirected to something that is no address.');
-  const keeps = response.status === 307 || response.status === 308;
+  const keeps = status === 307 || status === 308;
   const isRead = hop.method === 'GET' || hop.method === 'HEAD';
   return keeps || isRead ? { ...hop, url: target } : { url: target, method: 'GET', body: undefined };
 };
 
-const request = async (args: Arguments, context: ToolContext, options: HttpToolOptions): Promise<string> => {
+interface Transport {
+  readonly allow: readonly string[];
+  readonly send: Send;
+}
+
+const request = async (
+  args: Arguments,
+  context: ToolContext,
+  { allow, send }: Transport,
+): Promise<string> => {
   const headers = headersOf(args, context);
   let hop: Hop = { url: new URL(args.url), method: args.method, body: args.body };
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    await checkTarget(hop.url, options);
-    const response = await options.fetch(hop.url, {
-      method: hop.method,
-      headers,
-      redirect: 'manual',
+    const { url, method } = hop;
+    if (!isListed(url, allow))
+      throw refuse(`The address ${url.host} is not in the operator's list of allowed hosts.`);
+    const response = await send(url, {
+      method,
+      headers: Object.fromEntries(headers),
+      body: method === 'GET' || method === 'HEAD' ? undefined : hop.body,
       signal: context.signal,
-      ...(hop.body === undefined || hop.method === 'GET' || hop.method === 'HEAD' ? {} : { body: hop.body }),
     });
     const next = redirectOf(response, hop);
     if (next === null) {
-      const type = response.headers.get('content-type') ?? 'unknown type';
-      return `HTTP ${response.status} (${type})\n${await readBody(response)}`;
+      const type = response.headers['content-type'] ?? 'unknown type';
+      return `HTTP ${response.statusCode} (${type})\n${await readBody(response)}`;
     }
-    await response.body?.cancel();
-    if (next.url.origin !== hop.url.origin) for (const name of CREDENTIAL_HEADERS) headers.delete(name);
+    response.destroy();
+    if (next.url.origin !== url.origin) for (const name of CREDENTIAL_HEADERS) headers.delete(name);
     hop = next;
   }
   throw refuse(`The server redirected more than ${MAX_REDIRECTS} times.`);
@@ -137,11 +128,10 @@ const request = async (args: Arguments, context: ToolContext, options: HttpToolO
 
 const causeOf = (error: unknown): string => {
   if (!(error instanceof Error)) return 'unknown';
-  const cause = error.cause;
-  return cause instanceof Error && 'code' in cause ? String(cause.code) : error.message;
+  return 'code' in error ? String(error.code) : error.message;
 };
 
-export const httpRequest = (options: HttpToolOptions): Tool<Arguments> => ({
+const createHttpRequest = (transport: Transport): Tool<Arguments> => ({
   name: 'http_request',
   description: 'Sends an HTTP request to one of the hosts the operator allows and returns status and body.',
   parameters: Arguments,
@@ -149,10 +139,13 @@ export const httpRequest = (options: HttpToolOptions): Tool<Arguments> => ({
   repeatable: ({ method }) => method === 'GET' || method === 'HEAD',
   execute: async (args, context) => {
     try {
-      return await request(args, context, options);
+      return await request(args, context, transport);
     } catch (error) {
       if (error instanceof ToolError || context.signal.aborted) throw error;
       throw refuse(`The request failed: ${causeOf(error)}.`);
     }
   },
 });
+
+export const httpRequest = ({ allow, resolve = resolveAll }: HttpToolOptions): Tool<Arguments> =>
+  createHttpRequest({ allow, send: createSend(resolve) });

@@ -6,7 +6,7 @@ import { ToolError } from './tool.ts';
 
 const clock = new ManualClock(Date.UTC(2026, 2, 1, 12));
 const context = { signal: new AbortController().signal, idempotencyKey: 'run:1:c', clock };
-const toolbox = builtInTools({ allow: [], fetch });
+const toolbox = builtInTools({ allow: [] });
 const allowed = ['calculator', 'current_time', 'wait'];
 const plan = (name: string, args: string, truncated = false) =>
   toolbox.plan({ name, arguments: args }, { allowed, truncated, nowMs: clock.now() });
