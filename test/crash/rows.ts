@@ -145,14 +145,15 @@ const HIBERNATION: readonly (readonly [name: string, gap: Gap])[] = [
   ['put back, no answer', script('awaken', 'after')],
 ];
 
-/** Longer than it takes until a parked run hibernates. */
-const LONG_WAIT = { waitSeconds: 5 };
+/** Longer than it takes until a parked run hibernates: some 3 s on a busy machine, and a kill before it 2 s more. */
+const LONG_WAIT = { waitSeconds: 8 };
+const LONGER_WAIT = { waitSeconds: 15 };
 
 /** Each scheduler comes one place further than the one before. */
 export const HIBERNATION_ROW = row(
   `hibernation: at each of ${HIBERNATION.length} gaps`,
   HIBERNATION.map(([, gap]) => killScheduler(gap)),
-  LONG_WAIT,
+  LONGER_WAIT,
 );
 
 export const HIBERNATION_ROWS = HIBERNATION.map(([name, gap]) =>
