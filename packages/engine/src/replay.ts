@@ -14,6 +14,7 @@ import type { RunState } from './state.ts';
  * (answers, tool results, money, time) is taken as recorded; wherever the engine decided, its decision and the request
  * it would make are compared with what was announced. Calls nothing and pays nothing: it reads what it is given.
  */
+
 export interface Replayed {
   readonly identical: boolean;
   readonly steps: number;

@@ -94,6 +94,25 @@ describe('http_request', () => {
     );
   });
 
+  test('every method may have a body, and it is framed: nothing of it is taken for a request of its own', async () => {
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
+      const before = seen.length;
+      await run(tool([listed()]), {
+        method,
+        url: at('/framed'),
+        body: 'GET /smuggled HTTP/1.1\r\n\r\ngrüße',
+      });
+      await run(tool([listed()]), { method, url: at('/bare') });
+      assert.deepEqual(
+        seen.slice(before).map(({ method: got, url, body }) => [got, url, body]),
+        [
+          [method, '/framed', 'GET /smuggled HTTP/1.1\r\n\r\ngrüße'],
+          [method, '/bare', ''],
+        ],
+      );
+    }
+  });
+
   test('the model cannot set what is ours to set', async () => {
     const headers = { Host: 'evil', 'Idempotency-Key': 'mine', 'Content-Length': '999', Connection: 'close' };
     await run(tool([listed()]), { url: at('/'), headers });

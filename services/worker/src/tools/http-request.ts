@@ -131,21 +131,21 @@ const causeOf = (error: unknown): string => {
   return 'code' in error ? String(error.code) : error.message;
 };
 
-const createHttpRequest = (transport: Transport): Tool<Arguments> => ({
-  name: 'http_request',
-  description: 'Sends an HTTP request to one of the hosts the operator allows and returns status and body.',
-  parameters: Arguments,
-  timeoutMs: TIMEOUT_MS,
-  repeatable: ({ method }) => method === 'GET' || method === 'HEAD',
-  execute: async (args, context) => {
-    try {
-      return await request(args, context, transport);
-    } catch (error) {
-      if (error instanceof ToolError || context.signal.aborted) throw error;
-      throw refuse(`The request failed: ${causeOf(error)}.`);
-    }
-  },
-});
-
-export const httpRequest = ({ allow, resolve = resolveAll }: HttpToolOptions): Tool<Arguments> =>
-  createHttpRequest({ allow, send: createSend(resolve) });
+export const httpRequest = ({ allow, resolve = resolveAll }: HttpToolOptions): Tool<Arguments> => {
+  const transport = { allow, send: createSend(resolve) };
+  return {
+    name: 'http_request',
+    description: 'Sends an HTTP request to one of the hosts the operator allows and returns status and body.',
+    parameters: Arguments,
+    timeoutMs: TIMEOUT_MS,
+    repeatable: ({ method }) => method === 'GET' || method === 'HEAD',
+    execute: async (args, context) => {
+      try {
+        return await request(args, context, transport);
+      } catch (error) {
+        if (error instanceof ToolError || context.signal.aborted) throw error;
+        throw refuse(`The request failed: ${causeOf(error)}.`);
+      }
+    },
+  };
+};
