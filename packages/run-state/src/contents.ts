@@ -11,10 +11,10 @@ export const sealContent = (dataKey: SealingKey, runId: string, value: unknown):
   return [`sha256:${sha256Hex(sealed)}`, sealed.toString('base64')];
 };
 
-/** Throws SealError for another run's content, damaged bytes, or another key. */
-export const openContent = (dataKey: SealingKey, runId: string, sealedBase64: string): unknown =>
-  JSON.parse(openContentText(dataKey, runId, sealedBase64));
+/** Sealed bytes, or their base64. Throws SealError for another run's content, damaged bytes, or another key. */
+export const openContent = (dataKey: SealingKey, runId: string, sealed: Buffer | string): unknown =>
+  JSON.parse(openContentText(dataKey, runId, sealed));
 
 /** The same before it is parsed. */
-export const openContentText = (dataKey: SealingKey, runId: string, sealedBase64: string): string =>
-  open(dataKey, Buffer.from(sealedBase64, 'base64'), runId).toString('utf8');
+export const openContentText = (dataKey: SealingKey, runId: string, sealed: Buffer | string): string =>
+  open(dataKey, typeof sealed === 'string' ? Buffer.from(sealed, 'base64') : sealed, runId).toString('utf8');

@@ -8,7 +8,7 @@ import {
 } from '@signalbox/contracts';
 import { readJournal, type Replayed, replayEvents, type ReplayOptions } from '@signalbox/engine';
 import { type Keyring, sha256Hex } from '@signalbox/runtime';
-import { openRun } from './run-contents.ts';
+import { openRun, type SealedBytes, sealedBytes } from './run-contents.ts';
 
 /**
  * A stored run through today's engine (R12). Before that it is made sure that the recording is the one that was
@@ -21,14 +21,14 @@ const erased = (runId: string): SignalboxError =>
   );
 
 /** A ref is the hash of the sealed bytes: others in their place, also well sealed ones, are found out. */
-const damaged = ({ contents }: StoredRun, events: readonly Event[]): Replayed | null => {
+const damaged = (bytes: SealedBytes, events: readonly Event[]): Replayed | null => {
   let steps = 0;
   for (const { refs, data } of events) {
     if ('step' in data && typeof data.step === 'number') steps = Math.max(steps, data.step);
     for (const expected of Object.values(refs)) {
-      const sealed = contents.get(expected);
-      if (sealed === undefined) continue;
-      const got = `sha256:${sha256Hex(Buffer.from(sealed, 'base64'))}`;
+      const sealed = bytes(expected);
+      if (sealed === null) continue;
+      const got = `sha256:${sha256Hex(sealed)}`;
       if (got === expected) continue;
       return { identical: false, steps, divergences: [{ step: steps, kind: 'content', expected, got }] };
     }
@@ -37,8 +37,13 @@ const damaged = ({ contents }: StoredRun, events: readonly Event[]): Replayed | 
 };
 
 /** Everything of a run, opened. Throws `content_erased`, SealError. */
-export const openRecording = (keyring: Keyring, run: StoredRun, events: readonly Event[]) => {
-  const opened = openRun(keyring, run);
+export const openRecording = (
+  keyring: Keyring,
+  run: StoredRun,
+  events: readonly Event[],
+  bytes = sealedBytes(run),
+) => {
+  const opened = openRun(keyring, run, bytes);
   if (opened === null) throw erased(run.runId);
   const missing = events.some(({ refs }) => Object.values(refs).some((ref) => !run.contents.has(ref)));
   if (missing) throw erased(run.runId);
@@ -58,5 +63,8 @@ export const openRecording = (keyring: Keyring, run: StoredRun, events: readonly
 /** Throws `content_erased`, SealError. */
 export const replayStored = (keyring: Keyring, run: StoredRun, options: ReplayOptions = {}): Replayed => {
   const { events, broken } = readJournal(run.entries);
-  return broken ?? damaged(run, events) ?? replayEvents(events, openRecording(keyring, run, events), options);
+  if (broken !== null) return broken;
+  const bytes = sealedBytes(run);
+  const recording = () => openRecording(keyring, run, events, bytes);
+  return damaged(bytes, events) ?? replayEvents(events, recording(), options);
 };

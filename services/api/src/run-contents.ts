@@ -19,7 +19,7 @@ export interface OpenedRun {
   readonly digest: Digest;
 }
 
-/** Each content is opened and parsed once, however often it is asked for. */
+/** Each content is decoded, opened and parsed once, however often it is asked for. */
 const once = <T>(read: (ref: string) => T): ((ref: string) => T) => {
   const known = new Map<string, { readonly value: T }>();
   return (ref) => {
@@ -29,13 +29,22 @@ const once = <T>(read: (ref: string) => T): ((ref: string) => T) => {
   };
 };
 
+/** A run's contents as they were sealed, by their refs; null where one is not there. */
+export type SealedBytes = (ref: string) => Buffer | null;
+
+export const sealedBytes = ({ contents }: StoredRun): SealedBytes =>
+  once((ref) => {
+    const sealed = contents.get(ref);
+    return sealed === undefined ? null : Buffer.from(sealed, 'base64');
+  });
+
 /** Null: the run's key was erased, and with it everything that was said. Throws SealError. */
-export const openRun = (keyring: Keyring, run: StoredRun): OpenedRun | null => {
+export const openRun = (keyring: Keyring, run: StoredRun, bytes = sealedBytes(run)): OpenedRun | null => {
   if (run.wrappedKey === null) return null;
   const dataKey = sealingKey(keyring.unwrap(run.wrappedKey, run.runId));
   const content = once((ref): unknown => {
-    const sealed = run.contents.get(ref);
-    if (sealed === undefined) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
+    const sealed = bytes(ref);
+    if (sealed === null) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
     return openContent(dataKey, run.runId, sealed);
   });
   return {
