@@ -1,6 +1,6 @@
 import { RunStatus, SignalboxError } from '@signalbox/contracts';
 import { z } from 'zod';
-import { type Partition, runKey } from './partition.ts';
+import type { Partition } from './partition.ts';
 import { Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
 
@@ -38,12 +38,3 @@ export const requestAbort = async (
 };
 
 export const abortChannel = (partition: Partition): string => `${partition.root}:aborts`;
-
-/** Which of these runs are asked to stop: the look behind the pub/sub hint, which may be lost. */
-export const abortedAmong = async (partition: Partition, runIds: readonly string[]): Promise<string[]> => {
-  if (runIds.length === 0) return [];
-  const pipeline = partition.redis.pipeline();
-  for (const runId of runIds) pipeline.hexists(runKey(partition, runId), 'abort');
-  const reply = await pipeline.exec();
-  return runIds.filter((_, i) => reply?.[i]?.[1] === 1);
-};

@@ -1,5 +1,5 @@
 export { recordAdminEvents } from './admin-events.ts';
-export { abortChannel, abortedAmong, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
+export { abortChannel, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
 export { type LogRewrite, rewriteAppendLog } from './append-log.ts';
 export {
   acknowledge,
@@ -54,6 +54,7 @@ export {
 export { IDEMPOTENCY_TTL_MS, type IdempotencyRecord, restoreIdempotency } from './idempotency.ts';
 export { Leadership, type LeadershipDeps, leaderLeaseMs, type Role } from './leadership.ts';
 export {
+  abortedRuns,
   closeLease,
   heldRuns,
   type LeaseRequest,

@@ -39,10 +39,9 @@ export const closeLease = async (partition: Partition, leaseId: string): Promise
   await runScript(partition, 'lease', ['close', leaseId, 0, 0]);
 };
 
-/** The runs that the store holds under a lease. Throws `state_unavailable`. */
-export const heldRuns = async (partition: Partition, leaseId: string): Promise<string[]> => {
+const members = async (partition: Partition, key: string): Promise<string[]> => {
   try {
-    return await partition.redis.smembers(`${partition.root}:lease:${leaseId}`);
+    return await partition.redis.smembers(`${partition.root}:lease:${key}`);
   } catch (error) {
     throw new SignalboxError('state_unavailable', 'Run state cannot be reached. Try again in a moment.', {
       cause: error,
@@ -50,6 +49,17 @@ export const heldRuns = async (partition: Partition, leaseId: string): Promise<s
     });
   }
 };
+
+/** The runs that the store holds under a lease. Throws `state_unavailable`. */
+export const heldRuns = (partition: Partition, leaseId: string): Promise<string[]> =>
+  members(partition, leaseId);
+
+/**
+ * Those of them that were asked to stop: the look behind the pub/sub hint, which may be lost. It costs what there are
+ * of these, however many the lease holds. Throws `state_unavailable`.
+ */
+export const abortedRuns = (partition: Partition, leaseId: string): Promise<string[]> =>
+  members(partition, `${leaseId}:aborts`);
 
 /** Gives runs of a lease that its process does not work on to others, their open holds charged (R10). */
 export const releaseRuns = async (

@@ -123,6 +123,7 @@ const whereabouts = async (partition: Partition, runId: string, run: Record<stri
     // Live, or due for repair.
     leased:
       (await among(`lease:${owner}`)) && (await redis.zscore(keyOf(partition, 'leases'), owner)) !== null,
+    stopping: await among(`lease:${owner}:aborts`),
     parked: await scored('parked'),
     pressed: await scored('pressured'),
     timer: await scored('timers'),
@@ -140,6 +141,7 @@ const NOWHERE = {
   queued: false,
   running: false,
   leased: false,
+  stopping: false,
   parked: false,
   pressed: false,
   timer: false,
@@ -206,7 +208,13 @@ const assertFound = async (world: World, runId: string): Promise<void> => {
       if (!found.admitted) await assertWaitsRightly(world, run, found.heldBack);
       return;
     case 'running':
-      assert.deepEqual(found, { ...NOWHERE, running: true, leased: true, ...placed });
+      assert.deepEqual(found, {
+        ...NOWHERE,
+        running: true,
+        leased: true,
+        stopping: run['abort'] !== undefined,
+        ...placed,
+      });
       return;
     case 'waiting':
       assert.deepEqual(found, {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
 import { createLogger, systemClock } from '@signalbox/runtime';
 import {
-  abortedAmong,
+  abortedRuns,
   beginVerification,
   claimRun,
   closeLease,
@@ -128,7 +128,7 @@ test('a stop is taken, leases are kept and somebody leads, all while nothing is 
   const { runId } = owner.run;
   assert.equal((await requestAbort(partition, { runId, tenantId: TENANT, flag: FLAG })).status, 'running');
   await requestAbort(partition, { runId: parkedId, tenantId: TENANT, flag: FLAG });
-  assert.deepEqual(await abortedAmong(partition, [runId, parkedId]), [runId, parkedId]);
+  assert.deepEqual(await abortedRuns(partition, leaseId), [runId]);
   const slots = { leaseMs: 600_000, slots: 5 };
   assert.deepEqual(await renewLease(partition, { leaseId, ...slots }), { type: 'live', activations: [] });
   assert.deepEqual(await openLease(partition, { leaseId: 'new', ...slots }), {

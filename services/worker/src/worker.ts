@@ -1,6 +1,6 @@
 import { newId, type RunStatus } from '@signalbox/contracts';
 import {
-  abortedAmong,
+  abortedRuns,
   type Activation,
   type ActivationEnd,
   type Claimed,
@@ -81,7 +81,10 @@ export class RunWorker {
 
   /** Looks for aborts whose hint was lost. */
   async pollAborts(): Promise<void> {
-    for (const runId of await abortedAmong(this.#deps.partition, [...this.#active.keys()])) this.abort(runId);
+    const { partition, leases } = this.#deps;
+    const identity = leases.current();
+    if (identity === null) return;
+    for (const runId of await abortedRuns(partition, identity.leaseId)) this.abort(runId);
   }
 
   /**

@@ -8,11 +8,13 @@
 -- ARGV[1] run  [2] tenant  [3] flag (JSON: requested_at, by, reason)
 -- returns [OK | REPEATED | TERMINAL | NOT_FOUND, flag, status] | [UNTRUSTED] (unknown here, maybe not in Postgres)
 local run = ARGV[1]
-local r = record(run, { 'status', 'tenant', 'abort', 'rank' })
+local r = record(run, { 'status', 'tenant', 'abort', 'rank', 'owner' })
 if not r.status or r.tenant ~= ARGV[2] then return { is_trusted() and 'NOT_FOUND' or 'UNTRUSTED' } end
 if is_terminal(r.status) then return { 'TERMINAL' } end
 if r.abort then return { 'REPEATED', r.abort, r.status } end
 redis.call('HSET', key('run', run), 'abort', ARGV[3])
+-- For an owner that misses the hint.
+if r.owner then redis.call('SADD', key('lease', r.owner, 'aborts'), run) end
 local note = cjson.decode(ARGV[3])
 note.type = 'abort'
 redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))

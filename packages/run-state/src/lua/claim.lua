@@ -39,12 +39,13 @@ if r.claim ~= token then
   elseif not lease_is_live(lease, now) then
     return { 'NO_LEASE' }
   end
-  if r.owner then redis.call('SREM', key('lease', r.owner), run) end
+  if r.owner then leave_lease(run, r.owner) end
   leave_queue(run, r)
   if r.status == 'waiting' then leave_waiting(run) end
   make_busy(run, r, '+inf')
   redis.call('ZADD', key('running'), int(now), run)
   redis.call('SADD', key('lease', lease), run)
+  if r.abort then redis.call('SADD', key('lease', lease, 'aborts'), run) end
   -- Epochs never go back, not even when the record came back from a loss: each incarnation starts higher.
   local incarnation = tonumber(redis.call('HGET', key('trust'), 'incarnation') or 0)
   local epoch = int(math.max(tonumber(r.epoch), incarnation * 2 ^ 32) + 1)

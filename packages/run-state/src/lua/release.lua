@@ -16,7 +16,7 @@ for i = 2, #ARGV do
   local run = ARGV[i]
   local r = record(run, { 'owner', 'status', 'tenant', 'user', 'root', 'rank' })
   if r.owner ~= lease then
-    redis.call('SREM', key('lease', lease), run)
+    leave_lease(run, lease)
   elseif not is_terminal(r.status) then
     release(run, r, lease)
     expire_holds(run, r, now)

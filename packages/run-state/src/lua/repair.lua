@@ -31,7 +31,7 @@ for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(no
       enqueue(run, r.tenant, r.rank, now)
       count.lost = count.lost + 1
     end
-    redis.call('SREM', key('lease', lease), run)
+    leave_lease(run, lease)
   end
   if redis.call('EXISTS', key('lease', lease)) == 0 then redis.call('ZREM', key('leases'), lease) end
   redis.call('HDEL', key('slots'), lease)

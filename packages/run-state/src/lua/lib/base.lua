@@ -17,6 +17,7 @@
 -- <root>:timers              ZSET  parked runs by due time
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
+-- <root>:lease:<id>:aborts   SET   those of them that were asked to stop
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
 -- <root>:trust               HASH  server (whose data was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record

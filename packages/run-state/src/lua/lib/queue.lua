@@ -166,11 +166,16 @@ local function make_room(run, r)
   end
 end
 
+local function leave_lease(run, owner)
+  redis.call('SREM', key('lease', owner), run)
+  redis.call('SREM', key('lease', owner, 'aborts'), run)
+end
+
 -- The owner lets go: no lease, no slot, no place in the queue.
 local function release(run, r, owner)
   forget_promise(run)
   redis.call('HDEL', key('run', run), 'owner', 'claim')
-  redis.call('SREM', key('lease', owner), run)
+  leave_lease(run, owner)
   redis.call('ZREM', key('running'), run)
   make_room(run, r)
 end
