@@ -1,5 +1,6 @@
 import { systemClock, withTimeout } from '@signalbox/runtime';
-import { Redis, type RedisOptions } from 'ioredis';
+import type { Redis, RedisOptions } from 'ioredis';
+import { GatheringRedis } from './gathering-redis.ts';
 
 /**
  * Connections by what they are for (settings measured, see the comments). Every command we send is
@@ -27,7 +28,6 @@ const OPTIONS: Record<ConnectionRole, RedisOptions> = {
     maxRetriesPerRequest: 2,
     commandTimeout: 5000,
     socketTimeout: SILENT_MS,
-    enableAutoPipelining: true,
   },
   subscriber: { ...BASE, maxRetriesPerRequest: null },
   // Blocking reads have no command timeout; the watchdog is a little longer than BLOCK.
@@ -42,7 +42,7 @@ export interface ConnectionEvents {
 
 /** Opens a connection. Errors are reported, not thrown: ioredis reconnects by itself. */
 export const connect = (url: string, role: ConnectionRole, { onError }: ConnectionEvents): Redis => {
-  const redis = new Redis(url, { ...OPTIONS[role], replyMapping: 'legacy' });
+  const redis = new GatheringRedis(url, { ...OPTIONS[role], replyMapping: 'legacy' });
   redis.on('error', onError);
   return redis;
 };
