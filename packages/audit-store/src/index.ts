@@ -56,7 +56,6 @@ export {
   withProviderKeysLocked,
 } from './provider-keys.ts';
 export {
-  type ContentChoice,
   listRunIds,
   readRun,
   readRuns,

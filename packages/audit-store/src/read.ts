@@ -1,11 +1,8 @@
-import { type Entry, type RunStatus, type StoredRun } from '@signalbox/contracts';
+import type { ContentChoice, Entry, RunStatus, StoredRun } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
-
-/** Which contents to read with a run, by its entries in order. */
-export type ContentChoice = (entries: readonly Entry[]) => readonly string[];
 
 interface RunRow {
   readonly id: string;
@@ -107,9 +104,13 @@ export const readRuns = (
     });
   });
 
-/** Null: no such run of this tenant. */
-export const readRun = async (db: Db, tenantId: string, runId: string): Promise<StoredRun | null> =>
-  (await readRuns(db, tenantId, [runId]))[0] ?? null;
+/** Null: no such run of this tenant. `choose` as for `readRuns`. */
+export const readRun = async (
+  db: Db,
+  tenantId: string,
+  runId: string,
+  choose?: ContentChoice,
+): Promise<StoredRun | null> => (await readRuns(db, tenantId, [runId], choose))[0] ?? null;
 
 export interface RunListQuery {
   readonly tenantId: string;

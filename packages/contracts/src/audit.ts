@@ -36,3 +36,6 @@ export interface StoredRun {
   readonly entries: readonly Entry[];
   readonly contents: ReadonlyMap<string, string>;
 }
+
+/** Which contents to read with a run, by its entries in order. */
+export type ContentChoice = (entries: readonly Entry[]) => readonly string[];

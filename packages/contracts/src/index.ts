@@ -25,7 +25,7 @@ export {
   toolEntryName,
 } from './agent.ts';
 export { API_SCOPES, ApiScope, hasScope, type Principal } from './api-key.ts';
-export type { AuditRecord, Entry, SealedContent, StoredRun } from './audit.ts';
+export type { AuditRecord, ContentChoice, Entry, SealedContent, StoredRun } from './audit.ts';
 export { CheckpointLeaf, CheckpointLine, SignedCheckpoint } from './checkpoint.ts';
 export { AnswerContent, SpecContent, SubmissionContent, ToolCall, ToolResultContent } from './content.ts';
 export { ERRORS, type ErrorCode, type FieldProblem, isErrorCode, SignalboxError } from './errors.ts';

@@ -41,9 +41,12 @@ export interface ListedRun {
   readonly stored: StoredRun | null;
 }
 
+/** `shown`: what a view of the run says of them, its submission and its last answer. */
+export type WantedContents = 'shown' | 'all';
+
 export interface RunReader {
-  /** Throws `not_found` (also for another tenant's run), `state_unavailable`, `state_untrusted`, `audit_store_unavailable`. */
-  find(tenantId: string, runId: string): Promise<ReadableRun>;
+  /** With the contents a view shows, if no others are wanted. Throws `not_found` (also for another tenant's run), `state_unavailable`, `state_untrusted`, `audit_store_unavailable`. */
+  find(tenantId: string, runId: string, wanted?: WantedContents): Promise<ReadableRun>;
   /** Those who ask in one turn get one and the same page. Throws like `find`. */
   entries(tenantId: string, query: EntryQuery): Promise<readonly Entry[]>;
   /** Newest first, with the contents a list shows. Throws `audit_store_unavailable`. */
@@ -56,8 +59,8 @@ const notFound = (runId: string): SignalboxError =>
 /** A stub of a quarantined event has no body and nothing to show. */
 const whole = (entries: readonly Entry[]): Entry[] => entries.filter((entry) => bodyOf(entry) !== '');
 
-/** Of a list only inputs and outputs are shown. */
-const shownInList = (entries: readonly Entry[]): string[] => {
+/** Of a run's contents only input and output are shown. */
+const shown = (entries: readonly Entry[]): string[] => {
   const submission = refsOf(entries[0])['submission'];
   const answer = entries.findLast((entry) => lastTypeOf([entry]) === 'llm.completed');
   return [submission, refsOf(answer)['output']].filter((ref) => ref !== undefined);
@@ -106,18 +109,19 @@ const createPageReader = (stores: Stores): RunReader['entries'] => {
 };
 
 export const createRunReader = ({ partition, db }: Stores): RunReader => ({
-  find: (tenantId, runId) =>
+  find: (tenantId, runId, wanted = 'shown') =>
     readOrMiss(partition, runId, async () => {
-      const hot = await readRun(partition, tenantId, runId);
+      const choose = wanted === 'all' ? undefined : shown;
+      const hot = await readRun(partition, tenantId, runId, choose);
       if (hot !== null) return hot;
-      const cold = await readStored(db, tenantId, runId);
+      const cold = await readStored(db, tenantId, runId, choose);
       if (cold === null) return null;
       return { ...cold, entries: whole(cold.entries), abort: await readAbort(partition, runId) };
     }),
   entries: createPageReader({ partition, db }),
   list: async (query) => {
     const runIds = await listRunIds(db, query);
-    const runs = await readStoredRuns(db, query.tenantId, runIds, shownInList);
+    const runs = await readStoredRuns(db, query.tenantId, runIds, shown);
     const stored = new Map(runs.map((run) => [run.runId, { ...run, entries: whole(run.entries) }]));
     return runIds.map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
   },

@@ -35,7 +35,7 @@ export const forkRun: Route = (app, deps) => {
     const key = idempotencyKey(c);
     const { id } = c.req.valid('param');
     const { raw, body } = await readBody(c, ForkRequest);
-    const origin = await deps.runs.find(principal.tenantId, id);
+    const origin = await deps.runs.find(principal.tenantId, id, 'all');
     await noteContentRead(deps, principal, { runId: id, by: 'fork' });
     const { run, created } = await fork(deps, {
       principal,

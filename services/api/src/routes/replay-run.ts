@@ -24,7 +24,7 @@ const route = createRoute({
 
 export const replayRun: Route = (app, deps) => {
   app.openapi(route, async (c) => {
-    const run = await deps.runs.find(c.get('principal').tenantId, c.req.valid('param').id);
+    const run = await deps.runs.find(c.get('principal').tenantId, c.req.valid('param').id, 'all');
     return c.json({ ...replayStored(deps.keyring, run), provider_calls: 0 }, 200);
   });
 };

@@ -19,7 +19,7 @@ const route = createRoute({
 export const runSteps: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const principal = c.get('principal');
-    const run = await deps.runs.find(principal.tenantId, c.req.valid('param').id);
+    const run = await deps.runs.find(principal.tenantId, c.req.valid('param').id, 'all');
     const withContents = hasScope(principal, 'content:read');
     if (withContents) await noteContentRead(deps, principal, { runId: run.runId, by: 'steps' });
     const data = stepsOf(deps, run, withContents);
