@@ -124,6 +124,9 @@ export const startDrain = async (
   return { drain, leadership, metrics, log, stop };
 };
 
+export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>
+  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 60_000 });
+
 export const streamLength = ({ redis, root }: Partition): Promise<number> => redis.xlen(`${root}:audit`);
 
 export const drained = (partition: Partition): Promise<true> =>

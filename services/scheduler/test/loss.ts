@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { cp, readdir, rm, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createPool, type Db, ensureTenantWithCaps, writeBatch } from '@signalbox/audit-store';
-import { type AuditRecord, type EventDraft, newId } from '@signalbox/contracts';
+import { type AuditRecord, type EventDraft, newId, SignalboxError } from '@signalbox/contracts';
 import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
 import { type LocalRedis, startRedis, temporaryDir, waitFor } from '@signalbox/local';
 import {
@@ -21,6 +21,7 @@ import {
 } from '@signalbox/run-state';
 import { systemClock } from '@signalbox/runtime';
 import { completed, requested, submitted } from '../../../packages/audit-store/test/journal.ts';
+import { record } from '../../../packages/run-state/test/inspect.ts';
 import {
   claim,
   lease,
@@ -34,6 +35,7 @@ import { atEnd, freshDatabase, recordingLogger, type Recorded } from './support.
 
 export const TENANT = 'acme';
 export const TODAY = new Date().toISOString().slice(0, 10);
+export const LATER = new Date(Date.now() + 3_600_000).toISOString();
 const TS = new Date().toISOString();
 const CAP = 1_000_000;
 /** Longer than any run of these tests is parked, by the old times in their journals. */
@@ -90,6 +92,12 @@ export const openLoss = async (
 export const isTrusted = async ({ partition }: Loss): Promise<boolean> =>
   (await readTrust(partition)) !== null;
 
+export const untrusted = (error: unknown): boolean =>
+  error instanceof SignalboxError && error.code === 'state_untrusted';
+
+export const statusOf = async ({ partition }: Loss, runId: string) =>
+  (await record(partition, runId))['status'];
+
 /** Submits a run of user u1 whose journal says what its record says. */
 export const submitRun = async (
   { partition }: Loss,
@@ -143,6 +151,45 @@ export const finish = (owner: Owner, steps: number): Promise<CommitReply> =>
     announce: [{ type: 'run.succeeded', data: { steps } }],
     after: { type: 'finish', status: 'succeeded' },
   });
+
+export const park = (owner: Owner, reason: 'timer' | 'capacity', need = 0) =>
+  owner.write({
+    announce: [{ type: 'run.parked', data: { reason, until: reason === 'timer' ? LATER : null } }],
+    after: {
+      type: 'park',
+      reason,
+      wakeSeq: owner.run.wakeSeq,
+      dueMs: Date.parse(LATER),
+      capacity: reason === 'timer' ? null : { scope: 'tenant_day', needNano: need, day: TODAY },
+    },
+  });
+
+/** One run in every state there is. */
+export const everyState = async (loss: Loss) => {
+  const ended = await own(loss, await submitRun(loss));
+  await call(ended, 1, 100);
+  await answer(ended, 1, 40);
+  await finish(ended, 1);
+  const running = await own(loss, await submitRun(loss));
+  await call(running, 1, 500);
+  const between = await own(loss, await submitRun(loss));
+  await call(between, 1, 100);
+  await answer(between, 1, 60);
+  const timer = await own(loss, await submitRun(loss));
+  await park(timer, 'timer');
+  const capacity = await own(loss, await submitRun(loss));
+  await park(capacity, 'capacity', 999_900);
+  return {
+    ended,
+    running,
+    between,
+    timer: timer.run.runId,
+    capacity: capacity.run.runId,
+    queued: await submitRun(loss),
+    delayed: await submitRun(loss, { runAt: LATER }),
+    nobodys: await submitRun(loss, { userId: null }),
+  };
+};
 
 /** The owner after a loss: charges what the one before left open, and ends the run. */
 export const finishOff = async (loss: Loss, runId: string, open: readonly [step: number, nano: number][]) => {
