@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SignalboxError } from '@signalbox/contracts';
 import { readRun, requestAbort, wakeRun } from '../src/index.ts';
 import { aborted, abortRequested, parked, succeeded } from './drafts.ts';
 import { assertNoTraces, keyOf, record, snapshot } from './inspect.ts';
-import { claim, freshPartition, running, submit, TENANT } from './support.ts';
+import { claim, code, freshPartition, running, submit, TENANT } from './support.ts';
 
 const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: 'wrong input' };
 const END = {
@@ -13,7 +12,6 @@ const END = {
   announce: [aborted()],
   after: { type: 'finish', status: 'aborted' },
 } as const;
-const code = (wanted: string) => (error: unknown) => error instanceof SignalboxError && error.code === wanted;
 
 test('the flag is kept and read back; a repeated abort gives the first one', async () => {
   const partition = await freshPartition();

@@ -8,8 +8,9 @@ import {
   readDemand,
   renewLease,
 } from '../src/index.ts';
-import { handedOver, parked, succeeded } from './drafts.ts';
+import { parked } from './drafts.ts';
 import { keyOf } from './inspect.ts';
+import { END, HAND_OVER } from './steps.ts';
 import { claim, freshPartition, submit, type Write } from './support.ts';
 
 const WORKER = 'lease_worker';
@@ -100,8 +101,6 @@ test('slots kept free for tenants with few runs at work start them at once, and 
   assert.equal(await admitted(partition), 40);
 });
 
-const END: Write = { announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } };
-const HAND_OVER: Write = { announce: [handedOver()], after: { type: 'hand_over', failed: false } };
 const PARK: Write = {
   announce: [parked('approval')],
   after: { type: 'park', reason: 'approval', wakeSeq: 1, dueMs: null, capacity: null },

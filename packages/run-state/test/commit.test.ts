@@ -8,6 +8,7 @@ import {
   claimed,
   completed,
   DAY,
+  FLAG,
   handedOver,
   parked,
   requested,
@@ -36,7 +37,6 @@ import {
   TENANT,
 } from './support.ts';
 
-const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
 const tenantDay = (partition: Partition) => money(partition, `spend:tenant:acme:${DAY}`);
 const hold = (amount: number, id = 'h1') => ({ id, amount, day: DAY });
 const capTenant = (partition: Partition, tenantDailyNano: number) =>

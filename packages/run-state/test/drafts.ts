@@ -74,7 +74,6 @@ export const parked = (reason: WaitReason): EventDraft => ({
   data: { reason, until: null },
 });
 export const handedOver = (): EventDraft => ({ type: 'run.handed_over', data: { reason: 'drain' } });
-export const abortRequested = (): EventDraft => ({
-  type: 'run.abort_requested',
-  data: { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null },
-});
+/** A request to stop, as the flag of the run says it. */
+export const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
+export const abortRequested = (): EventDraft => ({ type: 'run.abort_requested', data: FLAG });

@@ -1,7 +1,6 @@
 /** Pressure by memory (R9), and a Redis at its maxmemory: what must still be written is written. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SignalboxError } from '@signalbox/contracts';
 import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
 import {
   acknowledge,
@@ -27,13 +26,16 @@ import {
   submitRun,
   wakeRun,
 } from '../src/index.ts';
-import { aborted, completed, DAY, handedOver, parked, requested, succeeded } from './drafts.ts';
-import { eventTypes, keyOf, money, record, snapshot } from './inspect.ts';
+import { completed, FLAG, requested } from './drafts.ts';
+import { eventTypes, keyOf, levelOf, money, record, snapshot, TENANT_DAY } from './inspect.ts';
+import { ask, END, GRACE, HAND_OVER, parkUnderPressure, STOP } from './steps.ts';
 import {
   claim,
+  code,
   expireLease,
   freshPartition,
   lease,
+  loadable,
   makeSubmission,
   openRedis,
   type Owner,
@@ -43,8 +45,6 @@ import {
   TENANT,
 } from './support.ts';
 
-const GRACE = { limit: 100, graceMs: 60_000 };
-const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
 const BALLAST_BYTES = 20_000_000;
 
 const server = startRedis({ dir: await temporaryDir() });
@@ -64,24 +64,6 @@ const fillTo = async (partition: Partition, share: number): Promise<void> => {
   // Nobody waits for the next look.
   await partition.redis.hdel(keyOf(partition, 'pressure'), 'at');
 };
-
-const levelOf = async (partition: Partition): Promise<number> =>
-  (await readDemand(partition, Date.now())).pressureLevel;
-
-const code = (expected: string) => (error: unknown) => (error as SignalboxError).code === expected;
-
-const parkUnder = (owner: Owner) =>
-  ({
-    announce: [parked('capacity')],
-    after: {
-      type: 'park',
-      reason: 'capacity',
-      wakeSeq: owner.run.wakeSeq,
-      dueMs: null,
-      capacity: null,
-      pressure: true,
-    },
-  }) as const;
 
 /** Runs that were given to a worker, and not claimed yet, after a repair. */
 const goesOn = async (partition: Partition): Promise<string[]> => {
@@ -126,14 +108,13 @@ test('memory full of runs while nothing waits for Postgres: no new run, and a fe
   for (const owner of owners) {
     const reply = await owner.write({ announce: [requested(1)] });
     codes.push(reply.code);
-    if (reply.code === 'PRESSURE') await owner.write(parkUnder(owner));
+    if (reply.code === 'PRESSURE') await parkUnderPressure(owner);
   }
   assert.deepEqual(codes, ['PRESSURE', 'PRESSURE', ...Array.from({ length: FEW }, () => 'OK')]);
   assert.deepEqual(await goesOn(partition), [], 'there is no place for more');
   assert.equal((await readDemand(partition, Date.now())).runnable, FEW);
 
-  const end = { type: 'finish', status: 'succeeded' } as const;
-  await owners[2]?.write({ announce: [succeeded()], after: end });
+  await owners[2]?.write(END);
   const parkedFirst = owners.slice(0, 2).map(({ run }) => run.runId);
   const [next = ''] = await goesOn(partition);
   assert.ok(parkedFirst.includes(next), 'one has ended, one that was parked goes on');
@@ -151,7 +132,7 @@ test('an ended run is kept for readers only while there is plenty of memory', as
   const partition = await ownPartition();
   const ttlOf = async (share: number): Promise<number> => {
     const owner = await running(partition);
-    await owner.write({ announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } });
+    await owner.write(END);
     await fillTo(partition, share);
     await markStored(partition, [{ runId: owner.run.runId, seq: 2 }], 3600);
     return partition.redis.ttl(keyOf(partition, `run:${owner.run.runId}`));
@@ -179,7 +160,7 @@ test('a full Redis: results are written and settled; runs park, end, stop, are h
   const owners: Owner[] = [];
   for (let n = 0; n < 4; n += 1) {
     const owner = await running(partition);
-    await owner.write({ announce: [requested(1)], hold: { id: `h${n}`, amount: 50, day: DAY } });
+    await ask(owner, 50, { id: `h${n}` });
     owners.push(owner);
   }
   const [parking, ending, stopping, leaving] = owners;
@@ -190,19 +171,16 @@ test('a full Redis: results are written and settled; runs park, end, stop, are h
 
   const next = await parking.write({ ...gave(0), contents: { results: [big] }, announce: [requested(2)] });
   assert.equal(next.code, 'PRESSURE');
-  assert.equal((await parking.write(parkUnder(parking))).code, 'OK');
-  const end = { type: 'finish', status: 'succeeded' } as const;
-  assert.equal((await ending.write({ ...gave(1), announce: [succeeded()], after: end })).code, 'OK');
-  const letGo = { type: 'hand_over', failed: false } as const;
-  assert.equal((await leaving.write({ ...gave(3), announce: [handedOver()], after: letGo })).code, 'OK');
+  assert.equal((await parkUnderPressure(parking)).code, 'OK');
+  assert.equal((await ending.write({ ...gave(1), ...END })).code, 'OK');
+  assert.equal((await leaving.write({ ...gave(3), ...HAND_OVER })).code, 'OK');
   for (const { run } of [stopping, parking])
     await requestAbort(partition, { runId: run.runId, tenantId: TENANT, flag: FLAG });
-  const stop = { type: 'finish', status: 'aborted' } as const;
-  assert.equal((await stopping.write({ ...gave(2), announce: [aborted()], after: stop })).code, 'OK');
+  assert.equal((await stopping.write({ ...gave(2), ...STOP })).code, 'OK');
   const taken = await claim(partition, parking.run.runId, { leaseMs: 1000, leaseId: 'of-the-api' });
-  assert.equal((await taken.write({ announce: [aborted()], after: stop })).code, 'OK');
+  assert.equal((await taken.write(STOP)).code, 'OK');
 
-  assert.deepEqual(await money(partition, `spend:tenant:${TENANT}:${DAY}`), { spent: 120, held: 0 });
+  assert.deepEqual(await money(partition, TENANT_DAY), { spent: 120, held: 0 });
   assert.equal((await readRun(partition, TENANT, ending.run.runId))?.entries.length, 4);
   const cursor = { runId: ending.run.runId, after: 1, limit: 2 };
   assert.equal((await readEntries(partition, TENANT, cursor))?.length, 2);
@@ -237,24 +215,8 @@ test('a full Redis: leases, repair, wakes and verification go on; the audit stre
     assert.equal((await record(partition, runId))['status'], 'queued');
 
   const verification = await beginVerification(partition);
-  const { submission, head } = makeSubmission();
-  const loaded = await loadRun(partition, verification, {
-    ...submission,
-    agent: 'support',
-    epoch: 0,
-    seq: head.seq,
-    head: head.hash,
-    wakeSeq: 0,
-    createdMs: 1000,
-    status: 'queued',
-    waitingFor: null,
-    parkedMs: null,
-    abort: null,
-    entries: submission.entries,
-    holds: [],
-    contents: new Map([['ref', 'x'.repeat(100_000)]]),
-  });
-  assert.equal(loaded, true);
+  const big = loadable({ contents: new Map([['ref', 'x'.repeat(100_000)]]) });
+  assert.equal(await loadRun(partition, verification, big), true);
   await endVerification(partition, verification, 1);
 
   await ensureGroup(partition); // as an audit-writer that starts now

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chainBreak } from '@signalbox/engine';
-import { type Partition, runKey } from '../src/index.ts';
+import { type Partition, readDemand, runKey } from '../src/index.ts';
+import { DAY } from './drafts.ts';
 
 /** Looks behind the scripts: what the keys of a partition say. */
 export const keyOf = (partition: Partition, name: string): string => `${partition.root}:${name}`;
@@ -87,6 +88,9 @@ export const auditedEntries = async ({ redis, root }: Partition, runId: string):
     .flatMap(([, fields]) => fields.filter((_, i) => i % 2 === 1 && fields[i - 1] === 'e'));
 };
 
+/** The scope of what the tenant `acme` spends on the day. */
+export const TENANT_DAY = `spend:tenant:acme:${DAY}`;
+
 /** Spent and held under a key of a scope, relative to the root. */
 export const money = async (
   partition: Partition,
@@ -95,6 +99,9 @@ export const money = async (
   const [spent, held] = await partition.redis.hmget(keyOf(partition, scope), 'spent', 'held');
   return { spent: Number(spent ?? 0), held: Number(held ?? 0) };
 };
+
+export const levelOf = async (partition: Partition): Promise<number> =>
+  (await readDemand(partition, Date.now())).pressureLevel;
 
 /** Everything of a partition by key but how full it was found, to show that something wrote nothing. */
 export const snapshot = async (partition: Partition): Promise<Record<string, unknown>> => {

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, test } from 'node:test';
-import { newId, SignalboxError } from '@signalbox/contracts';
+import { newId } from '@signalbox/contracts';
 import { testRedisUrl } from '@signalbox/local';
-import { createLogger, systemClock } from '@signalbox/runtime';
 import {
   acknowledge,
   claimRun,
@@ -12,7 +11,6 @@ import {
   disconnect,
   ensureGroup,
   heldRuns,
-  Leadership,
   markStored,
   openLease,
   openPartition,
@@ -25,15 +23,19 @@ import {
   submitRun,
   wakeRun,
 } from '../src/index.ts';
-import { claimed, completed, DAY, requested, succeeded } from './drafts.ts';
-import { assertNoTraces, auditedEntries, eventTypes, journal, money, record } from './inspect.ts';
+import { claimed, completed, DAY, FLAG, requested } from './drafts.ts';
+import { assertNoTraces, auditedEntries, eventTypes, journal, money, record, TENANT_DAY } from './inspect.ts';
+import { ask, END, GRACE } from './steps.ts';
 import {
   claim,
+  code,
   expireLease,
   freshPartition,
+  leaderOn,
   lease,
   makeSubmission,
   openRedis,
+  type Owner,
   ownerOf,
   running,
   settle,
@@ -47,11 +49,6 @@ const closing: (() => Promise<void>)[] = [];
 after(async () => {
   for (const close of closing) await close();
 });
-
-const leaderOn = (partition: Partition, token: string): Leadership => {
-  const logger = createLogger({ service: 'test', level: 'silent' });
-  return new Leadership({ partition, role: 'scheduler', clock: systemClock, logger, token, leaseMs: 60_000 });
-};
 
 /** So that the reply that gets lost is never that of a script the server does not know. */
 const loadScripts = async (partition: Partition): Promise<void> => {
@@ -68,8 +65,7 @@ const loadScripts = async (partition: Partition): Promise<void> => {
   const { runId } = owner.run;
   await owner.write({ results: [claimed()] });
   await wakeRun(partition, runId, 'input');
-  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
-  await requestAbort(partition, { runId, tenantId: TENANT, flag });
+  await requestAbort(partition, { runId, tenantId: TENANT, flag: FLAG });
 };
 
 /** The same partition twice: past the proxy, to look, and through it, to write. */
@@ -88,6 +84,12 @@ const throughProxy = async () => {
   return { straight, partition, proxy };
 };
 
+/** A run at work, whose owner writes through the proxy. */
+const runningThrough = async (straight: Partition, partition: Partition): Promise<Owner> => {
+  const { run, head } = await running(straight);
+  return ownerOf(partition, run, head);
+};
+
 const losing = async <T>(proxy: TcpProxy, work: () => Promise<T>, times = 1): Promise<T> => {
   const before = proxy.lost();
   proxy.loseReplies(times);
@@ -98,16 +100,15 @@ const losing = async <T>(proxy: TcpProxy, work: () => Promise<T>, times = 1): Pr
 
 test('a commit whose reply is lost is written once, and its writer learns that it was', async () => {
   const { straight, partition, proxy } = await throughProxy();
-  const { runId } = await submit(straight);
-  const { run, head } = await claim(straight, runId);
-  const owner = ownerOf(partition, run, head);
+  const owner = await runningThrough(straight, partition);
+  const { runId } = owner.run;
   const opening = {
     results: [claimed()],
     announce: [requested(1)],
     hold: { id: 'h1', amount: 50, day: DAY },
   };
   assert.equal((await losing(proxy, () => owner.write(opening))).code, 'OK');
-  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 0, held: 50 });
+  assert.deepEqual(await money(straight, TENANT_DAY), { spent: 0, held: 50 });
   const next = {
     results: [completed(1)],
     settlements: [settle('h1', 20)],
@@ -115,11 +116,10 @@ test('a commit whose reply is lost is written once, and its writer learns that i
     hold: { id: 'h2', amount: 30, day: DAY },
   };
   assert.equal((await losing(proxy, () => owner.write(next), 2)).code, 'OK', 'lost twice');
-  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 20, held: 30 });
-  const last = { results: [completed(2)], settlements: [settle('h2', 30)], announce: [succeeded()] };
-  const end = { ...last, after: { type: 'finish', status: 'succeeded' } } as const;
-  assert.equal((await losing(proxy, () => owner.write(end))).code, 'OK');
-  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  assert.deepEqual(await money(straight, TENANT_DAY), { spent: 20, held: 30 });
+  const last = { results: [completed(2)], settlements: [settle('h2', 30)], ...END };
+  assert.equal((await losing(proxy, () => owner.write(last))).code, 'OK');
+  assert.deepEqual(await money(straight, TENANT_DAY), { spent: 50, held: 0 });
   assert.deepEqual(await eventTypes(straight, runId), [
     'run.submitted',
     'run.claimed',
@@ -154,11 +154,8 @@ test('a claim whose reply is lost raises the epoch once', async () => {
 test('an abort whose reply is lost leaves one note', async () => {
   const { straight, partition, proxy } = await throughProxy();
   const { runId } = await submit(straight);
-  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
-  assert.deepEqual(
-    (await losing(proxy, () => requestAbort(partition, { runId, tenantId: TENANT, flag }))).flag,
-    flag,
-  );
+  const stop = { runId, tenantId: TENANT, flag: FLAG };
+  assert.deepEqual((await losing(proxy, () => requestAbort(partition, stop))).flag, FLAG);
   assert.equal((await claim(straight, runId)).run.notes.length, 1);
 });
 
@@ -201,7 +198,7 @@ test('a lease whose opening, renewal or end is lost on the way is one lease, and
 const inCall = async (partition: Partition) => {
   const leaseId = await lease(partition);
   const owner = await running(partition, {}, leaseId);
-  await owner.write({ announce: [requested(1)], hold: { id: 'h1', amount: 50, day: DAY } });
+  await ask(owner, 50);
   return { leaseId, runId: owner.run.runId };
 };
 
@@ -210,10 +207,10 @@ test('runs of a dead worker are taken from it once: charged once, woken once, gi
   const { leaseId, runId } = await inCall(straight);
   await lease(straight, 10);
   await expireLease(straight, leaseId);
-  await losing(proxy, () => repair(partition, { limit: 100, graceMs: 60_000 }));
+  await losing(proxy, () => repair(partition, GRACE));
   const { status, wake_seq, owner } = await record(straight, runId);
   assert.deepEqual([status, wake_seq, owner], ['queued', '2', undefined]);
-  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  assert.deepEqual(await money(straight, TENANT_DAY), { spent: 50, held: 0 });
   // Its activation went with the lost reply.
   const again = await repair(straight, { limit: 100, graceMs: -1 });
   assert.deepEqual(
@@ -228,7 +225,7 @@ test('runs that are let go although their worker lives are let go once', async (
   await losing(proxy, () => releaseRuns(partition, leaseId, [runId]));
   const { status, wake_seq } = await record(straight, runId);
   assert.deepEqual([status, wake_seq], ['queued', '2']);
-  assert.deepEqual(await money(straight, `spend:tenant:acme:${DAY}`), { spent: 50, held: 0 });
+  assert.deepEqual(await money(straight, TENANT_DAY), { spent: 50, held: 0 });
   assert.deepEqual(await heldRuns(straight, leaseId), []);
 });
 
@@ -257,15 +254,11 @@ test('a lead that is taken or given back over a lost reply is held by one', asyn
 
 test('when no reply ever comes the caller is told to try again, and may', async () => {
   const { straight, partition, proxy } = await throughProxy();
-  const { runId } = await submit(straight);
-  const { run, head } = await claim(straight, runId);
-  const owner = ownerOf(partition, run, head);
+  const owner = await runningThrough(straight, partition);
+  const { runId } = owner.run;
   const commit = owner.build({ results: [claimed()], announce: [requested(1)] });
   proxy.loseReplies(1000);
-  await assert.rejects(
-    owner.send(commit),
-    (error) => error instanceof SignalboxError && error.code === 'state_unavailable' && error.retryable,
-  );
+  await assert.rejects(owner.send(commit), (error) => code('state_unavailable')(error) && error.retryable);
   proxy.loseReplies(0);
   assert.equal((await owner.send(commit)).code, 'OK');
   assert.deepEqual(await eventTypes(straight, runId), ['run.submitted', 'run.claimed', 'llm.requested']);

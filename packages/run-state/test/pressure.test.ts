@@ -7,7 +7,6 @@ import { waitFor } from '@signalbox/local';
 import {
   acknowledge,
   claimRun,
-  type CommitReply,
   type Demand,
   type Partition,
   readDemand,
@@ -16,8 +15,19 @@ import {
   submitRun,
   wakeRun,
 } from '../src/index.ts';
-import { aborted, completed, DAY, handedOver, parked, requested, succeeded } from './drafts.ts';
-import { auditedEntries, eventTypes, journal, keyOf, money, record, snapshot } from './inspect.ts';
+import { completed, DAY, FLAG, requested } from './drafts.ts';
+import {
+  auditedEntries,
+  eventTypes,
+  journal,
+  keyOf,
+  levelOf,
+  money,
+  record,
+  snapshot,
+  TENANT_DAY,
+} from './inspect.ts';
+import { ask, END, GRACE, HAND_OVER, limitTo, parkUnderPressure, STOP } from './steps.ts';
 import {
   claim,
   freshPartition,
@@ -30,15 +40,7 @@ import {
   TENANT,
 } from './support.ts';
 
-const GRACE = { limit: 100, graceMs: 60_000 };
-const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
-
 const demand = (partition: Partition): Promise<Demand> => readDemand(partition, Date.now());
-const levelOf = async (partition: Partition): Promise<number> => (await demand(partition)).pressureLevel;
-
-/** As a submit of an api with that limit leaves it. */
-const limitTo = (partition: Partition, limit: number) =>
-  partition.redis.hset(keyOf(partition, 'pressure'), 'backlog_limit', limit);
 
 /** Fills or drains the audit stream as far as the level begins. */
 const atLevel = async (partition: Partition, level: 0 | 1 | 2 | 3): Promise<void> => {
@@ -70,12 +72,6 @@ const pressed = async (level: 0 | 1 | 2 | 3): Promise<Partition> => {
   await atLevel(partition, level);
   return partition;
 };
-
-const parkUnder = (owner: Owner, wakeSeq = 1): Promise<CommitReply> =>
-  owner.write({
-    announce: [parked('capacity')],
-    after: { type: 'park', reason: 'capacity', wakeSeq, dueMs: null, capacity: null, pressure: true },
-  });
 
 const refusal = (message: RegExp) => (error: unknown) => {
   const { code, retryAfter, message: text } = error as SignalboxError;
@@ -135,12 +131,10 @@ test('level 1: what runs goes on, nothing is admitted, and no scaler is told to 
   assert.deepEqual((await repair(partition, GRACE)).activations, [{ runId: queued.runId, wakeSeq: 2 }]);
 });
 
-const DAY_SCOPE = `spend:tenant:${TENANT}:${DAY}`;
-
 test('level 2: the next call is refused and holds nothing; what the last one gave and cost is written', async () => {
   const partition = await freshPartition();
   const owner = await running(partition);
-  await owner.write({ announce: [requested(1)], hold: { id: 'h1', amount: 50, day: DAY } });
+  await ask(owner, 50);
   await fill(partition);
   await atLevel(partition, 2);
   const commit = owner.build({
@@ -156,9 +150,9 @@ test('level 2: the next call is refused and holds nothing; what the last one gav
     'llm.requested',
     'llm.completed',
   ]);
-  assert.deepEqual(await money(partition, DAY_SCOPE), { spent: 30, held: 0 });
+  assert.deepEqual(await money(partition, TENANT_DAY), { spent: 30, held: 0 });
 
-  assert.equal((await parkUnder(owner)).code, 'OK');
+  assert.equal((await parkUnderPressure(owner)).code, 'OK');
   const { status, reason } = await record(partition, owner.run.runId);
   assert.deepEqual([status, reason], ['waiting', 'capacity']);
   assert.deepEqual(
@@ -172,9 +166,9 @@ test('level 2: a park that came too late for a wake is refused; the owner looks 
   const owner = await running(partition);
   await atLevel(partition, 2);
   await wakeRun(partition, owner.run.runId, 'approval');
-  assert.equal((await parkUnder(owner)).code, 'WOKEN');
+  assert.equal((await parkUnderPressure(owner)).code, 'WOKEN');
   assert.equal(await partition.redis.zcard(keyOf(partition, 'pressured')), 0);
-  assert.equal((await parkUnder(owner, 2)).code, 'OK');
+  assert.equal((await parkUnderPressure(owner, 2)).code, 'OK');
 });
 
 test('levels 2 and 3: runs end, stop and are handed over; an abort comes before pressure', async () => {
@@ -186,22 +180,19 @@ test('levels 2 and 3: runs end, stop and are handed over; an abort comes before 
     await running(partition),
   ];
   await atLevel(partition, 2);
-  await parkUnder(waiting);
+  await parkUnderPressure(waiting);
   await atLevel(partition, 3);
-  const end = { type: 'finish', status: 'succeeded' } as const;
-  assert.equal((await ending.write({ announce: [succeeded()], after: end })).code, 'OK');
+  assert.equal((await ending.write(END)).code, 'OK');
 
   for (const { run } of [stopping, waiting])
     await requestAbort(partition, { runId: run.runId, tenantId: TENANT, flag: FLAG });
   assert.equal((await stopping.write({ announce: [requested(1)] })).code, 'ABORTED');
-  const stop = { type: 'finish', status: 'aborted' } as const;
-  assert.equal((await stopping.write({ announce: [aborted()], after: stop })).code, 'OK');
+  assert.equal((await stopping.write(STOP)).code, 'OK');
   const taken = await claim(partition, waiting.run.runId, { leaseMs: 1000, leaseId: 'of-the-api' });
-  assert.equal((await taken.write({ announce: [aborted()], after: stop })).code, 'OK');
+  assert.equal((await taken.write(STOP)).code, 'OK');
   assert.equal(await partition.redis.zcard(keyOf(partition, 'pressured')), 0);
 
-  const letGo = { type: 'hand_over', failed: false } as const;
-  const reply = await leaving.write({ announce: [handedOver()], after: letGo });
+  const reply = await leaving.write(HAND_OVER);
   assert.deepEqual([reply.code, reply.activations], ['OK', []]);
 });
 
@@ -233,7 +224,7 @@ test('what pressure parked goes on when it is over: all of it, the oldest first,
   for (const [n, owner] of owners.toReversed().entries()) {
     // Ages that tell them apart.
     await partition.redis.hset(keyOf(partition, `run:${owner.run.runId}`), 'created_ms', 1000 - n);
-    assert.equal((await parkUnder(owner)).code, 'OK');
+    assert.equal((await parkUnderPressure(owner)).code, 'OK');
   }
   const byAge = owners.map(({ run }) => run.runId);
   await atLevel(partition, 1);

@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { claimRun, closeLease, type Partition, repair, renewLease, wakeRun } from '../src/index.ts';
 import { claimed, parked, succeeded } from './drafts.ts';
 import { assertNoTraces, keyOf, record } from './inspect.ts';
+import { GRACE } from './steps.ts';
 import { claim, expireLease, freshPartition, lease, running, submit } from './support.ts';
 
-const GRACE = { limit: 100, graceMs: 60_000 };
 const AT_ONCE = { limit: 100, graceMs: 0 };
 
 /** Makes an activation look as if it had been given to the queue long ago. */

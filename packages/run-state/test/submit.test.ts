@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SignalboxError } from '@signalbox/contracts';
 import { appendDrafts } from '@signalbox/engine';
 import { freePort } from '@signalbox/local';
 import {
@@ -15,10 +14,9 @@ import {
 } from '../src/index.ts';
 import { completed, requested } from './drafts.ts';
 import { auditedEntries, keyOf, record, snapshot } from './inspect.ts';
-import { freshPartition, makeSubmission, openRedis, submit, TENANT } from './support.ts';
+import { code, freshPartition, makeSubmission, openRedis, submit, TENANT } from './support.ts';
 
 const LIMIT = { backlogLimit: 1000 };
-const code = (wanted: string) => (error: unknown) => error instanceof SignalboxError && error.code === wanted;
 
 test('a submitted run has its first event, its audit entry and its activation', async () => {
   const partition = await freshPartition();
@@ -183,6 +181,6 @@ test('without Redis a submit fails as state_unavailable, which is worth a retry'
   const partition = openPartition(redis, { namespace: 'nowhere' });
   await assert.rejects(
     submitRun(partition, makeSubmission().submission, LIMIT),
-    (error) => code('state_unavailable')(error) && (error as SignalboxError).retryable,
+    (error) => code('state_unavailable')(error) && error.retryable,
   );
 });

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { after } from 'node:test';
-import { type EventDraft, newId } from '@signalbox/contracts';
+import { type EventDraft, newId, SignalboxError } from '@signalbox/contracts';
 import { appendDrafts, EMPTY_HEAD, type Head } from '@signalbox/engine';
 import { testRedisUrl } from '@signalbox/local';
+import { createLogger, systemClock } from '@signalbox/runtime';
 import type { Redis } from 'ioredis';
 import {
   type Activation,
@@ -16,6 +17,8 @@ import {
   connect,
   type ConnectionRole,
   disconnect,
+  Leadership,
+  type LoadableRun,
   openLease,
   markTrusted,
   openPartition,
@@ -24,6 +27,7 @@ import {
   setTenantCaps,
   type Submission,
   submitRun,
+  type TenantCaps,
 } from '../src/index.ts';
 import { submitted } from './drafts.ts';
 
@@ -48,19 +52,24 @@ export const openRedis = async (role: ConnectionRole = 'state', url?: string): P
 export const trust = async (partition: Partition): Promise<void> =>
   markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
 
-let shared: Promise<Redis> | undefined;
-
-/** An empty partition; tenant `acme` has no caps but those given (default: none needed). */
-export const freshPartition = async (redis?: Redis): Promise<Partition> => {
-  const partition = openPartition(redis ?? (await (shared ??= openRedis())), {
-    namespace: `test-${randomUUID()}`,
-  });
-  await setTenantCaps(partition, TENANT, {
+/** Sets caps of tenant `acme`; those of a run and of a day that are not named are none. */
+export const cap = (partition: Partition, caps: Partial<TenantCaps> = {}): Promise<void> =>
+  setTenantCaps(partition, TENANT, {
     runNano: null,
     userDailyNano: null,
     tenantDailyNano: null,
     timeZone: 'UTC',
+    ...caps,
   });
+
+let shared: Promise<Redis> | undefined;
+
+/** An empty partition; tenant `acme` has no caps. */
+export const freshPartition = async (redis?: Redis): Promise<Partition> => {
+  const partition = openPartition(redis ?? (await (shared ??= openRedis())), {
+    namespace: `test-${randomUUID()}`,
+  });
+  await cap(partition);
   await trust(partition);
   return partition;
 };
@@ -96,6 +105,35 @@ export const makeSubmission = (overrides: Partial<Submission> = {}): SubmittedRu
     ...overrides,
   };
   return { runId, submission, head };
+};
+
+/** A run as Postgres has it, of which nothing is here. */
+export const loadable = (overrides: Partial<LoadableRun> = {}): LoadableRun => {
+  const { runId, submission, head } = makeSubmission();
+  return {
+    runId,
+    tenantId: TENANT,
+    userId: 'u1',
+    agent: 'support',
+    rootRunId: runId,
+    priority: 'normal',
+    capNano: 500,
+    wrappedKey: 'wrapped-key',
+    epoch: 7,
+    seq: 1,
+    head: head.hash,
+    wakeSeq: 3,
+    createdMs: 1,
+    status: 'queued',
+    waitingFor: null,
+    dueMs: null,
+    parkedMs: null,
+    abort: null,
+    entries: submission.entries,
+    holds: [],
+    contents: new Map([['sha256:a', 'sealed']]),
+    ...overrides,
+  };
 };
 
 /** Submits a run and says which runs may start now. */
@@ -238,3 +276,14 @@ export const settle = (holdId: string, observedNano: number, expired = false): C
   observedNano,
   expired,
 });
+
+export const leaderOn = (partition: Partition, token: string): Leadership => {
+  const logger = createLogger({ service: 'test', level: 'silent' });
+  return new Leadership({ partition, role: 'scheduler', clock: systemClock, logger, token, leaseMs: 60_000 });
+};
+
+/** Whether an error is the one that a test expects. */
+export const code =
+  (expected: string) =>
+  (error: unknown): error is SignalboxError =>
+    error instanceof SignalboxError && error.code === expected;

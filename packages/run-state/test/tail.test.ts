@@ -2,10 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { waitFor } from '@signalbox/local';
 import { createTail, type Hint, publishDelta, requestAbort } from '../src/index.ts';
-import { claimed, requested, succeeded } from './drafts.ts';
+import { claimed, FLAG, requested, succeeded } from './drafts.ts';
 import { freshPartition, openRedis, running, TENANT } from './support.ts';
 
-const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
 const until = (what: string, ask: () => Promise<boolean> | boolean) =>
   waitFor(async () => ((await ask()) ? true : undefined), { what, timeoutMs: 60_000 });
 

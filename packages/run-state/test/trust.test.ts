@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import { SignalboxError } from '@signalbox/contracts';
-import { createLogger, systemClock } from '@signalbox/runtime';
+import type { SignalboxError } from '@signalbox/contracts';
 import {
   abortedRuns,
   beginVerification,
@@ -12,7 +11,6 @@ import {
   findPrincipal,
   getTenantCaps,
   heldRuns,
-  Leadership,
   type LoadableRun,
   loadRun,
   markStored,
@@ -31,12 +29,16 @@ import {
   wakeRun,
   withdrawTrust,
 } from '../src/index.ts';
-import { DAY, parked, requested } from './drafts.ts';
+import { DAY, FLAG, requested } from './drafts.ts';
 import { money, record, snapshot } from './inspect.ts';
+import { ask, park } from './steps.ts';
 import {
   claim,
+  code,
   freshPartition,
+  leaderOn,
   lease,
+  loadable,
   makeSubmission,
   type Owner,
   running,
@@ -45,27 +47,7 @@ import {
   trust,
 } from './support.ts';
 
-const code =
-  (expected: string) =>
-  (error: unknown): boolean =>
-    error instanceof SignalboxError && error.code === expected && error.retryable;
-const untrusted = code('state_untrusted');
-
-const FLAG = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
-const hold = (id: string, amount = 100) => ({ id, amount, day: DAY });
-
-const waiting = async (partition: Partition): Promise<string> => {
-  const owner = await running(partition);
-  const after = {
-    type: 'park',
-    reason: 'timer',
-    wakeSeq: owner.run.wakeSeq,
-    dueMs: 1,
-    capacity: null,
-  } as const;
-  await owner.write({ announce: [parked('timer')], after });
-  return owner.run.runId;
-};
+const untrusted = (error: unknown): boolean => code('state_untrusted')(error) && error.retryable;
 
 interface Busy {
   readonly partition: Partition;
@@ -79,12 +61,14 @@ const busy = async (): Promise<Busy> => {
   const partition = await freshPartition();
   const leaseId = await lease(partition, 2);
   const owner = await running(partition, {}, leaseId);
-  await owner.write({ announce: [requested(1)], hold: hold('h1') });
+  await ask(owner, 100);
+  const waiting = await running(partition);
+  await park(waiting, { dueMs: 1 });
   return {
     partition,
     owner,
     leaseId,
-    parked: await waiting(partition),
+    parked: waiting.run.runId,
     queued: (await submit(partition)).runId,
   };
 };
@@ -95,7 +79,7 @@ const WRITES: Readonly<Record<string, (world: Busy) => Promise<unknown>>> = {
     claimRun(partition, { runId: queued, wakeSeq: 1, leaseId, token: randomUUID() }),
   'claim of whoever must write': ({ partition, parked: runId }) =>
     claimRun(partition, { runId, wakeSeq: null, leaseId: 'l', token: randomUUID(), leaseMs: 1000 }),
-  commit: ({ owner }) => owner.write({ announce: [requested(2)], hold: hold('h2') }),
+  commit: ({ owner }) => ask(owner, 100, { id: 'h2', step: 2 }),
   wake: ({ partition, parked: runId }) => wakeRun(partition, runId, 'approval'),
   repair: ({ partition }) => repair(partition, { limit: 100, graceMs: 0 }),
   stored: ({ partition, owner }) => markStored(partition, [{ runId: owner.run.runId, seq: 1 }], 3600),
@@ -136,9 +120,7 @@ test('a stop is taken, leases are kept and somebody leads, all while nothing is 
     activations: [],
   });
   await closeLease(partition, 'new');
-  const logger = createLogger({ service: 'test', level: 'silent' });
-  const lead = { role: 'scheduler', clock: systemClock, token: 't', leaseMs: 1000 } as const;
-  assert.equal(await new Leadership({ ...lead, partition, logger }).hold(), true);
+  assert.equal(await leaderOn(partition, 't').hold(), true);
 
   await trust(partition);
   assert.equal((await owner.write({ announce: [requested(2)] })).code, 'ABORTED');
@@ -192,34 +174,6 @@ test('claims of each incarnation have higher epochs than all before it', async (
   assert.equal((await running(partition)).run.epoch, 2_000_000 * 2 ** 32 + 1);
 });
 
-const loadable = (overrides: Partial<LoadableRun> = {}): LoadableRun => {
-  const { runId, submission, head } = makeSubmission();
-  return {
-    runId,
-    tenantId: TENANT,
-    userId: 'u1',
-    agent: 'support',
-    rootRunId: runId,
-    priority: 'normal',
-    capNano: 500,
-    wrappedKey: 'wrapped-key',
-    epoch: 7,
-    seq: 1,
-    head: head.hash,
-    wakeSeq: 3,
-    createdMs: 1,
-    status: 'queued',
-    waitingFor: null,
-    dueMs: null,
-    parkedMs: null,
-    abort: null,
-    entries: submission.entries,
-    holds: [],
-    contents: new Map([['sha256:a', 'sealed']]),
-    ...overrides,
-  };
-};
-
 const verified = async (partition: Partition, runs: readonly LoadableRun[]): Promise<void> => {
   const verification = await beginVerification(partition);
   for (const run of runs) assert.equal(await loadRun(partition, verification, run), true);
@@ -267,7 +221,7 @@ test('a run that was asked to stop does not wait for its timer when it is loaded
 test('spent never goes down, held is what is open, and a root that is not here gets no half record', async () => {
   const partition = await freshPartition();
   const owner = await running(partition, { userId: 'u1', capNano: 1000 });
-  await owner.write({ announce: [requested(1)], hold: hold('h1', 70) });
+  await ask(owner, 70);
   const scope = `spend:tenant:acme:${DAY}`;
   await partition.redis.hset(`${partition.root}:${scope}`, { spent: '500', held: '999' });
   await partition.redis.zadd(`${partition.root}:${scope}:waiters`, 1, 'run_x');
@@ -332,7 +286,7 @@ test('runs under a lease that nobody works on are released: holds charged, claim
   const owners = [await running(partition, {}, leaseId), await running(partition, {}, leaseId)];
   const [stray, own] = owners;
   assert.ok(stray !== undefined && own !== undefined);
-  await stray.write({ announce: [requested(1)], hold: hold('h1', 30) });
+  await ask(stray, 30);
   const ids = owners.map(({ run }) => run.runId);
   assert.deepEqual((await heldRuns(partition, leaseId)).toSorted(), ids.toSorted());
   const activations = await releaseRuns(partition, leaseId, [stray.run.runId]);

@@ -18,13 +18,15 @@ import {
   abortRequested,
   completed,
   DAY,
+  FLAG,
   handedOver,
   parked,
   requested,
   succeeded,
   woken,
 } from './drafts.ts';
-import { type Owner, ownerOf, settle, submit, type Write } from './support.ts';
+import { limitTo } from './steps.ts';
+import { expireLease, type Owner, ownerOf, settle, submit, type Write } from './support.ts';
 
 /**
  * A small fleet driven one step at a time, for tests that look at every state in between. It owns what lies
@@ -101,7 +103,7 @@ const forget = (list: string[], item: string): void => void list.splice(list.ind
 
 export const expireOne = async ({ partition, leases }: World, leaseId: string): Promise<void> => {
   forget(leases, leaseId);
-  await partition.redis.zadd(`${partition.root}:leases`, 'XX', 1, leaseId);
+  await expireLease(partition, leaseId);
 };
 
 export const closeOne = async ({ partition, leases }: World, leaseId: string): Promise<void> => {
@@ -210,7 +212,7 @@ const parkUnderPressure = (world: World, work: Work): Promise<CommitReply> => {
 /** Commits that may wait for Postgres, which is away all the time: none is as if it had just gone. */
 export const limitBacklog = async ({ partition }: World, limit: number | null): Promise<void> => {
   const waiting = await partition.redis.xlen(`${partition.root}:audit`);
-  await partition.redis.hset(`${partition.root}:pressure`, 'backlog_limit', limit ?? waiting + 1_000_000);
+  await limitTo(partition, limit ?? waiting + 1_000_000);
 };
 
 /** Announces a paid call; without room it waits for some, as long as others' holds are in the way, else ends. */
@@ -257,9 +259,8 @@ export const end = async (world: World, work: Work, cost: number): Promise<void>
 };
 
 export const askToAbort = async ({ partition }: World, runId: string): Promise<void> => {
-  const flag = { requested_at: '2026-01-01T00:00:00.000Z', by: 'key_1', reason: null };
   for (const tenantId of TENANTS) {
-    await requestAbort(partition, { runId, tenantId, flag }).catch(() => undefined);
+    await requestAbort(partition, { runId, tenantId, flag: FLAG }).catch(() => undefined);
   }
 };
 
