@@ -5,7 +5,7 @@ import {
   readRuns as readStoredRuns,
   type RunListQuery,
 } from '@signalbox/audit-store';
-import { type Entry, SignalboxError, type StoredRun } from '@signalbox/contracts';
+import { type ContentChoice, type Entry, SignalboxError, type StoredRun } from '@signalbox/contracts';
 import { bodyOf } from '@signalbox/engine';
 import {
   type AbortFlag,
@@ -42,7 +42,7 @@ export interface ListedRun {
 }
 
 /** `shown`: what a view of the run says of them, its submission and its last answer. */
-export type WantedContents = 'shown' | 'all';
+export type WantedContents = 'none' | 'shown' | 'all';
 
 export interface RunReader {
   /** With the contents a view shows, if no others are wanted. Throws `not_found` (also for another tenant's run), `state_unavailable`, `state_untrusted`, `audit_store_unavailable`. */
@@ -64,6 +64,12 @@ const shown = (entries: readonly Entry[]): string[] => {
   const submission = refsOf(entries[0])['submission'];
   const answer = entries.findLast((entry) => lastTypeOf([entry]) === 'llm.completed');
   return [submission, refsOf(answer)['output']].filter((ref) => ref !== undefined);
+};
+
+const CHOICES: Readonly<Record<WantedContents, ContentChoice | undefined>> = {
+  none: () => [],
+  shown,
+  all: undefined,
 };
 
 /**
@@ -111,7 +117,7 @@ const createPageReader = (stores: Stores): RunReader['entries'] => {
 export const createRunReader = ({ partition, db }: Stores): RunReader => ({
   find: (tenantId, runId, wanted = 'shown') =>
     readOrMiss(partition, runId, async () => {
-      const choose = wanted === 'all' ? undefined : shown;
+      const choose = CHOICES[wanted];
       const hot = await readRun(partition, tenantId, runId, choose);
       if (hot !== null) return hot;
       const cold = await readStored(db, tenantId, runId, choose);

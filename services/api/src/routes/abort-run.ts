@@ -32,7 +32,7 @@ const raiseFlag = async (deps: ApiDeps, { runId, tenantId, flag }: Wish): Promis
   } catch (error) {
     if (!(error instanceof SignalboxError && error.code === 'not_found')) throw error;
     // What left run state has ended.
-    await deps.runs.find(tenantId, runId);
+    await deps.runs.find(tenantId, runId, 'none');
     throw new SignalboxError('run_terminal', `Run ${runId} has already ended; there is nothing to abort.`);
   }
 };

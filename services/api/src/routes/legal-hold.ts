@@ -35,7 +35,7 @@ export const legalHold: Route = (app, deps) => {
     const principal = c.get('principal');
     const runId = c.req.valid('param').id;
     const { body: wanted } = await readBody(c, LegalHoldRequest);
-    await deps.runs.find(principal.tenantId, runId);
+    await deps.runs.find(principal.tenantId, runId, 'none');
     return c.json(await changeLegalHold(deps, principal, { runId, wanted }), 200);
   });
   app.openapi(ofTenant, async (c) => {

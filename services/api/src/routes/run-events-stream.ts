@@ -83,7 +83,7 @@ export const streamRunEvents = async (
   { runId, after }: StreamRequest,
 ): Promise<Response> => {
   const principal = c.get('principal');
-  const run = await deps.runs.find(principal.tenantId, runId);
+  const run = await deps.runs.find(principal.tenantId, runId, 'none');
   const withDeltas = hasScope(principal, 'content:read');
   if (withDeltas) await noteContentRead(deps, principal, { runId, by: 'stream' });
   const gone = new AbortController();
