@@ -1,4 +1,5 @@
 /** One subject doing one work, measured once per repetition, from servers of its own that nobody used before. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProfileTop } from './cpu-profile.ts';
 import type { Usage, Window } from './meter.ts';
 import { quantile } from './statistics.ts';
@@ -72,3 +73,16 @@ export const workSample = ({
 /** Before what is measured: code is compiled, connections are open. */
 export const warmUp = (until: Load['until']): Load['until'] =>
   'runs' in until ? { runs: Math.ceil(until.runs / 4) } : { seconds: Math.min(5, until.seconds / 4) };
+
+/** Until what the warm-up left behind is done with. */
+const REST_MS = 3000;
+
+/** Warms up for a load at a rate as for any other: at full speed, since few runs compile nothing. Then it rests. */
+export const warmedUp = async (
+  { shape, inFlight, perSecond }: Omit<Load, 'until'>,
+  until: Load['until'],
+  work: (load: Load) => Promise<unknown>,
+): Promise<void> => {
+  await work({ shape, inFlight, until: warmUp(until) });
+  if (perSecond !== undefined) await sleep(REST_MS);
+};

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { metered } from '../meter.ts';
 import { startProgram } from '../program-process.ts';
 import { benchPostgres, benchRedis, withStops } from '../servers.ts';
-import { type Context, type Sample, type Trial, warmUp, workSample } from '../trial.ts';
-import type { Load } from '../work.ts';
+import { type Context, type Sample, type Trial, warmedUp, workSample } from '../trial.ts';
+import type { Load, Outcome } from '../work.ts';
 
 export interface ProgramSubject {
   readonly subject: string;
@@ -41,10 +41,10 @@ const measure = (context: Context, subject: ProgramSubject, load: Omit<Load, 'un
     });
     onStop(() => program.child.stop());
     const settings = { ...subject.settings, url: server?.url ?? '', dir: join(context.dir, 'program') };
-    const work = (until: Context['until']) => program.work({ load: { ...load, until }, settings });
-    await work(warmUp(context.until));
+    const work = (order: Load): Promise<Outcome> => program.work({ load: order, settings });
+    await warmedUp(load, context.until, work);
     const groups = [{ name: 'program', roots: [program.child.pid] }, ...(server ? [server.group] : [])];
-    return workSample(await metered(groups, () => work(context.until)));
+    return workSample(await metered(groups, () => work({ ...load, until: context.until })));
   });
 
 export const programTrial = (work: string, subject: ProgramSubject, load: Omit<Load, 'until'>): Trial => ({

@@ -1,7 +1,7 @@
 /** How long one run takes while runs come at a steady rate that leaves the machine room: submission to answer. */
 import { metered } from '../meter.ts';
 import { offer } from '../offer.ts';
-import { type Context, type Sample, type Trial, warmUp, workSample } from '../trial.ts';
+import { type Context, type Sample, type Trial, warmedUp, workSample } from '../trial.ts';
 import type { Load, Outcome } from '../work.ts';
 import { publishAgent, scriptOf, submitRun } from './signalbox-agent.ts';
 import { type Signalbox, withSignalbox } from './signalbox.ts';
@@ -16,10 +16,9 @@ const runOnce = async (signalbox: Signalbox): Promise<void> => {
 const measure = (context: Context, load: Omit<Load, 'until'>): Promise<Sample> =>
   withSignalbox(context, {}, async (signalbox) => {
     await publishAgent(signalbox, scriptOf(load.shape));
-    const atRate = (until: Context['until']): Promise<Outcome> =>
-      offer({ ...load, until }, () => runOnce(signalbox));
-    await atRate(warmUp(context.until));
-    return workSample(await metered(signalbox.groups, () => atRate(context.until)));
+    const work = (order: Load): Promise<Outcome> => offer(order, () => runOnce(signalbox));
+    await warmedUp(load, context.until, work);
+    return workSample(await metered(signalbox.groups, () => work({ ...load, until: context.until })));
   });
 
 export const latencyTrial = (work: string, load: Omit<Load, 'until'>): Trial => ({
