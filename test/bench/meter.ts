@@ -4,7 +4,7 @@ import { cpuSeconds, memoryBytes, type ProcessGroup } from './process-tree.ts';
 export interface Usage {
   /** Processor seconds, by group. */
   readonly cpu: ReadonlyMap<string, number>;
-  /** Of all groups together, at the time when it was most. */
+  /** Of all groups together, at the time when it was most; without looks meanwhile, at the end. */
   readonly peakBytes: number;
   /** When it was done. */
   readonly window: Window;
@@ -18,12 +18,20 @@ export interface Window {
 
 const nowMicros = (): number => Number(process.hrtime.bigint() / 1000n);
 
-/** Reading the page tables of a big process takes milliseconds. */
 const LOOK_MS = 2000;
+
+interface MeterOptions {
+  /**
+   * Default true. Reading the page tables of big processes takes tens of milliseconds, in which this process does nothing
+   * else: whoever times single requests must not look meanwhile.
+   */
+  readonly looks?: boolean;
+}
 
 export const metered = async <T>(
   groups: readonly ProcessGroup[],
   work: () => Promise<T>,
+  { looks = true }: MeterOptions = {},
 ): Promise<Usage & { readonly value: T }> => {
   const before = groups.map(cpuSeconds);
   let peakBytes = 0;
@@ -33,7 +41,7 @@ export const metered = async <T>(
       groups.reduce((sum, group) => sum + memoryBytes(group), 0),
     );
   };
-  const looking = setInterval(look, LOOK_MS);
+  const looking = looks ? setInterval(look, LOOK_MS) : undefined;
   try {
     const from = nowMicros();
     const value = await work();

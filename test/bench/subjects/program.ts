@@ -44,7 +44,8 @@ const measure = (context: Context, subject: ProgramSubject, load: Omit<Load, 'un
     const work = (order: Load): Promise<Outcome> => program.work({ load: order, settings });
     await warmedUp(load, context.until, work);
     const groups = [{ name: 'program', roots: [program.child.pid] }, ...(server ? [server.group] : [])];
-    return workSample(await metered(groups, () => work({ ...load, until: context.until })));
+    const measured = (): Promise<Outcome> => work({ ...load, until: context.until });
+    return workSample(await metered(groups, measured, { looks: load.perSecond === undefined }));
   });
 
 export const programTrial = (work: string, subject: ProgramSubject, load: Omit<Load, 'until'>): Trial => ({

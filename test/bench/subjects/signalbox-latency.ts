@@ -18,7 +18,8 @@ const measure = (context: Context, load: Omit<Load, 'until'>): Promise<Sample> =
     await publishAgent(signalbox, scriptOf(load.shape));
     const work = (order: Load): Promise<Outcome> => offer(order, () => runOnce(signalbox));
     await warmedUp(load, context.until, work);
-    return workSample(await metered(signalbox.groups, () => work({ ...load, until: context.until })));
+    const measured = (): Promise<Outcome> => work({ ...load, until: context.until });
+    return workSample(await metered(signalbox.groups, measured, { looks: false }));
   });
 
 export const latencyTrial = (work: string, load: Omit<Load, 'until'>): Trial => ({
