@@ -30,8 +30,10 @@ const added = async (deps: AwaitDeps, request: AwaitRequest, after: number): Pro
   }
 };
 
-/** Until the run has ended, the time is over, or nobody waits any more; `seen`: so much of its journal was read. */
-const watchEnd = async (deps: AwaitDeps, request: AwaitRequest, seen: number): Promise<void> => {
+/** Resolves when the run has ended, the time is over, or nobody waits any more. Throws like `RunReader.find`. */
+export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ReadableRun> => {
+  const run = await deps.runs.find(request.tenantId, request.runId);
+  if (request.seconds === 0 || isEnd(lastTypeOf(run.entries))) return run;
   const { clock, closing } = deps;
   const deadline = clock.monotonic() + request.seconds * 1000;
   const bell = new Bell();
@@ -44,26 +46,17 @@ const watchEnd = async (deps: AwaitDeps, request: AwaitRequest, seen: number): P
   };
   const unwatch = watchRun(deps.tail.watchEnd(deps.partition, request.runId, onEnd), bell.ring);
   try {
-    let seq = seen;
+    let seq = run.entries.length;
     for (let left = request.seconds * 1000; left > 0 && !gone.aborted; left = deadline - clock.monotonic()) {
       await bell.wait(clock, Math.min(left, LOOK_EVERY_MS));
-      if (ended) return;
+      if (ended) break;
       const entries = await added(deps, request, seq);
       seq += entries.length;
-      if (isEnd(lastTypeOf(entries))) return;
+      if (isEnd(lastTypeOf(entries))) break;
     }
   } finally {
     unwatch();
     gone.removeEventListener('abort', bell.ring);
   }
-};
-
-/** The run once it has ended, or as it is when the time is over or nobody waits any more. Throws like `RunReader.find`. */
-export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ReadableRun> => {
-  const { tenantId, runId, seconds } = request;
-  if (seconds > 0) {
-    const { entries } = await deps.runs.find(tenantId, runId, 'none');
-    if (!isEnd(lastTypeOf(entries))) await watchEnd(deps, request, entries.length);
-  }
-  return deps.runs.find(tenantId, runId);
+  return deps.runs.find(request.tenantId, request.runId);
 };

@@ -45,7 +45,10 @@ export interface ListedRun {
 export type WantedContents = 'none' | 'shown' | 'all';
 
 export interface RunReader {
-  /** With the contents a view shows, if no others are wanted. Throws `not_found` (also for another tenant's run), `state_unavailable`, `state_untrusted`, `audit_store_unavailable`. */
+  /**
+   * With the contents a view shows, unless others are wanted. Throws `not_found` (also for another tenant's run),
+   * `state_unavailable`, `state_untrusted`, `audit_store_unavailable`.
+   */
   find(tenantId: string, runId: string, wanted?: WantedContents): Promise<ReadableRun>;
   /** Those who ask in one turn get one and the same page. Throws like `find`. */
   entries(tenantId: string, query: EntryQuery): Promise<readonly Entry[]>;

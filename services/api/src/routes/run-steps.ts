@@ -19,8 +19,9 @@ const route = createRoute({
 export const runSteps: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const principal = c.get('principal');
-    const run = await deps.runs.find(principal.tenantId, c.req.valid('param').id, 'all');
     const withContents = hasScope(principal, 'content:read');
+    const { id } = c.req.valid('param');
+    const run = await deps.runs.find(principal.tenantId, id, withContents ? 'all' : 'none');
     if (withContents) await noteContentRead(deps, principal, { runId: run.runId, by: 'steps' });
     const data = stepsOf(deps, run, withContents);
     return c.json({ data, next_cursor: null }, 200);
