@@ -62,6 +62,7 @@ export {
   type RunListQuery,
 } from './read.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
+export { readEntries } from './read-entries.ts';
 export {
   changeRetention,
   type EndedRun,

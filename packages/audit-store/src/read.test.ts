@@ -13,6 +13,7 @@ import {
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
 import { listRunIds, readRun, readRuns } from './read.ts';
+import { readEntries } from './read-entries.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;
@@ -51,6 +52,22 @@ describe('readRuns', () => {
     assert.deepEqual(new Map((await readRun(db, TENANT, runId))?.contents), new Map(contents.slice(0, 2)));
     const [chosen] = await readRuns(db, TENANT, [runId], () => ['sha256:output-1']);
     assert.deepEqual([...(chosen?.contents ?? [])], [['sha256:output-1', b64('output')]]);
+  });
+});
+
+describe('readEntries', () => {
+  test('a page of the journal; none behind its end; null for what is missing or foreign', async () => {
+    const { runId, entries } = simpleJournal();
+    await writeBatch(db, [recordOf(runId, entries)]);
+    const page = (after: number, limit: number, tenantId = TENANT): Promise<string[] | null> =>
+      readEntries(db, tenantId, { runId, after, limit });
+    assert.ok(entries.length > 3);
+    assert.deepEqual(await page(0, 1000), entries);
+    assert.deepEqual(await page(1, 2), entries.slice(1, 3));
+    assert.deepEqual(await page(entries.length, 10), []);
+    assert.equal(await page(0, 10, 'other'), null);
+    for (const missing of [newId('run'), 'no\u0000id'])
+      assert.equal(await readEntries(db, TENANT, { runId: missing, after: 0, limit: 10 }), null);
   });
 });
 

@@ -2,7 +2,7 @@ import type { Entry } from '@signalbox/contracts';
 import { SignalboxError } from '@signalbox/contracts';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from './deps.ts';
-import { isEnd, lastTypeOf } from './entries.ts';
+import { isEnd, lastSeqOf, lastTypeOf } from './entries.ts';
 import type { ReadableRun } from './run-reader.ts';
 import { watchRun } from './watch-run.ts';
 
@@ -46,12 +46,12 @@ export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<
   };
   const unwatch = watchRun(deps.tail.watchEnd(deps.partition, request.runId, onEnd), bell.ring);
   try {
-    let seq = run.entries.length;
+    let seq = lastSeqOf(run.entries);
     for (let left = request.seconds * 1000; left > 0 && !gone.aborted; left = deadline - clock.monotonic()) {
       await bell.wait(clock, Math.min(left, LOOK_EVERY_MS));
       if (ended) break;
       const entries = await added(deps, request, seq);
-      seq += entries.length;
+      seq = Math.max(seq, lastSeqOf(entries));
       if (isEnd(lastTypeOf(entries))) break;
     }
   } finally {

@@ -19,6 +19,19 @@ export const lastTypeOf = (entries: readonly Entry[]): EventType | undefined => 
   return last === undefined ? undefined : peek(last).type;
 };
 
+/** 0: there is none. */
+export const lastSeqOf = (entries: readonly Entry[]): number => {
+  const last = entries.at(-1);
+  return last === undefined ? 0 : peek(last).seq;
+};
+
+/** How many stand at `seq` or before it: fewer than `seq` when one of them is in quarantine. */
+export const countUpTo = (entries: readonly Entry[], seq: number): number => {
+  let count = Math.min(seq, entries.length);
+  while (lastSeqOf(entries.slice(0, count)) > seq) count -= 1;
+  return count;
+};
+
 export const refsOf = (entry: Entry | undefined): Peek['refs'] =>
   entry === undefined ? {} : peek(entry).refs;
 

@@ -2,7 +2,7 @@ import { type Entry, type EventType, SignalboxError } from '@signalbox/contracts
 import { type Hint, openContent } from '@signalbox/run-state';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from './deps.ts';
-import { eventJson, isEnd, lastTypeOf, peek } from './entries.ts';
+import { countUpTo, eventJson, isEnd, lastSeqOf, lastTypeOf, peek } from './entries.ts';
 import { OpenDeltas } from './open-deltas.ts';
 import type { ReadableRun } from './run-reader.ts';
 import { watchRun } from './watch-run.ts';
@@ -102,11 +102,11 @@ async function* pages(
   { run, signal }: FeedRequest,
   { after, bell }: { after: number; bell: Bell },
 ): AsyncGenerator<readonly Entry[]> {
-  let page: readonly Entry[] | null = run.entries.slice(after);
+  let page: readonly Entry[] | null = run.entries.slice(countUpTo(run.entries, after));
   let at = after;
   while (!signal.aborted) {
     yield page ?? [];
-    at += page?.length ?? 0;
+    at = Math.max(at, lastSeqOf(page ?? []));
     if ((page?.length ?? 0) < PAGE) await bell.wait(deps.clock, LOOK_EVERY_MS);
     page = await nextPage(deps, run, at);
   }
@@ -120,10 +120,10 @@ async function* items(
   const { clock } = deps;
   const { entries } = request.run;
   // A place behind the journal's end would never be reached.
-  const after = Math.min(request.after, entries.length);
-  deltas.resume(entries.slice(0, after));
+  const after = Math.min(request.after, lastSeqOf(entries));
+  deltas.resume(entries.slice(0, countUpTo(entries, after)));
   const ended = lastTypeOf(entries);
-  if (after === entries.length && isEnd(ended)) {
+  if (after === lastSeqOf(entries) && isEnd(ended)) {
     yield { type: 'end', name: ended ?? 'run.failed' };
     return;
   }

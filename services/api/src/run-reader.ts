@@ -1,6 +1,7 @@
 import {
   type Db,
   listRunIds,
+  readEntries as readStoredEntries,
   readRun as readStored,
   readRuns as readStoredRuns,
   type RunListQuery,
@@ -104,9 +105,7 @@ const readPage = (
 ): Promise<readonly Entry[]> =>
   readOrMiss(partition, query.runId, async () => {
     const hot = await readEntries(partition, tenantId, query);
-    if (hot !== null) return hot;
-    const cold = await readStored(db, tenantId, query.runId);
-    return cold === null ? null : whole(cold.entries.slice(query.after, query.after + query.limit));
+    return hot ?? readStoredEntries(db, tenantId, query);
   });
 
 const pageName = (tenantId: string, { runId, after, limit }: EntryQuery): string =>

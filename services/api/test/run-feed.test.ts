@@ -3,20 +3,25 @@ import { test } from 'node:test';
 import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
 import { openPartition, type Tail } from '@signalbox/run-state';
 import { createKeyring, createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
-import { SignalboxError } from '@signalbox/contracts';
+import { type Entry, type EventDraft, SignalboxError } from '@signalbox/contracts';
 import { type FeedItem, followRun } from '../src/run-feed.ts';
 import type { RunReader } from '../src/run-reader.ts';
 
 const RUN_ID = `run_${'0'.repeat(32)}`;
 
-const { entries } = appendDrafts(
-  EMPTY_HEAD,
-  [
-    { type: 'run.woken', data: { reason: 'timer' } },
-    { type: 'run.aborted', data: { caught: 'before_start', call_closed: false, settled_nano: 0 } },
-  ],
-  { runId: RUN_ID, epoch: 0, ts: '2026-01-01T00:00:00Z', actor: { type: 'system', id: 'test' } },
-);
+const woken: EventDraft = { type: 'run.woken', data: { reason: 'timer' } };
+const aborted: EventDraft = {
+  type: 'run.aborted',
+  data: { caught: 'before_start', call_closed: false, settled_nano: 0 },
+};
+const entriesOf = (...drafts: readonly EventDraft[]): readonly Entry[] =>
+  appendDrafts(EMPTY_HEAD, drafts, {
+    runId: RUN_ID,
+    epoch: 0,
+    ts: '2026-01-01T00:00:00Z',
+    actor: { type: 'system', id: 'test' },
+  }).entries;
+const entries = entriesOf(woken, aborted);
 const run = {
   runId: RUN_ID,
   tenantId: 't',
@@ -34,6 +39,7 @@ const follow = (
   clock: ManualClock,
   read: RunReader['entries'],
   signal: AbortSignal,
+  place: { readonly entries: readonly Entry[]; readonly after: number } = { entries: run.entries, after: 0 },
 ): AsyncGenerator<FeedItem> =>
   followRun(
     {
@@ -45,7 +51,7 @@ const follow = (
       keyring: createKeyring([{ id: 'k', key: newDataKey() }]),
       logger: createLogger({ service: 'test', level: 'silent' }),
     },
-    { run, after: 0, withDeltas: false, signal },
+    { run: { ...run, entries: place.entries }, after: place.after, withDeltas: false, signal },
   );
 
 /** The next item, moving the clock a second at a time until it is there. */
@@ -95,6 +101,22 @@ test('run state that is away for a while breaks nothing: the feed looks again ea
   const { item, seconds } = await nextItem(clock, feed);
   assert.deepEqual([item?.type, seconds], ['event', 4]);
   assert.deepEqual((await nextItem(clock, feed)).item, { type: 'end', name: 'run.aborted' });
+});
+
+test('an event in quarantine is not there, and moves no place behind it', async () => {
+  const [first, , third] = entriesOf(woken, woken, aborted);
+  assert.ok(first !== undefined && third !== undefined);
+  const shown = async (after: number): Promise<(number | string)[]> => {
+    const place = { entries: [first, third], after };
+    const items: (number | string)[] = [];
+    for await (const item of follow(new ManualClock(), never, new AbortController().signal, place))
+      items.push(item.type === 'event' ? item.seq : item.type);
+    return items;
+  };
+  assert.deepEqual(await shown(0), [1, 3, 'end']);
+  assert.deepEqual(await shown(1), [3, 'end']);
+  assert.deepEqual(await shown(2), [3, 'end']);
+  assert.deepEqual(await shown(3), ['end']);
 });
 
 test('what cannot pass by itself ends the feed', async () => {

@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { eventJson, peek } from '../entries.ts';
+import { eventJson, lastSeqOf } from '../entries.ts';
 import type { ApiContext, ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../openapi.ts';
 import { invalidRequest } from '../validation.ts';
@@ -56,8 +56,7 @@ interface PageQuery {
 /** The events as the very text that was hashed. */
 const eventsPage = async (c: ApiContext, deps: ApiDeps, query: PageQuery): Promise<Response> => {
   const entries = await deps.runs.entries(c.get('principal').tenantId, query);
-  const last = entries.at(-1);
-  const nextAfter = last === undefined ? query.after : peek(last).seq;
+  const nextAfter = Math.max(query.after, lastSeqOf(entries));
   const body = `{"data":[${entries.map(eventJson).join(',')}],"next_after":${nextAfter}}`;
   return c.body(body, 200, { 'content-type': 'application/json' });
 };
