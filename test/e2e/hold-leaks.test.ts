@@ -92,7 +92,7 @@ interface Counters {
 /** Held and spent by scope: of every run, and of every day and month. */
 const counters = async (): Promise<Map<string, Counters>> => {
   const { redis, root } = partition;
-  const spend = (await redis.keys(`${root}:spend:*`)).filter((key) => !key.endsWith(':waiters'));
+  const spend = await redis.keys(`${root}:spend:*`);
   const keys = [...spend, ...Array.from(runOfTag.values(), (id) => runKey(partition, id))];
   const pipeline = redis.pipeline();
   for (const key of keys) pipeline.hmget(key, 'held', 'spent');

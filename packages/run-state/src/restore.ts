@@ -153,9 +153,6 @@ const sumHeld = async (partition: Partition, runIds: readonly string[]): Promise
   return held;
 };
 
-/** Who waits for room in a scope, or was promised some. */
-const BESIDE_SCOPE = /:(waiters|promised)$/;
-
 /** The day and month scopes that are here. */
 const scanSpend = async ({ redis, root }: Partition): Promise<string[]> => {
   const keys: string[] = [];
@@ -165,7 +162,7 @@ const scanSpend = async ({ redis, root }: Partition): Promise<string[]> => {
     keys.push(...found);
     cursor = next;
   } while (cursor !== '0');
-  return keys.filter((key) => !BESIDE_SCOPE.test(key)).map((key) => key.slice(root.length + 1));
+  return keys.map((key) => key.slice(root.length + 1));
 };
 
 export interface Ledger {

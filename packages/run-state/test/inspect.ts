@@ -67,7 +67,7 @@ export const waitersKey = (partition: Partition, run: Readonly<Record<string, st
     tenant_day: `spend:tenant:${tenant}:${day}`,
     tenant_month: `spend:tenant_month:${tenant}:${month}`,
   };
-  return keyOf(partition, `${keys[scope ?? ''] ?? 'none'}:waiters`);
+  return keyOf(partition, `waiters:${keys[scope ?? ''] ?? 'none'}`);
 };
 
 export const journal = (partition: Partition, runId: string): Promise<string[]> =>

@@ -2,17 +2,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type CommitReply, type Partition, repair } from '../src/index.ts';
-import { succeeded } from './drafts.ts';
+import { DAY, succeeded } from './drafts.ts';
 import { keyOf, money, record, TENANT_DAY } from './inspect.ts';
 import { ask, park, settled } from './steps.ts';
-import { cap, claim, expireLease, freshPartition, lease, type Owner, running } from './support.ts';
+import { cap, claim, expireLease, freshPartition, lease, type Owner, running, TENANT } from './support.ts';
 
 /** Parks a run until the tenant's day has room for `needNano`. */
 const parkForRoom = (owner: Owner, needNano: number): Promise<CommitReply> =>
   park(owner, { reason: 'capacity', need: needNano });
 
 const waiters = (partition: Partition): Promise<string[]> =>
-  partition.redis.zrange(keyOf(partition, `${TENANT_DAY}:waiters`), '0', '-1');
+  partition.redis.zrange(keyOf(partition, `waiters:${TENANT_DAY}`), '0', '-1');
 
 const statusOf = async (partition: Partition, { run }: Owner) =>
   (await record(partition, run.runId))['status'];
@@ -30,7 +30,7 @@ const crowd = async (needs: readonly number[]) => {
     assert.equal((await ask(owner, need)).code, 'DENIED');
     assert.equal((await parkForRoom(owner, need)).code, 'OK');
     // The place in the line is a time in milliseconds; make it distinct.
-    await partition.redis.zadd(keyOf(partition, `${TENANT_DAY}:waiters`), 'XX', i + 1, owner.run.runId);
+    await partition.redis.zadd(keyOf(partition, `waiters:${TENANT_DAY}`), 'XX', i + 1, owner.run.runId);
     await partition.redis.hset(keyOf(partition, `run:${owner.run.runId}`), 'waits_since', i + 1);
     waiting.push(owner);
   }
@@ -109,7 +109,7 @@ test('a woken run that comes too late, because another took the room, waits on i
   const late = await claim(partition, waiting[0]?.run.runId ?? '', { wakeSeq: 2, leaseId });
   assert.equal((await ask(late, 40)).code, 'DENIED');
   await parkForRoom(late, 40);
-  const place = await partition.redis.zscore(keyOf(partition, `${TENANT_DAY}:waiters`), late.run.runId);
+  const place = await partition.redis.zscore(keyOf(partition, `waiters:${TENANT_DAY}`), late.run.runId);
   assert.equal(place, '1');
   await settled(newcomer, 0);
   const again = await claim(partition, late.run.runId, { wakeSeq: 3 });
@@ -202,4 +202,22 @@ test('a waiter that is claimed to write its end leaves the line', async () => {
   const owner = await claim(partition, waiting[0]?.run.runId ?? '', { leaseMs: 60_000, leaseId: 'own' });
   await owner.write({ announce: [succeeded()], after: { type: 'finish', status: 'succeeded' } });
   assert.deepEqual(await waiters(partition), []);
+});
+
+test('a user whose id names the line of another one meets neither that line nor its spend (R1)', async () => {
+  const partition = await freshPartition();
+  await cap(partition, { userDailyNano: 100 });
+  const leaseId = await lease(partition);
+  const holder = await running(partition, { userId: 'bob' }, leaseId);
+  await ask(holder, 100);
+  const parked = await running(partition, { userId: 'bob' }, leaseId);
+  assert.equal((await ask(parked, 50)).code, 'DENIED');
+  assert.equal((await park(parked, { reason: 'capacity', scope: 'user_day', need: 50 })).code, 'OK');
+  for (const userId of ['bob:waiters', 'bob:promised']) {
+    const other = await running(partition, { userId }, leaseId);
+    assert.equal((await ask(other, 60)).code, 'OK');
+    assert.deepEqual(await money(partition, `spend:user:${TENANT}:${DAY}:${userId}`), { spent: 0, held: 60 });
+  }
+  await settled(holder, 10);
+  assert.equal(await statusOf(partition, parked), 'queued');
 });

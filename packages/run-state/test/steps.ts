@@ -52,13 +52,15 @@ export const settled = (
 export interface ParkOptions {
   readonly reason?: WaitReason;
   readonly dueMs?: number | null;
-  /** What the tenant's day must have room for. */
+  /** What the scope must have room for. */
   readonly need?: number;
+  /** Default: the tenant's day. */
+  readonly scope?: 'tenant_day' | 'user_day';
 }
 
 export const park = (
   owner: Owner,
-  { reason = 'timer', dueMs = null, need }: ParkOptions = {},
+  { reason = 'timer', dueMs = null, need, scope = 'tenant_day' }: ParkOptions = {},
 ): Promise<CommitReply> =>
   owner.write({
     announce: [parked(reason)],
@@ -67,7 +69,7 @@ export const park = (
       reason,
       wakeSeq: owner.run.wakeSeq,
       dueMs,
-      capacity: need === undefined ? null : { scope: 'tenant_day', needNano: need, day: DAY },
+      capacity: need === undefined ? null : { scope, needNano: need, day: DAY },
     },
   });
 

@@ -224,7 +224,6 @@ test('spent never goes down, held is what is open, and a root that is not here g
   await ask(owner, 70);
   const scope = `spend:tenant:acme:${DAY}`;
   await partition.redis.hset(`${partition.root}:${scope}`, { spent: '500', held: '999' });
-  await partition.redis.zadd(`${partition.root}:${scope}:waiters`, 1, 'run_x');
   const verification = await beginVerification(partition);
   const day = { tenantId: 'acme', userId: 'u1', day: DAY };
   await restoreCounters(partition, verification, {

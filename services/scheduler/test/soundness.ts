@@ -58,7 +58,7 @@ export interface Counter {
 export const counters = async ({ partition }: Loss): Promise<Map<string, Counter>> => {
   const { redis, root } = partition;
   const keys = (await redis.keys(`${root}:*`)).map((key) => key.slice(root.length + 1));
-  const scopes = keys.filter((key) => /^(spend:(?!.*:(waiters|promised)$)|run:[^:]+$)/.test(key));
+  const scopes = keys.filter((key) => /^(spend:|run:[^:]+$)/.test(key));
   return new Map(
     await Promise.all(
       scopes.map(async (scope): Promise<[string, Counter]> => {

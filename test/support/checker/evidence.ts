@@ -105,8 +105,7 @@ const scan = async ({ redis }: Partition, pattern: string): Promise<string[]> =>
 const RUN_KEY = /:run:(run_[0-9a-f]{32})$/;
 
 const readSpend = async (partition: Partition): Promise<Map<string, Spend>> => {
-  const keys = await scan(partition, `${partition.root}:spend:*`);
-  const scopes = keys.filter((key) => !key.endsWith(':waiters'));
+  const scopes = await scan(partition, `${partition.root}:spend:*`);
   const at = await Promise.all(scopes.map((key) => partition.redis.hmget(key, 'spent', 'held')));
   return new Map(
     scopes.map((key, i) => [
@@ -131,7 +130,7 @@ const readLeftovers = async (partition: Partition): Promise<Map<string, string[]
   ];
   const [ready, waiters, ...unordered] = await Promise.all([
     scan(partition, `${root}:ready:*`),
-    scan(partition, `${root}:*:waiters`),
+    scan(partition, `${root}:waiters:*`),
     scan(partition, `${root}:lease:*`),
     scan(partition, `${root}:busy:*`),
     scan(partition, `${root}:busy_user:*`),

@@ -21,7 +21,8 @@
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
 -- <root>:trust               HASH  server (whose data was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
--- <root>:scopes              SET   scopes with runs that wait for room; <scope>:waiters ZSET, by time
+-- <root>:scopes              SET   scopes with runs that wait for room; see waiters.lua
+-- <root>:waiters:<scope>     ZSET  parked runs that wait for room in it, by the time they first had none
 -- <root>:idem:<tenant>:<digest>  STRING  "fingerprint run": the request that made it; expires
 -- <root>:audit               STREAM  commits on their way to Postgres
 -- <root>:leader:<role>       STRING token of the process that leads a role
@@ -81,6 +82,11 @@ local function scope_key(name, r, day)
   if name == 'user_month' then return key('spend', 'user_month', r.tenant, month, r.user) end
   if name == 'tenant_day' then return key('spend', 'tenant', r.tenant, day) end
   return key('spend', 'tenant_month', r.tenant, month)
+end
+
+-- In front of the scope's name: behind it, it would be the scope of a user whose id ends so.
+local function waiters_key(scope)
+  return key('waiters', string.sub(scope, #ROOT + 2))
 end
 
 local function lease_is_live(lease, now)

@@ -121,7 +121,7 @@ local function leave_waiting(run)
   end
   local r = record(run, { 'waits_on', 'waits_day', 'tenant', 'user', 'root' })
   if r.waits_on then
-    redis.call('ZREM', scope_key(r.waits_on, r, r.waits_day) .. ':waiters', run)
+    redis.call('ZREM', waiters_key(scope_key(r.waits_on, r, r.waits_day)), run)
     redis.call('HDEL', key('run', run), 'waits_on', 'need', 'waits_day')
   end
 end

@@ -1,7 +1,6 @@
 -- Runs that wait for room in a scope (design §6), and room that is kept for those of them that were woken for it.
 -- Included after queue and money.
--- <scope>          HASH  promised: room kept for runs that were woken for it and did not ask yet
--- <scope>:waiters  ZSET  parked runs that wait for room here, by the time they first had none
+-- <scope>  HASH  promised: room kept for runs that were woken for it and did not ask yet
 
 local MAX_WOKEN = 8
 local PROMISE_MS = 10000 -- a woken run asks by then, or its room is for others
@@ -27,7 +26,7 @@ end
 -- to ask again and get another answer: nothing is held that could still be settled, the cap is gone, or
 -- (after a settlement) so much is spent that no settlement will make room for them.
 local function wake_waiters(scope, now, settled)
-  local waiters = redis.call('ZRANGE', scope.key .. ':waiters', 0, MAX_WOKEN - 1)
+  local waiters = redis.call('ZRANGE', waiters_key(scope.key), 0, MAX_WOKEN - 1)
   if #waiters == 0 then return end
   local promised = promised_in(scope, now)
   for _, run in ipairs(waiters) do
@@ -37,7 +36,7 @@ local function wake_waiters(scope, now, settled)
       if not settled or scope.spent + need <= tonumber(scope.cap) then break end
     end
     if not wake(run, 'capacity', now) then
-      redis.call('ZREM', scope.key .. ':waiters', run)
+      redis.call('ZREM', waiters_key(scope.key), run)
     elseif room then
       promised = promised + need
       promise(run, scope, need, now)
@@ -59,7 +58,7 @@ local function wait_for_room(run, r, wait, now)
   local since = redis.call('HGET', key('run', run), 'waits_since')
   for _, scope in ipairs(scopes_of(run, r, wait.day)) do
     if scope.name == wait.scope then
-      redis.call('ZADD', scope.key .. ':waiters', since, run)
+      redis.call('ZADD', waiters_key(scope.key), since, run)
       redis.call('SADD', key('scopes'), scope.key)
       redis.call('HSET', key('run', run), 'waits_on', scope.name, 'need', int(wait.need), 'waits_day', wait.day)
       wake_waiters(scope, now, false)
@@ -70,12 +69,12 @@ end
 -- A waiter also waits in vain when a cap was raised, or when those woken before it never took their hold.
 local function repair_waiters(limit, now)
   for _, scope_key in ipairs(redis.call('SRANDMEMBER', key('scopes'), limit)) do
-    local run = redis.call('ZRANGE', scope_key .. ':waiters', 0, 0)[1]
+    local run = redis.call('ZRANGE', waiters_key(scope_key), 0, 0)[1]
     local r = run and record(run, { 'tenant', 'user', 'root', 'waits_day' })
     if not run then
       redis.call('SREM', key('scopes'), scope_key)
     elseif not r.waits_day then
-      redis.call('ZREM', scope_key .. ':waiters', run)
+      redis.call('ZREM', waiters_key(scope_key), run)
     else
       for _, scope in ipairs(scopes_of(run, r, r.waits_day)) do
         if scope.key == scope_key then wake_waiters(scope, now, false) end
