@@ -2,7 +2,6 @@ import { priceOverridesFile, providerAccess, providerVariables } from '@signalbo
 import { redisCheck } from '@signalbox/run-state';
 import {
   build,
-  csv,
   keyring,
   loadConfigOrExit,
   loadedSecrets,
@@ -12,6 +11,7 @@ import {
   url,
 } from '@signalbox/runtime';
 import { z } from 'zod';
+import { allowList } from './tools/allow-list.ts';
 
 const text = z.string().optional();
 const redis = url(['redis', 'rediss']);
@@ -31,7 +31,7 @@ const Environment = z
     STALL_SECONDS: positiveInt(60),
     ...providerVariables,
     PRICE_OVERRIDES_FILE: priceOverridesFile,
-    HTTP_TOOL_ALLOW: csv,
+    HTTP_TOOL_ALLOW: allowList,
     BUILD_SHA: build,
     OTEL_EXPORTER_OTLP_ENDPOINT: text,
     LOG_LEVEL: logLevel,
