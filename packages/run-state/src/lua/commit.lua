@@ -65,7 +65,6 @@ if known == total and total > 0 then return reply(h.announce == 0 and r.abort an
 
 if is_terminal(r.status) then return reply('TERMINAL') end
 if r.owner ~= h.lease or tonumber(r.epoch) ~= h.epoch or not lease_is_live(h.lease, now) then
-  redis.call('HINCRBY', key('stats'), 'fenced_writes', 1)
   return reply('FENCED')
 end
 if known < 0 or (known > 0 and known ~= h.results) or (known == 0 and r.head ~= h.head) then return reply('CONFLICT') end
