@@ -1,28 +1,27 @@
 import { SignalboxError } from '@signalbox/contracts';
 import { type TenantDay, tenantDay, type TenantZone } from '@signalbox/engine';
 import { getTenantCaps, type Partition } from '@signalbox/run-state';
-import { backoffMs, type Clock } from '@signalbox/runtime';
+import { BoundedMap, type Clock } from '@signalbox/runtime';
+import { type Asking, untilStateAnswers } from './state-away.ts';
 
 /** A tenant's day, in its own time zone: a hold counts for the day, and its month, on which it is taken. */
 export interface TenantDays {
-  today(): Promise<TenantDay>;
+  /** Waits while Redis is away: a guessed zone would count a hold for another day. Throws `RunLostError`. */
+  today(asking: Asking): Promise<TenantDay>;
 }
 
 const ZONE_TTL_MS = 60_000;
 const UTC: TenantZone = { timeZone: 'UTC', nextTimeZone: null };
 
-const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
+const MOST_TENANTS = 10_000;
 
-/** Waits while Redis is away: a guessed zone would count a hold for another day. */
-const zoneFrom = async (partition: Partition, tenantId: string, clock: Clock): Promise<TenantZone> => {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await getTenantCaps(partition, tenantId);
-    } catch (error) {
-      // Without caps the hold is refused anyway, whatever its day. While run state is verified they may come back.
-      if (error instanceof SignalboxError && !error.retryable) return UTC;
-      await clock.sleep(backoffMs(attempt, RETRY));
-    }
+const zoneFrom = async (partition: Partition, tenantId: string): Promise<TenantZone> => {
+  try {
+    return await getTenantCaps(partition, tenantId);
+  } catch (error) {
+    // Without caps the hold is refused anyway, whatever its day. While run state is verified they may come back.
+    if (error instanceof SignalboxError && !error.retryable) return UTC;
+    throw error;
   }
 };
 
@@ -40,15 +39,15 @@ const dayOf = (zone: TenantZone, clock: Clock): (() => TenantDay) => {
 
 /** One per worker: zones are cached for a minute, since they hardly change. */
 export const createDays = (partition: Partition, clock: Clock): ((tenantId: string) => TenantDays) => {
-  const days = new Map<string, { day: () => TenantDay; until: number }>();
-  const daysOf = async (tenantId: string): Promise<() => TenantDay> => {
+  const days = new BoundedMap<string, { day: () => TenantDay; until: number }>(MOST_TENANTS);
+  const daysOf = async (tenantId: string, asking: Asking): Promise<() => TenantDay> => {
     const known = days.get(tenantId);
     if (known !== undefined && clock.monotonic() < known.until) return known.day;
-    const day = dayOf(await zoneFrom(partition, tenantId, clock), clock);
+    const day = dayOf(await untilStateAnswers(asking, () => zoneFrom(partition, tenantId)), clock);
     days.set(tenantId, { day, until: clock.monotonic() + ZONE_TTL_MS });
     return day;
   };
   return (tenantId) => ({
-    today: async () => (await daysOf(tenantId))(),
+    today: async (asking) => (await daysOf(tenantId, asking))(),
   });
 };

@@ -45,7 +45,9 @@ const waitUntilDue = async (context: RunContext, action: CallModelAction): Promi
     return false;
   }
   await session.flush();
+  const sleptFrom = clock.monotonic();
   await clock.sleep(ms, AbortSignal.any([aborted, session.identity.lost, stopping])).catch(() => undefined);
+  context.spentOutside(clock.monotonic() - sleptFrom);
   if (aborted.aborted) {
     await session.refresh();
     return false;

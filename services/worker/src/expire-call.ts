@@ -10,6 +10,7 @@ export const expireCall = (
   const { attempt, model, hold } = lastAttempt(step);
   metrics.duplicateAttempts.inc();
   if (hold !== null) {
+    metrics.charged(model, hold.amount_nano);
     const settlement = { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true };
     session.record([{ type: 'cost.expired', data: { step: step.step, attempt, model, settlement } }], {
       settlements: [{ holdId: hold.id, observedNano: hold.amount_nano, expired: true }],

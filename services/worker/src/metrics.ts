@@ -17,6 +17,8 @@ export interface WorkerMetrics {
     model: string,
     call: { outcome: string; ms: number; usage: Usage | null; observedNano: Nano },
   ): void;
+  /** A call whose result was lost. */
+  charged(model: string, nano: Nano): void;
   toolEnded(tool: string, call: { outcome: string; ms: number }): void;
   stepOverhead(ms: number): void;
   abortLatency(ms: number): void;
@@ -27,7 +29,18 @@ const LATENCY_BUCKETS = [
 ];
 const RUN_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-const callMetrics = (registry: Metrics): WorkerMetrics['callEnded'] => {
+const costMetric = (registry: Metrics): WorkerMetrics['charged'] => {
+  const cost = registry.counter({
+    name: 'cost_usd_total',
+    help: 'Settled cost, and what a call is charged whose result was lost.',
+    labels: ['provider', 'model'],
+  });
+  return (ref, nano) => {
+    if (nano > 0) cost.inc(splitModelRef(ref), toUsd(nano));
+  };
+};
+
+const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -44,16 +57,11 @@ const callMetrics = (registry: Metrics): WorkerMetrics['callEnded'] => {
     help: 'Failed attempts.',
     labels: ['provider', 'model', 'code'],
   });
-  const cost = registry.counter({
-    name: 'cost_usd_total',
-    help: 'Settled cost.',
-    labels: ['provider', 'model'],
-  });
   return (ref, { outcome, ms, usage, observedNano }) => {
     const labels = splitModelRef(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
     if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
-    if (observedNano > 0) cost.inc(labels, toUsd(observedNano));
+    charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
     tokens.inc({ ...labels, direction: 'output' }, usage.output_tokens);
@@ -80,6 +88,7 @@ const runMetrics = (registry: Metrics): WorkerMetrics['runFinished'] => {
 
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
+  const charged = costMetric(registry);
   const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
   const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
   const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
@@ -107,11 +116,11 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     costDenied: registry.counter({ name: 'cost_denied_total', help: 'Holds refused.', labels: ['scope'] }),
     fencedWrites: registry.counter({
       name: 'fenced_writes_total',
-      help: 'Writes the store refused because another owner has the run.',
+      help: 'Runs lost at a write: another owner has them, or our lease was over.',
     }),
     resumes: registry.counter({
       name: 'resumes_total',
-      help: 'Claims of runs that had already started.',
+      help: 'Claims of runs that had already started; those of lost workers are counted by the scheduler.',
       labels: ['reason'],
     }),
     duplicateAttempts: registry.counter({
@@ -126,7 +135,8 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     },
     queueWait: (seconds) => queueWait.observe(seconds),
     runFinished: runMetrics(registry),
-    callEnded: callMetrics(registry),
+    callEnded: callMetrics(registry, charged),
+    charged,
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
     abortLatency: (ms) => abortLatency.observe(ms / 1000),

@@ -1,9 +1,6 @@
 import { type ProviderKey, splitModelRef } from '@signalbox/contracts';
-import { backoffMs } from '@signalbox/runtime';
 import type { RunContext } from './run-context.ts';
-import { isStateAway } from './session.ts';
-
-const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
+import { untilStateAnswers } from './state-away.ts';
 
 /**
  * The key a call is to be made with, looked up right before it is announced. Waits while run state is away or being
@@ -12,14 +9,7 @@ const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
 export const keyFor = async (context: RunContext, model: string): Promise<ProviderKey | null> => {
   const { provider } = splitModelRef(model);
   if (provider === 'mock') return null;
-  const { vault, session, clock } = context;
-  for (let attempt = 1; ; attempt += 1) {
-    context.checkLease();
-    try {
-      return (await vault.keysOf(session.state.submitted.tenant_id)).get(provider) ?? null;
-    } catch (error) {
-      if (!isStateAway(error)) throw error;
-      await clock.sleep(backoffMs(attempt, RETRY), session.identity.lost).catch(() => undefined);
-    }
-  }
+  const { vault, session } = context;
+  const keys = await untilStateAnswers(context, () => vault.keysOf(session.state.submitted.tenant_id));
+  return keys.get(provider) ?? null;
 };

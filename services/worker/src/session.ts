@@ -32,6 +32,7 @@ import {
 } from '@signalbox/run-state';
 import { backoffMs, type Clock, digest, type Keyring, type SealingKey, sealingKey } from '@signalbox/runtime';
 import type { Identity } from './lease-keeper.ts';
+import { isStateAway } from './state-away.ts';
 
 /**
  * One owner's hold on one run, from claim to release. Owns the folded state, the results that are not
@@ -76,10 +77,6 @@ const joined = (first: Pending, then: Pending): Pending => ({
   notes: first.notes + then.notes,
   progress: first.progress || then.progress,
 });
-
-/** Redis is away or refuses for now: waiting helps, and no run fails of it. A bug in a script is neither. */
-export const isStateAway = (error: unknown): boolean =>
-  error instanceof SignalboxError && (error.code === 'state_unavailable' || error.code === 'state_untrusted');
 
 interface Terms {
   readonly hold: Hold | null;

@@ -16,8 +16,9 @@ import { expireCall } from './expire-call.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { letGo } from './let-go.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
-import { isStateAway, RunLostError, Session, type SessionDeps } from './session.ts';
+import { RunLostError, Session, type SessionDeps } from './session.ts';
 import { createSpecs, type Specs } from './specs.ts';
+import { isStateAway } from './state-away.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
@@ -29,8 +30,11 @@ export interface WorkerDeps extends WorkerPorts {
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
 
-/** What a resumed run's journal says it was doing; a lease that expired is counted by the scheduler. */
-const RESUMED_AFTER: Partial<Record<RunStatus, string>> = { running: 'worker_lost', waiting: 'wake' };
+/** Why a run is resumed, by what its journal says it was doing. Null: its worker was lost, which the scheduler counts. */
+const resumedAfter = (status: RunStatus): string | null => {
+  if (status === 'running') return null;
+  return status === 'waiting' ? 'wake' : 'hand_over';
+};
 
 /** Claims without a step that got its result, after which a run counts as poison. */
 const MAX_CLAIMS = 3;
@@ -155,7 +159,8 @@ export class RunWorker {
     const { clock, metrics, spans, build } = this.#deps;
     const { state, identity } = session;
     const resumed = state.startedAt !== null;
-    if (resumed) metrics.resumes.inc({ reason: RESUMED_AFTER[state.status] ?? 'hand_over' });
+    const reason = resumed ? resumedAfter(state.status) : null;
+    if (reason !== null) metrics.resumes.inc({ reason });
     metrics.queueWait(Math.max(0, clock.now() - queuedMs) / 1000);
     const data = { worker: identity.leaseId, wake_seq: wakeSeq, resumed, build };
     session.record([{ type: 'run.claimed', data }]);
