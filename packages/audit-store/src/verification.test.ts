@@ -3,12 +3,21 @@ import { before, describe, test } from 'node:test';
 import { newId } from '@signalbox/contracts';
 import fc from 'fast-check';
 import { sql } from 'kysely';
-import { claimed, completed, expired, journalOf, recordOf, requested, submitted } from '../test/journal.ts';
+import {
+  claimed,
+  completed,
+  expired,
+  journalOf,
+  recordOf,
+  requested,
+  submitted,
+  TENANT,
+} from '../test/journal.ts';
 import { pagesRead, settle } from '../test/pages-read.ts';
 import { commitsOf, deal, journalOfPlan, plan } from '../test/plans.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { sumSpendByDay, sumSpendByRoot } from './verification.ts';
+import { readStoredRuns, type StoredRunHead, sumSpendByDay, sumSpendByRoot } from './verification.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;
@@ -27,6 +36,53 @@ const spender = async (rootRunId: string | null, costs: readonly (number | null)
   await writeBatch(db, [recordOf(runId, entries, { rootRunId: rootRunId ?? runId })]);
   return runId;
 };
+
+const MB = 1_000_000;
+
+/** A run, stored, whose journal and sealed content take at least so much. */
+const storeSized = async ({ journal = 0, content = 0, tenantId = TENANT }): Promise<StoredRunHead> => {
+  const runId = newId('run');
+  const message = 'm'.repeat(journal * MB);
+  const { entries } = journalOf(runId, [
+    submitted({ tenant_id: tenantId }),
+    { type: 'run.failed', data: { code: 'timeout', message } },
+  ]);
+  const contents = [['sha256:submission', Buffer.alloc(content * MB).toString('base64')]] as const;
+  await writeBatch(db, [recordOf(runId, entries, { tenantId, contents })]);
+  return { runId, tenantId, rootRunId: runId, seq: entries.length };
+};
+
+describe('readStoredRuns', () => {
+  test('page by page: what fits into memory beside each other, a larger run alone, each run once', async () => {
+    const sizes = [
+      [{ content: 3 }, { content: 1, journal: 3 }],
+      [{ journal: 4 }],
+      [{ content: 9 }],
+      [{}, { content: 1 }, {}],
+    ];
+    const wanted: StoredRunHead[][] = [];
+    for (const page of sizes) wanted.push(await Promise.all(page.map(storeSized)));
+    const pages: string[][] = [];
+    for await (const runs of readStoredRuns(db, wanted.flat())) {
+      pages.push(runs.map(({ runId }) => runId));
+      for (const { entries, contents } of runs) assert.deepEqual([entries.length, contents.size], [2, 1]);
+    }
+    assert.deepEqual(
+      pages,
+      wanted.map((page) => page.map(({ runId }) => runId)),
+    );
+  });
+
+  test('runs of any tenant, those of each as a page of its own; what is not stored is left out', async () => {
+    const [first, second] = [await storeSized({}), await storeSized({})];
+    const theirs = await storeSized({ tenantId: 'other' });
+    const unknown = { ...first, runId: newId('run') };
+    const pages: string[][] = [];
+    for await (const runs of readStoredRuns(db, [first, theirs, unknown, second]))
+      pages.push(runs.map(({ runId }) => runId));
+    assert.deepEqual(pages, [[first.runId, second.runId], [theirs.runId]]);
+  });
+});
 
 const DAYS = 50;
 

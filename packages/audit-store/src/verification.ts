@@ -69,21 +69,59 @@ export const listWholeHeads = async (
     return new Map(rows.map(({ id, seq, hash }) => [id, { seq, hash }]));
   });
 
-/** The journals, keys and contents of runs of any tenant. */
-export const readStoredRuns = async (db: Db, heads: readonly StoredRunHead[]): Promise<StoredRun[]> => {
-  const byTenant = Map.groupBy(heads, (head) => head.tenantId);
-  const runs: StoredRun[] = [];
-  for (const [tenantId, own] of byTenant) {
-    runs.push(
-      ...(await readRuns(
+/** A page holds journals and sealed contents of at most so much, or one run. */
+const PAGE_BYTES = 8_000_000;
+
+/** Of journals and sealed contents: what reading a run takes. */
+const sizesOf = (db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, number>> =>
+  reaching(async () => {
+    const { rows } = await sql<{ id: string; bytes: number }>`
+      select x.id, (
+        (select coalesce(sum(octet_length(body)), 0) from audit_events where run_id = x.id collate "C") +
+        (select coalesce(sum(octet_length(sealed)), 0) from contents where run_id = x.id collate "C")
+      )::bigint as bytes
+      from unnest(${runIds}::text[]) as x (id)`.execute(db);
+    return new Map(rows.map(({ id, bytes }) => [id, bytes]));
+  });
+
+const pagesOf = (
+  heads: readonly StoredRunHead[],
+  sizes: ReadonlyMap<string, number>,
+): readonly StoredRunHead[][] => {
+  const pages: StoredRunHead[][] = [];
+  let bytes = 0;
+  for (const head of heads) {
+    const own = sizes.get(head.runId) ?? 0;
+    bytes += own;
+    const page = pages.at(-1);
+    if (page !== undefined && bytes <= PAGE_BYTES) page.push(head);
+    else {
+      pages.push([head]);
+      bytes = own;
+    }
+  }
+  return pages;
+};
+
+/** The journals, keys and contents of runs of any tenant, as much at once as memory has room for. */
+export async function* readStoredRuns(
+  db: Db,
+  heads: readonly StoredRunHead[],
+): AsyncGenerator<StoredRun[], undefined> {
+  const sizes = await sizesOf(
+    db,
+    heads.map(({ runId }) => runId),
+  );
+  for (const page of pagesOf(heads, sizes)) {
+    for (const [tenantId, own] of Map.groupBy(page, (head) => head.tenantId)) {
+      yield await readRuns(
         db,
         tenantId,
-        own.map((head) => head.runId),
-      )),
-    );
+        own.map(({ runId }) => runId),
+      );
+    }
   }
-  return runs;
-};
+}
 
 export interface DaySpend {
   readonly tenantId: string;
