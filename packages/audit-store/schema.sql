@@ -342,6 +342,10 @@ CREATE INDEX cost_ledger_held ON public.cost_ledger USING btree (tenant_id) WHER
 
 CREATE INDEX cost_ledger_run ON public.cost_ledger USING btree (run_id);
 
+CREATE INDEX cost_ledger_tree ON public.cost_ledger USING btree (root_run_id) WHERE (root_run_id <> run_id);
+
+CREATE INDEX daily_costs_day ON public.daily_costs USING btree (day);
+
 CREATE INDEX erased_runs_time ON public.erased_runs USING btree (erased_at);
 
 CREATE INDEX legal_holds_run ON public.legal_holds USING btree (run_id);

@@ -5,6 +5,7 @@ import {
   claimed,
   journalOf,
   recordOf,
+  runIdAt,
   simpleJournal,
   submitted,
   succeeded,
@@ -77,7 +78,8 @@ describe('listRunIds', () => {
 
   before(async () => {
     for (const n of [0, 1, 2, 3, 4, 5]) {
-      const runId = newId('run');
+      const createdMs = Date.UTC(2030, 0, 1 + n);
+      const runId = runIdAt(createdMs);
       ids.push(runId);
       const drafts = [
         submitted({
@@ -88,13 +90,8 @@ describe('listRunIds', () => {
         }),
         claimed(),
       ];
-      const { entries } = journalOf(runId, n < 2 ? [...drafts, succeeded(0)] : drafts);
+      const { entries } = journalOf(runId, n < 2 ? [...drafts, succeeded(0)] : drafts, createdMs);
       await writeBatch(db, [recordOf(runId, entries, { tenantId })]);
-      await db
-        .updateTable('runs')
-        .set({ created_at: new Date(Date.UTC(2030, 0, 1 + n)) })
-        .where('id', '=', runId)
-        .execute();
     }
   });
 

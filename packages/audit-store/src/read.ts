@@ -1,6 +1,7 @@
 import type { ContentChoice, Entry, RunStatus, StoredRun } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
+import { createdBefore, createdFrom } from './created-at.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -131,7 +132,7 @@ export interface RunListQuery {
 /** Ids, newest first. Throws `audit_store_unavailable`. */
 export const listRunIds = (db: Db, query: RunListQuery): Promise<string[]> =>
   reaching(async () => {
-    const { tenantId, status, agent, userId, sessionId, createdAfter, createdBefore, limit, before } = query;
+    const { tenantId, status, agent, userId, sessionId, limit, before } = query;
     const rows = await db
       .selectFrom('runs')
       .select('id')
@@ -140,8 +141,8 @@ export const listRunIds = (db: Db, query: RunListQuery): Promise<string[]> =>
       .$if(agent !== undefined, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
       .$if(userId !== undefined, (q) => q.where('user_id', '=', wellFormed(userId ?? '')))
       .$if(sessionId !== undefined, (q) => q.where('session_id', '=', wellFormed(sessionId ?? '')))
-      .$if(createdAfter !== undefined, (q) => q.where('created_at', '>=', new Date(createdAfter ?? 0)))
-      .$if(createdBefore !== undefined, (q) => q.where('created_at', '<', new Date(createdBefore ?? 0)))
+      .$if(query.createdAfter !== undefined, (q) => q.where(createdFrom(query.createdAfter ?? '')))
+      .$if(query.createdBefore !== undefined, (q) => q.where(createdBefore(query.createdBefore ?? '')))
       .$if(before !== undefined, (q) => q.where('id', '<', wellFormed(before ?? '')))
       .orderBy('id', 'desc')
       .limit(limit)

@@ -1,6 +1,7 @@
 import type { ReplayFilter } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
+import { createdBefore, createdFrom } from './created-at.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -38,8 +39,8 @@ export const listReplayable = (db: Db, query: ReplayableQuery): Promise<Replayab
       .$if(model !== undefined, (q) => q.where('model', '=', model ?? ''))
       .$if(user_id !== undefined, (q) => q.where('user_id', '=', wellFormed(user_id ?? '')))
       .$if(session_id !== undefined, (q) => q.where('session_id', '=', wellFormed(session_id ?? '')))
-      .$if(created_after !== undefined, (q) => q.where('created_at', '>=', new Date(created_after ?? 0)))
-      .$if(created_before !== undefined, (q) => q.where('created_at', '<', new Date(created_before ?? 0)))
+      .$if(created_after !== undefined, (q) => q.where(createdFrom(created_after ?? '')))
+      .$if(created_before !== undefined, (q) => q.where(createdBefore(created_before ?? '')))
       .$if(before !== null, (q) => q.where('id', '<', before ?? ''))
       .orderBy('id', 'desc')
       .limit(limit)

@@ -69,21 +69,59 @@ export const listWholeHeads = async (
     return new Map(rows.map(({ id, seq, hash }) => [id, { seq, hash }]));
   });
 
-/** The journals, keys and contents of runs of any tenant. */
-export const readStoredRuns = async (db: Db, heads: readonly StoredRunHead[]): Promise<StoredRun[]> => {
-  const byTenant = Map.groupBy(heads, (head) => head.tenantId);
-  const runs: StoredRun[] = [];
-  for (const [tenantId, own] of byTenant) {
-    runs.push(
-      ...(await readRuns(
+/** A page holds journals and sealed contents of at most so much, or one run. */
+const PAGE_BYTES = 8_000_000;
+
+/** Of journals and sealed contents: what reading a run takes. */
+const sizesOf = (db: Db, runIds: readonly string[]): Promise<ReadonlyMap<string, number>> =>
+  reaching(async () => {
+    const { rows } = await sql<{ id: string; bytes: number }>`
+      select x.id, (
+        (select coalesce(sum(octet_length(body)), 0) from audit_events where run_id = x.id collate "C") +
+        (select coalesce(sum(octet_length(sealed)), 0) from contents where run_id = x.id collate "C")
+      )::bigint as bytes
+      from unnest(${runIds}::text[]) as x (id)`.execute(db);
+    return new Map(rows.map(({ id, bytes }) => [id, bytes]));
+  });
+
+const pagesOf = (
+  heads: readonly StoredRunHead[],
+  sizes: ReadonlyMap<string, number>,
+): readonly StoredRunHead[][] => {
+  const pages: StoredRunHead[][] = [];
+  let bytes = 0;
+  for (const head of heads) {
+    const own = sizes.get(head.runId) ?? 0;
+    bytes += own;
+    const page = pages.at(-1);
+    if (page !== undefined && bytes <= PAGE_BYTES) page.push(head);
+    else {
+      pages.push([head]);
+      bytes = own;
+    }
+  }
+  return pages;
+};
+
+/** The journals, keys and contents of runs of any tenant, as much at once as memory has room for. */
+export async function* readStoredRuns(
+  db: Db,
+  heads: readonly StoredRunHead[],
+): AsyncGenerator<StoredRun[], undefined> {
+  const sizes = await sizesOf(
+    db,
+    heads.map(({ runId }) => runId),
+  );
+  for (const page of pagesOf(heads, sizes)) {
+    for (const [tenantId, own] of Map.groupBy(page, (head) => head.tenantId)) {
+      yield await readRuns(
         db,
         tenantId,
-        own.map((head) => head.runId),
-      )),
-    );
+        own.map(({ runId }) => runId),
+      );
+    }
   }
-  return runs;
-};
+}
 
 export interface DaySpend {
   readonly tenantId: string;
@@ -97,10 +135,11 @@ export const sumSpendByDay = async (
   db: Db,
   { partition, sinceDay }: { partition: number; sinceDay: string },
 ): Promise<DaySpend[]> => {
+  // The sums count a settlement when its hold has told the day, as the ledger does, and are a fraction of its rows.
   const { rows } = await sql<{ tenant_id: string; user_id: string; day: string; spent: string }>`
-    select l.tenant_id, coalesce(l.user_id, '') as user_id, l.day, sum(l.observed_nano)::bigint as spent
-    from cost_ledger l left join tenants on tenants.id = l.tenant_id
-    where l.day >= ${sinceDay}::date and l.observed_nano is not null and coalesce(tenants.partition, 0) = ${partition}
+    select d.tenant_id, d.user_id, d.day, sum(d.observed_nano)::bigint as spent
+    from daily_costs d left join tenants on tenants.id = d.tenant_id
+    where d.day >= ${sinceDay}::date and coalesce(tenants.partition, 0) = ${partition}
     group by 1, 2, 3`.execute(db);
   return rows.map((row) => ({
     tenantId: row.tenant_id,
@@ -110,12 +149,31 @@ export const sumSpendByDay = async (
   }));
 };
 
-/** Settled cost by run tree. */
+/** Trees that one statement sums up. */
+const ROOTS = 1000;
+
+/** Settled cost by run tree; trees that have none are left out. */
 export const sumSpendByRoot = async (db: Db, rootRunIds: readonly string[]): Promise<Map<string, number>> => {
-  const { rows } = await sql<{ root_run_id: string; spent: string }>`
-    select root_run_id, sum(observed_nano)::bigint as spent from cost_ledger
-    where root_run_id = any(${rootRunIds}::text[]) and observed_nano is not null group by 1`.execute(db);
-  return new Map(rows.map((row) => [row.root_run_id, Number(row.spent)]));
+  const sums = new Map<string, number>();
+  for (let i = 0; i < rootRunIds.length; i += ROOTS) {
+    // Tree by tree, so that an index answers however many are asked for: the calls of the root itself are found by
+    // its run, those of the other runs by an index that holds no more than them.
+    const { rows } = await sql<{ root: string; spent: string }>`
+      select x.root, own.spent
+      from unnest(${rootRunIds.slice(i, i + ROOTS)}::text[]) as x (root)
+      cross join lateral (
+        select sum(observed_nano)::bigint as spent from (
+          select observed_nano from cost_ledger
+          where run_id = x.root collate "C" and root_run_id = run_id
+          union all
+          select observed_nano from cost_ledger
+          where root_run_id = x.root collate "C" and root_run_id <> run_id
+        ) calls
+      ) own
+      where own.spent is not null`.execute(db);
+    for (const { root, spent } of rows) sums.set(root, Number(spent));
+  }
+  return sums;
 };
 
 /** Those of these holds whose settlement the ledger has. */

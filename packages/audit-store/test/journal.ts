@@ -1,4 +1,5 @@
 /** Journals for tests: real chains, made by the engine. */
+import { randomBytes } from 'node:crypto';
 import {
   type AuditRecord,
   type Entry,
@@ -149,6 +150,10 @@ export const toolCompleted = (step: number): EventDraft => ({
     result_digest: 'result',
   },
 });
+
+/** A run id made at this instant. */
+export const runIdAt = (ms: number): string =>
+  `run_${ms.toString(16).padStart(12, '0')}7${randomBytes(10).toString('hex').slice(1)}`;
 
 export interface Journal {
   readonly runId: string;

@@ -22,6 +22,7 @@ import {
   backUp,
   call,
   claimed,
+  enlarge,
   finish,
   finishOff,
   flush,
@@ -242,6 +243,29 @@ test('one that cannot be loaded is said so, and the others are', async () => {
     .map((line) => line['run_id']);
   assert.deepEqual(new Set(named), new Set([lost, keyless]));
   assert.deepEqual(await listLoading(loss.partition, 10), [], 'they are tried again later');
+});
+
+test('runs too large to be read beside each other: one that breaks the script stands in front of none', async () => {
+  const loss = await openLoss();
+  const { hibernation } = await hibernationOf(loss);
+  const [broken, ...others] = [await waiting(loss), await waiting(loss), await waiting(loss)].map(
+    ({ run }) => run.runId,
+  );
+  assert.ok(broken !== undefined);
+  await hibernation.turn();
+  for (const runId of [broken, ...others]) {
+    await enlarge(loss, runId);
+    await wakeRun(loss.partition, runId, 'timer');
+  }
+  await loss.partition.redis.hset(runKey(loss.partition, broken), 'seq', 'x');
+  await hibernation.turn();
+  for (const runId of others) assert.equal((await record(loss.partition, runId))['status'], 'queued');
+  const failed = loss.log.filter(({ msg }) => msg === 'a woken run cannot be loaded');
+  assert.deepEqual(
+    failed.map((line) => line['run_id']),
+    [broken],
+  );
+  assert.deepEqual(await listLoading(loss.partition, 10), [], 'it is tried again later');
 });
 
 test('a wait that is too long ends the run as timeout, also one that sleeps', async () => {

@@ -108,11 +108,13 @@ export class Hibernation {
     const runIds = await listLoading(partition, LOAD_LIMIT);
     if (runIds.length === 0) return false;
     const heads = await listRunHeads(db, runIds);
-    const stored = new Map((await readStoredRuns(db, heads)).map((run) => [run.runId, run]));
     const roots = new Map(heads.map(({ runId, rootRunId }) => [runId, rootRunId]));
-    await Promise.all(
-      runIds.map((runId) => this.#loadOne(runId, stored.get(runId), roots.get(runId) ?? runId)),
-    );
+    const missing = new Set(runIds);
+    for await (const page of readStoredRuns(db, heads)) {
+      for (const { runId } of page) missing.delete(runId);
+      await Promise.all(page.map((run) => this.#loadOne(run.runId, run, roots.get(run.runId) ?? run.runId)));
+    }
+    await Promise.all([...missing].map((runId) => this.#loadOne(runId, undefined, runId)));
     return runIds.length === LOAD_LIMIT;
   }
 
@@ -133,7 +135,8 @@ export class Hibernation {
         code,
       });
     } catch (error) {
-      if (error instanceof SignalboxError) throw error;
+      // What is wrong with one run must not keep those of the next page from loading.
+      if (error instanceof SignalboxError && error.retryable) throw error;
       logger.error('a woken run cannot be loaded', { run_id: runId, error });
     }
     await postponeLoading(partition, runId, LOAD_AGAIN_MS);

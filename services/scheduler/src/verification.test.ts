@@ -22,6 +22,7 @@ import { claim } from '../../../packages/run-state/test/support.ts';
 import {
   answer,
   call,
+  enlarge,
   everyState,
   finish,
   finishOff,
@@ -207,6 +208,16 @@ test('more runs than one page: all are loaded', async () => {
   const loss = await openLoss();
   const ids = await Promise.all(Array.from({ length: 430 }, () => submitRun(loss)));
   await store(loss);
+  await flush(loss);
+  assert.equal((await loss.verify())?.runsLoaded, ids.length);
+  await assertSound(loss);
+});
+
+test('runs too large to be read beside each other: all are loaded', async () => {
+  const loss = await openLoss();
+  const ids = [await submitRun(loss), await submitRun(loss), await submitRun(loss)];
+  await store(loss);
+  for (const runId of ids) await enlarge(loss, runId);
   await flush(loss);
   assert.equal((await loss.verify())?.runsLoaded, ids.length);
   await assertSound(loss);

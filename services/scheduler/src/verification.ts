@@ -13,6 +13,7 @@ import {
   sumUnstoredSpend,
   withVerificationLock,
 } from '@signalbox/audit-store';
+import type { StoredRun } from '@signalbox/contracts';
 import {
   beginVerification,
   endVerification,
@@ -86,18 +87,20 @@ const loadBehind = async (
   const behind = heads.filter(({ runId, seq }) => (here.get(runId) ?? 0) < seq);
   const roots = new Map(behind.map(({ runId, rootRunId }) => [runId, rootRunId]));
   let loaded = 0;
-  for (const stored of await readStoredRuns(tx, behind)) {
-    try {
-      const run = toLoadable(stored, roots.get(stored.runId) ?? stored.runId);
-      if (run === null) {
-        logger.error('a stored run has no key any more', { run_id: stored.runId });
-        continue;
+  const putBack = async (stored: StoredRun): Promise<void> => {
+    const run = toLoadable(stored, roots.get(stored.runId) ?? stored.runId);
+    if (run === null) return logger.error('a stored run has no key any more', { run_id: stored.runId });
+    const asleep = run.parkedMs !== null && clock.now() - run.parkedMs >= hibernateAfterMs;
+    if (await loadRun(partition, verification, run, { asleep })) loaded += 1;
+  };
+  for await (const page of readStoredRuns(tx, behind)) {
+    for (const stored of page) {
+      try {
+        await putBack(stored);
+      } catch (error) {
+        if (error instanceof Error && error.name === 'SignalboxError') throw error;
+        logger.error('a stored run cannot be put back', { run_id: stored.runId, error });
       }
-      const asleep = run.parkedMs !== null && clock.now() - run.parkedMs >= hibernateAfterMs;
-      if (await loadRun(partition, verification, run, { asleep })) loaded += 1;
-    } catch (error) {
-      if (error instanceof Error && error.name === 'SignalboxError') throw error;
-      logger.error('a stored run cannot be put back', { run_id: stored.runId, error });
     }
   }
   return loaded;

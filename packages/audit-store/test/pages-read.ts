@@ -1,0 +1,35 @@
+/** What a read takes of Postgres, told without a clock: it grows with what is asked for, never with what is stored. */
+import { CompiledQuery, type KyselyPlugin, sql } from 'kysely';
+import type { Db } from '../src/pool.ts';
+
+interface Explained {
+  readonly Plan: { readonly 'Shared Hit Blocks': number; readonly 'Shared Read Blocks': number };
+}
+
+/** Runs `read`, and each of its statements again for the pages of tables and indexes that it went through. */
+export const pagesRead = async (db: Db, read: (db: Db) => Promise<unknown>): Promise<number> => {
+  const statements: CompiledQuery[] = [];
+  const recorder: KyselyPlugin = {
+    transformQuery: ({ node, queryId }) => {
+      statements.push(db.getExecutor().compileQuery(node, queryId));
+      return node;
+    },
+    transformResult: ({ result }) => Promise.resolve(result),
+  };
+  await read(db.withPlugin(recorder));
+  let pages = 0;
+  for (const statement of statements) {
+    const text = `explain (analyze, buffers, format json) ${statement.sql}`;
+    const { rows } = await db.executeQuery<{ 'QUERY PLAN': readonly Explained[] }>(
+      CompiledQuery.raw(text, [...statement.parameters]),
+    );
+    const [explained] = rows[0]?.['QUERY PLAN'] ?? [];
+    pages += (explained?.Plan['Shared Hit Blocks'] ?? NaN) + (explained?.Plan['Shared Read Blocks'] ?? NaN);
+  }
+  return pages;
+};
+
+/** What autovacuum does in time: the planner knows how much there is. */
+export const settle = async (db: Db, table: string): Promise<void> => {
+  await sql`vacuum analyze ${sql.table(table)}`.execute(db);
+};
