@@ -59,10 +59,10 @@ export const recordAnswer = (
   context: RunContext,
   action: CallModel,
   announced: Announced,
-  ended: { answer: ModelAnswer; ms: number },
+  ended: { answer: ModelAnswer; ms: number; outputValid: boolean },
 ): void => {
   const { session } = context;
-  const { answer, ms } = ended;
+  const { answer, ms, outputValid } = ended;
   const { offer, price } = announced;
   const content: AnswerContent = {
     text: wellFormed(answer.text),
@@ -92,7 +92,7 @@ export const recordAnswer = (
             name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
             args_digest: argsDigest(call, (text) => session.digest(text)),
           })),
-          output_valid: content.tool_calls.length > 0 || context.outputValid(answer.text),
+          output_valid: outputValid,
           has_text: answer.text.trim() !== '',
           provider_request_id:
             answer.providerRequestId === null

@@ -180,6 +180,20 @@ describe('a model that answers badly', () => {
     );
   });
 
+  test('against a schema that takes for ever to check: the run ends, and its worker lives on', async () => {
+    const endless = JSON.stringify(`${'a'.repeat(40)}!`);
+    const { run, requests, world, worker } = await play([{ text: endless }], {
+      spec: { output_schema: { type: 'string', pattern: '^(a+)+$' } },
+    });
+    assert.equal(run.state.error?.code, 'invalid_output');
+    assert.equal(requests.length, 3);
+    const other = await world.play(worker, {
+      spec: { model: 'mock/echo', output_schema: { type: 'string' } },
+      input: '"fine"',
+    });
+    assert.equal(other.state.status, 'succeeded');
+  });
+
   test('or refuses: the run ends', async () => {
     const { run, requests } = await play([{ text: 'I will not', finishReason: 'refusal' }]);
     assert.equal(run.state.error?.code, 'invalid_output');
