@@ -34,7 +34,7 @@ const reading = async <T>(work: () => Promise<T>): Promise<T> => {
 };
 
 /** By the store's clock, which says when a run parked. */
-const storeNow = async ({ redis }: Partition): Promise<number> => {
+export const storeNow = async ({ redis }: Partition): Promise<number> => {
   const [seconds = 0, microseconds = 0] = await redis.time();
   return seconds * 1000 + Math.floor(microseconds / 1000);
 };
