@@ -2,6 +2,7 @@ import { type Entry, type RunStatus, SignalboxError } from '@signalbox/contracts
 import { readEntry } from '@signalbox/engine';
 import { type LiveIndex, liveIds } from './live-ids.ts';
 import { type Partition, runKey } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { readTrust } from './trust.ts';
 
 /**
@@ -135,18 +136,14 @@ export const findLiveRuns = async (
   tenantId: string,
   query: { filter: LiveRunFilter; limit: number },
 ): Promise<LiveRuns> => {
-  try {
+  const found = await reachingState(async () => {
     const before = await readTrust(partition);
-    const found = before === null ? null : await find(partition, tenantId, query);
+    if (before === null) return null;
+    const runs = await find(partition, tenantId, query);
     // What was lost and put back meanwhile may have been where it was not looked for.
-    if (found !== null && (await readTrust(partition))?.incarnation === before?.incarnation) return found;
-  } catch (error) {
-    if (error instanceof SignalboxError) throw error;
-    throw new SignalboxError('state_unavailable', 'Run state could not be read. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
+    return (await readTrust(partition))?.incarnation === before.incarnation ? runs : null;
+  });
+  if (found !== null) return found;
   throw new SignalboxError(
     'state_untrusted',
     'Run state is being verified after a restart, so not all runs may be known. Try again in a moment.',

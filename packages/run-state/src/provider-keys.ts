@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
-import { assertTrusted, reading } from './trust.ts';
+import { reachingState } from './reaching.ts';
+import { assertTrusted } from './trust.ts';
 import { writeTogether } from './write-together.ts';
 
 /**
@@ -20,7 +21,7 @@ export const findProviderKeys = async (
   tenantId: string,
 ): Promise<ReadonlyMap<string, string>> => {
   const read = (): Promise<Record<string, string>> =>
-    reading(() => partition.redis.hgetall(keysKey(partition, tenantId)));
+    reachingState(() => partition.redis.hgetall(keysKey(partition, tenantId)));
   const found = new Map(Object.entries(await read()));
   if (found.size > 0) return found;
   await assertTrusted(partition);

@@ -15,6 +15,7 @@ import {
   openActivationQueue,
   openLease,
   type Partition,
+  postponeLoading,
   readBacklog,
   readDemand,
   readEntries,
@@ -23,6 +24,7 @@ import {
   renewLease,
   repair,
   requestAbort,
+  restoreIdempotency,
   submitRun,
   wakeRun,
 } from '../src/index.ts';
@@ -195,6 +197,10 @@ test('a full Redis: leases, repair, wakes and verification go on; the audit stre
   const verification = await beginVerification(partition);
   const big = loadable({ contents: new Map([['ref', 'x'.repeat(100_000)]]) });
   assert.equal(await loadRun(partition, verification, big), true);
+  const mark = { tenantId: TENANT, key_digest: 'k', fingerprint: 'f', runId: 'run_x', createdMs: Date.now() };
+  await restoreIdempotency(partition, [mark]);
+  assert.equal(await partition.redis.exists(keyOf(partition, `idem:${TENANT}:k`)), 1);
+  await postponeLoading(partition, 'run_x', 1000);
   await endVerification(partition, verification, 1);
 
   await ensureGroup(partition); // as an audit-writer that starts now
