@@ -179,7 +179,8 @@ export const recordFailure = (
   const charge = chargeOf(error, announced, prepared);
   const settled = settlement(announced.offer, charge.nano, charge.estimated);
   const stopped = stoppedFor(stop);
-  const decision = decideRetry(session.state, { retryable: error.retryable, stopped });
+  const awayMs = error.retryAfterMs ?? 0;
+  const decision = decideRetry(session.state, { retryable: error.retryable, awayMs, stopped });
   const code = stop === null ? error.code : stop;
   const retryAt =
     decision === 'retry' && stopped === null

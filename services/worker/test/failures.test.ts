@@ -99,6 +99,14 @@ describe('a provider that fails', () => {
     assert.equal((await world.read(run.state.runId)).output, 'rested');
   });
 
+  test('and is away for long gives way to the fallback at once', async () => {
+    const { run, requests } = await play(
+      [{ ...limited, headers: { 'retry-after': '120' } }, { text: 'plan b' }],
+      { spec: { fallbacks: [MINI] } },
+    );
+    assert.deepEqual([run.output, requests.length, run.all('run.parked').length], ['plan b', 2, 0]);
+  });
+
   test('is called again when the store says it is time, though the clock of the worker is behind', async () => {
     const behind = new LeapClock();
     // So the store finds it due in 5.5 s, just long enough to park.
