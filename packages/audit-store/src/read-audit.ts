@@ -151,7 +151,7 @@ export async function* exportAuditEvents(
   db: Db,
   filter: AuditFilter,
 ): AsyncGenerator<readonly ExportedEvent[]> {
-  if (filter.runId !== undefined) return yield* eventsOf(db, filter, [filter.runId]);
+  if (filter.runId !== undefined) return yield* eventsOf(db, filter, [wellFormed(filter.runId)]);
   yield* eventsOf(db, filter, [adminChainOf(filter.tenantId)]);
   for (let after = ''; ; ) {
     const runs = await runsBehind(db, filter.tenantId, after);

@@ -5,6 +5,7 @@
  */
 import { adminChainOf, isAdminChain, MIN_EVENT_DAYS } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
+import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import { type EventColumns, strayColumn } from './event-columns.ts';
 import type { Db } from './pool.ts';
@@ -184,10 +185,11 @@ const endFault = (walk: ChainWalk, chain: Expected): Fault => {
 
 const isKnown = async (db: Db, tenantId: string, runId: string): Promise<boolean> => {
   if (runId === adminChainOf(tenantId)) return true;
+  const id = wellFormed(runId);
   const { rows } = await reaching(() =>
     sql`
-      select from runs where tenant_id = ${tenantId} and id = ${runId}
-      union all select from checkpoint_leaves where tenant_id = ${tenantId} and run_id = ${runId} limit 1`.execute(
+      select from runs where tenant_id = ${tenantId} and id = ${id}
+      union all select from checkpoint_leaves where tenant_id = ${tenantId} and run_id = ${id} limit 1`.execute(
       db,
     ),
   );

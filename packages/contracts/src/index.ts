@@ -52,6 +52,7 @@ export {
 } from './event.ts';
 export { ForkRequest, StepOutput } from './fork.ts';
 export { newId, ReplayId, RunId } from './ids.ts';
+export { Instant, utcOf } from './instant.ts';
 export { type Json, JsonValue } from './json.ts';
 export {
   type CallOptions,

@@ -1,13 +1,14 @@
 import type { AuditFilter, AuditPlace, AuditRow } from '@signalbox/audit-store';
-import { CATEGORIES } from '@signalbox/contracts';
+import { CATEGORIES, Instant, utcOf } from '@signalbox/contracts';
 import type { Redactor } from '@signalbox/engine';
+import { wellFormed } from '@signalbox/runtime';
 import { z } from 'zod';
 import { fromCursor } from './cursor.ts';
 import { invalidRequest } from './validation.ts';
 
 /** The audit log as requests and answers spell it. */
 const label = z.string().min(1).max(300).optional();
-const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' }).optional();
+const time = Instant.optional();
 
 export const AuditPeriod = { run_id: label, from: time, to: time };
 
@@ -32,7 +33,13 @@ export const filterOf = (tenantId: string, { run_id: runId, from, to, ...rest }:
   if (from !== undefined && to !== undefined && Date.parse(from) > Date.parse(to)) {
     throw invalidRequest([{ path: 'to', message: 'expected a time that is not before from' }]);
   }
-  return { tenantId, runId, from, to, ...rest };
+  return {
+    tenantId,
+    runId,
+    from: from === undefined ? from : utcOf(from),
+    to: to === undefined ? to : utcOf(to),
+    ...rest,
+  };
 };
 
 /** An event of the audit log. The hash is of the event as it was written, before this redaction. */
@@ -57,20 +64,34 @@ export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditE
   data: redactor.json(row.data),
 });
 
-const Place = z.tuple([z.iso.datetime(), z.string(), z.int().min(1)]);
+const MAX_SEQ = 2 ** 31 - 1;
+
+/** Only what `placeOf` can have written: the store reads nothing else. */
+const Place = z.tuple([
+  Instant.refine((ts) => utcOf(ts) === ts),
+  z.string().refine((runId) => wellFormed(runId) === runId),
+  z.int().min(1).max(MAX_SEQ),
+]);
 
 export const placeOf = (row: AuditRow): string => JSON.stringify([row.ts, row.run_id, row.seq]);
 
-const parse = (text: string): z.infer<typeof Place> | null => {
+const parse = (text: string, runId: string | undefined): z.infer<typeof Place> | null => {
   try {
-    return Place.parse(JSON.parse(text));
+    const place = Place.parse(JSON.parse(text));
+    return runId === undefined || place[1] === runId ? place : null;
   } catch {
     return null;
   }
 };
 
-/** Throws `invalid_request`. */
-export const readPlace = (cursor: string): AuditPlace | undefined => {
-  const place = parse(fromCursor(cursor, (text) => parse(text) !== null));
+/**
+ * Throws `invalid_request`, of the list of one run also for a place outside it: going on behind that would leave out
+ * events.
+ */
+export const readPlace = (cursor: string, runId: string | undefined): AuditPlace | undefined => {
+  const place = parse(
+    fromCursor(cursor, (text) => parse(text, runId) !== null),
+    runId,
+  );
   return place === null ? undefined : { ts: place[0], runId: place[1], seq: place[2] };
 };

@@ -80,6 +80,7 @@ describe('costs', () => {
       'group_by=day,',
       'from=yesterday',
       'to=2026-02-30',
+      'from=0000-01-01',
       'from=2026-02-02&to=2026-02-01',
       'limit=0',
       'cursor=x',

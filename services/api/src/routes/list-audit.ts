@@ -36,7 +36,7 @@ export const listAudit: Route = (app, deps) => {
     const rows = await listAuditEvents(deps.db, {
       ...filterOf(tenantId, wanted),
       limit: limit + 1,
-      after: cursor === undefined ? undefined : readPlace(cursor),
+      after: cursor === undefined ? undefined : readPlace(cursor, wanted.run_id),
     });
     const { page, next_cursor } = toPage(rows, limit, placeOf);
     const redactor = deps.redactorOf(tenantId);

@@ -9,7 +9,11 @@ import { invalidRequest } from '../validation.ts';
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 
-const day = z.iso.date({ error: 'expected a day: YYYY-MM-DD' }).optional();
+/** Postgres has no year 0. */
+const day = z.iso
+  .date({ error: 'expected a day: YYYY-MM-DD' })
+  .refine((text) => !text.startsWith('0000'), 'expected a day of the years 1 to 9999')
+  .optional();
 
 /** `day,model`: each at most once, in any order. */
 const groupBy = z
