@@ -59,7 +59,20 @@ const makeFork = async (deps: ForkDeps, wish: ForkWish, fromStep: number): Promi
   return fork.id;
 };
 
-/** Throws what can be tried again (`SignalboxError.retryable`), with the fork's money still held. */
+/** Null: refused. Throws like `forkDiverged`. */
+const tryFork = async (deps: ForkDeps, wish: ForkWish, fromStep: number): Promise<string | null> => {
+  try {
+    return await makeFork(deps, wish, fromStep);
+  } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) throw error;
+    // Nothing was written, and the run is not tried again: whether it was refused or broke, nobody needs the money.
+    await releaseFork(deps.db, wish.owner.id, wish.run.runId);
+    if (error instanceof SignalboxError && error.status < 500) return null;
+    throw error;
+  }
+};
+
+/** Throws what can be tried again (`SignalboxError.retryable`) with the fork's money still held, and what broke. */
 export const forkDiverged = async (deps: ForkDeps, wish: ForkWish): Promise<Forked> => {
   const { owner, run, divergence } = wish;
   const [fromStep, capNano] = [forkStepOf(divergence), capOf(wish)];
@@ -69,13 +82,9 @@ export const forkDiverged = async (deps: ForkDeps, wish: ForkWish): Promise<Fork
   if (hold.type === 'lost') return 'lost';
   if (hold.type === 'no_room') return 'not_forked';
   if (hold.type === 'made') return hold.forkRunId === null ? 'not_forked' : 'forked';
-  try {
-    await noteFork(deps.db, owner.id, runId, await makeFork(deps, wish, fromStep));
-    return 'forked';
-  } catch (error) {
-    if (!(error instanceof SignalboxError) || error.retryable || error.status >= 500) throw error;
-    // Refused before anything was written, as a step that has no result to take over is.
-    await releaseFork(deps.db, owner.id, runId);
-    return 'not_forked';
-  }
+  const forkRunId = await tryFork(deps, wish, fromStep);
+  if (forkRunId === null) return 'not_forked';
+  // It is there: its money stays held even if this cannot be written.
+  await noteFork(deps.db, owner.id, runId, forkRunId);
+  return 'forked';
 };

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { claimReplay, holdFork } from '@signalbox/audit-store';
 import type { Run } from '@signalbox/contracts';
 import { replayPlace } from '../src/replay-jobs.ts';
-import { sealText } from '@signalbox/runtime';
+import { SealError, sealText } from '@signalbox/runtime';
 import type { ReplayJob } from '../src/replay-schemas.ts';
 import { replayTurn, type TurnDeps } from '../src/replay-turn.ts';
 import { coolDown, storeAll } from './audit.ts';
@@ -179,6 +179,20 @@ test('a fork whose job died before it was noted is found again, not made twice',
   await h.db.updateTable('replay_forks').set({ fork_run_id: null }).where('replay_id', '=', id).execute();
   const second = await toTheEnd(id);
   assert.deepEqual([second.forks, second.counts], [first.forks, first.counts]);
+});
+
+test('a fork that breaks gives its part of the budget back, and its run counts as failed', async () => {
+  const [runId] = await storedRuns(1, 'broken', 2);
+  const { id } = await start({ filter: { agent: 'broken' }, mode: 'paid', max_cost_usd: 5 });
+  const wrap = (): never => {
+    throw new SealError('no key to seal with');
+  };
+  const deps = { ...worker(), keyring: { ...h.deps.keyring, wrap } };
+  while (await replayTurn(deps, NEVER));
+  const job = await look(id);
+  assert.deepEqual([job.status, counts(job)], ['done', [1, 0, 0, 1]]);
+  assert.deepEqual(job.failures, [{ run_id: runId, code: 'internal' }]);
+  assert.deepEqual([job.forks, job.committed_usd], [[], 0]);
 });
 
 test('owners that hold at once do not pass the budget together', async () => {
