@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { JsonValue } from './json.ts';
 import { ModelRef } from './model-ref.ts';
-import { Usd } from './money.ts';
+import { CapUsd } from './money.ts';
 
 export const AgentName = z
   .string()
@@ -22,7 +22,7 @@ export const LimitsInput = z.strictObject({
   max_steps: z.int().min(1).max(1000).optional(),
   max_output_tokens: z.int().min(1).max(200_000).optional(),
   timeout_seconds: z.int().min(1).max(86_400).optional(),
-  cost_usd: Usd.optional(),
+  cost_usd: CapUsd.optional(),
 });
 export type LimitsInput = z.infer<typeof LimitsInput>;
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { RunInput } from './run.ts';
-import { AgentSpec } from './agent.ts';
+import { AgentSpec, LimitsInput } from './agent.ts';
+import { Usd } from './money.ts';
 
 /**
  * What is sealed with a run's key. An event names each piece by its ref, `sha256:<hex of the ciphertext>`,
@@ -9,7 +10,10 @@ import { AgentSpec } from './agent.ts';
 export const SubmissionContent = z.object({ input: RunInput, metadata: z.record(z.string(), z.string()) });
 export type SubmissionContent = z.infer<typeof SubmissionContent>;
 
-export const SpecContent = AgentSpec;
+/** Written before a cost of more than 9 decimals was refused, it may have one. */
+export const SpecContent = AgentSpec.extend({
+  limits: LimitsInput.extend({ cost_usd: Usd.optional() }).default({}),
+});
 
 export const ToolCall = z.object({
   /** The provider's id of the call; unique within one answer. */

@@ -68,7 +68,7 @@ export {
   type ToolDefinition,
 } from './model.ts';
 export { ModelRef, type ProviderName, PROVIDERS, splitModelRef } from './model-ref.ts';
-export { fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
+export { CapUsd, fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
 export { MAX_RETENTION_DAYS, MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
 export {
   type Comparison,

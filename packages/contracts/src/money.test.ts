@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { fromUsd, MAX_NANO, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
+import { CapUsd, fromUsd, MAX_NANO, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
 
 const nano = fc.oneof(
   fc.integer({ min: 0, max: MAX_NANO }),
@@ -47,12 +47,16 @@ test('pico-USD is rounded up, by less than one nano-USD', () => {
   assert.deepEqual([0n, 1n, 999n, 1000n, 1001n].map(picoToNano), [0, 1, 1, 1, 2]);
 });
 
-test('no cap above 9,000,000 USD, below zero or that is no number', () => {
+test('no cap above 9,000,000 USD, below zero, finer than a nano-USD or that is no number', () => {
   assert.equal(MAX_NANO, 9e15);
   assert.ok(Number.isSafeInteger(MAX_NANO));
   for (const usd of [0, 0.5, 9_000_000]) assert.ok(Usd.safeParse(usd).success, String(usd));
   for (const usd of [-0.01, 9_000_000.01, Number.NaN, Number.POSITIVE_INFINITY, '1', null]) {
     assert.ok(!Usd.safeParse(usd).success, String(usd));
+  }
+  for (const usd of [0, 1e-9, 0.3, 9_000_000]) assert.ok(CapUsd.safeParse(usd).success, String(usd));
+  for (const usd of [1.6e-9, 4e-10, 0.123_456_789_1, 9_000_001]) {
+    assert.ok(!CapUsd.safeParse(usd).success, String(usd));
   }
   for (const amount of [-1, 0.5, 2 ** 53]) assert.ok(!NanoAmount.safeParse(amount).success, String(amount));
 });

@@ -20,4 +20,7 @@ export const picoToNano = (pico: bigint): Nano => Number((pico + 999n) / 1000n);
 /** A USD amount in JSON: 0 to 9,000,000. */
 export const Usd = z.number().min(0).max(toUsd(MAX_NANO));
 
+/** An amount that nothing is paid beyond. Rounding might raise it, so it is a whole number of nano-USD. */
+export const CapUsd = Usd.refine((usd) => toUsd(fromUsd(usd)) === usd, 'expected at most 9 decimals');
+
 export const NanoAmount = z.int().min(0);

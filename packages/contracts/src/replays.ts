@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AgentName, LimitsInput } from './agent.ts';
 import { ModelRef } from './model-ref.ts';
-import { fromUsd, toUsd, Usd } from './money.ts';
+import { CapUsd } from './money.ts';
 import { TERMINAL_STATUSES } from './run.ts';
 
 /**
@@ -44,8 +44,6 @@ export const ReplayChanges = z.strictObject({
 });
 export type ReplayChanges = z.infer<typeof ReplayChanges>;
 
-const Budget = Usd.refine((usd) => toUsd(fromUsd(usd)) === usd, 'expected at most 9 decimals');
-
 /** Body of `POST /v1/replays`. */
 export const ReplaysRequest = z
   .strictObject({
@@ -55,7 +53,7 @@ export const ReplaysRequest = z
     /** With `paid` each run that parts from its recording goes on with real calls, as a fork. */
     mode: z.enum(REPLAY_MODES).default('offline'),
     /** What the caps of all these forks may add up to. */
-    max_cost_usd: Budget.optional(),
+    max_cost_usd: CapUsd.optional(),
   })
   .refine(({ mode, max_cost_usd }) => (mode === 'paid') === (max_cost_usd !== undefined), {
     path: ['max_cost_usd'],

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { AgentSpec, toolEntryName } from './agent.ts';
 import { type ApiScope, API_SCOPES, hasScope } from './api-key.ts';
+import { SpecContent } from './content.ts';
 import { ModelRef, PROVIDERS, splitModelRef } from './model-ref.ts';
 import { isTerminal, RUN_STATUSES, RunSubmission, TERMINAL_STATUSES } from './run.ts';
 
@@ -125,6 +126,13 @@ test('an agent as the contract shows it is accepted, and a tool may be said to b
     { name: 'http_request', repeatable: true },
     { name: 'wait', repeatable: false },
   ]);
+});
+
+test('a stored agent is read whatever its cost was rounded from', () => {
+  const spec = { model: 'mock/echo', limits: { max_steps: 3, cost_usd: 1.6e-9 } };
+  assert.ok(!AgentSpec.safeParse(spec).success);
+  assert.deepEqual(SpecContent.parse(spec).limits, spec.limits);
+  assert.ok(!SpecContent.safeParse({ ...spec, limits: { cost_usd: -1 } }).success);
 });
 
 const BAD_AGENTS: readonly [string, object][] = [

@@ -1,4 +1,4 @@
-import { agentPlace, type AgentSpec, AgentSpec as Spec } from '@signalbox/contracts';
+import { agentPlace, type AgentSpec, SpecContent } from '@signalbox/contracts';
 import { specText } from '@signalbox/engine';
 import { BoundedMap, type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
 
@@ -15,7 +15,7 @@ export const sealSpec = (keyring: Keyring, agent: AgentId, spec: AgentSpec): str
 
 /** Throws SealError for another agent's spec or an unknown key. */
 export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): AgentSpec =>
-  Spec.parse(JSON.parse(openText(keyring, sealedSpec, placeOf(agent))));
+  SpecContent.parse(JSON.parse(openText(keyring, sealedSpec, placeOf(agent))));
 
 /** Versions that were opened last, for each keyring: a version never changes, so it need not be read and opened again. */
 const OPENED = 200;

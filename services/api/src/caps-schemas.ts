@@ -1,10 +1,8 @@
 import { knownZone } from '@signalbox/engine';
-import { fromUsd, toUsd, Usd } from '@signalbox/contracts';
+import { CapUsd } from '@signalbox/contracts';
 import { z } from 'zod';
 
 /** Caps as requests and answers spell them. Amounts in USD; null is none. */
-const CapUsd = Usd.refine((usd) => toUsd(fromUsd(usd)) === usd, 'expected at most 9 decimals');
-
 const amount = CapUsd.nullable().optional();
 const runs = z.int().min(0).max(1_000_000).nullable().optional();
 

@@ -1,8 +1,8 @@
 import {
-  AgentSpec,
   type Event,
   type Json,
   SignalboxError,
+  SpecContent,
   type StoredRun,
   SubmissionContent,
 } from '@signalbox/contracts';
@@ -54,7 +54,7 @@ export const openRecording = (
     submission,
     input: submission.input,
     contents: opened.steps,
-    spec: AgentSpec.parse(storedSpec),
+    spec: SpecContent.parse(storedSpec),
     storedSpec,
     digest: opened.digest,
   };

@@ -69,6 +69,13 @@ const BODIES: readonly [name: string, body: unknown, path: string][] = [
   ['limit of the wrong type', { ...valid, limits: { max_steps: '3' } }, 'limits.max_steps'],
   ['negative cost', { ...valid, limits: { cost_usd: -1 } }, 'limits.cost_usd'],
   ['cost above what can be counted', { ...valid, limits: { cost_usd: 9e6 + 1 } }, 'limits.cost_usd'],
+  ['cost that would be rounded up', { ...valid, limits: { cost_usd: 1.6e-9 } }, 'limits.cost_usd'],
+  ['cost that would be rounded to nothing', { ...valid, limits: { cost_usd: 4e-10 } }, 'limits.cost_usd'],
+  [
+    "agent's cost that would be rounded",
+    { ...valid, agent: { model: 'mock/echo', limits: { cost_usd: 0.0000000001 } } },
+    'agent.limits.cost_usd',
+  ],
   ['unknown priority', { ...valid, priority: 'urgent' }, 'priority'],
   ['run_at without zone', { ...valid, run_at: '2026-01-01T00:00:00' }, 'run_at'],
   ['metadata that is no text', { ...valid, metadata: { a: 1 } }, 'metadata.a'],
