@@ -196,8 +196,8 @@ const runCaps = (
   });
 
 /**
- * Throws `model_unknown`, `price_unknown`, `cap_missing`, `invalid_request`, `idempotency_mismatch`,
- * `audit_backlog`, or that a store cannot be reached; then nothing was written.
+ * Throws `model_unknown`, `price_unknown`, `cap_missing`, `invalid_request`, `idempotency_mismatch`, `audit_backlog`:
+ * then nothing was written. Throws too that a store cannot be reached: then the run may be there.
  */
 export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Created> => {
   const { submission } = order;

@@ -73,7 +73,7 @@ const originOf = (runId: string, { from_step, changes }: ForkRequest): RunPlan['
   fork: { from_step, changed: Object.keys(changes) as (typeof FORK_CHANGES)[number][] },
 });
 
-/** Throws `content_erased`, and like `createRun`; then nothing was written. */
+/** Throws `content_erased`, then nothing was written; and like `createRun`. */
 export const forkRun = async (deps: CreateDeps, order: ForkOrder): Promise<Created> => {
   const { principal, origin, idempotent, traceparent } = order;
   const request = wellFormedDeep(order.request as Parameters<typeof wellFormedDeep>[0]) as ForkRequest;

@@ -20,11 +20,15 @@ export interface Problem {
   };
 }
 
+/** True of every route: a reply may be lost, and one store may have taken a change before the other failed. */
+const SEND_AGAIN =
+  'A change may or may not have been made: send the request again, with the same Idempotency-Key if it had one.';
+
 /** What we say where the true message could tell of our insides. */
 const DISCREET: Partial<Record<ErrorCode, string>> = {
   internal: 'The request could not be answered. Give the X-Request-Id of this answer to the operator.',
-  state_unavailable: 'Run state cannot be reached at the moment. Nothing was changed; try again.',
-  audit_store_unavailable: 'The audit store cannot be reached at the moment. Nothing was changed; try again.',
+  state_unavailable: `Run state cannot be reached at the moment. ${SEND_AGAIN}`,
+  audit_store_unavailable: `The audit store cannot be reached at the moment. ${SEND_AGAIN}`,
 };
 
 const VENDOR_TYPES: Record<number, string> = {

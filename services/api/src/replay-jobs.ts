@@ -134,7 +134,7 @@ const insert = async (
 
 /**
  * The trail comes before the deed (R9). Throws `model_unknown`, `price_unknown`, `idempotency_mismatch`,
- * `rate_limited`, or that a store cannot be reached; then nothing was written.
+ * `rate_limited`: then there is no job. Throws too that a store cannot be reached: then it may be there.
  */
 export const startReplayJob = async (deps: JobDeps, order: ReplayOrder): Promise<Started> => {
   const { principal, request, idempotent } = order;

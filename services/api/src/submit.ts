@@ -14,7 +14,7 @@ export interface SubmitRequest {
   readonly traceparent: string | null;
 }
 
-/** Throws `agent_not_found`, and like `createRun`; then nothing was written. */
+/** Throws `agent_not_found`, then nothing was written; and like `createRun`. */
 export const submit = async (deps: CreateDeps, request: SubmitRequest): Promise<Created> => {
   const { principal, idempotent, traceparent } = request;
   // Postgres and Redis scripts cannot hold NUL and lone surrogates: they become U+FFFD, everywhere alike.
