@@ -17,7 +17,7 @@ export interface BootstrapDeps extends KeyDeps, TrailDeps {
 export interface Bootstrap {
   /** Rejects until the key works. */
   check(): Promise<void>;
-  /** Writes the mirror again, for a Redis that came back empty. */
+  /** Writes it again, for a Redis that came back empty. */
   again(): void;
 }
 
@@ -38,6 +38,24 @@ const untilDone = async (
   }
 };
 
+/** At most one loop at a time: asked for again meanwhile, it does its work once more when it is through. */
+const oneLoop = (deps: BootstrapDeps, what: string, work: () => Promise<void>): (() => void) => {
+  let running = false;
+  let asked = false;
+  const run = async (): Promise<void> => {
+    running = true;
+    while (asked && !deps.stopping.aborted) {
+      asked = false;
+      await untilDone(deps, what, work);
+    }
+    running = false;
+  };
+  return () => {
+    asked = true;
+    if (!running) void run();
+  };
+};
+
 /** Its making is written down once, before it is stored. */
 const noteKey = async (deps: BootstrapDeps, { tenantId, secret, scopes }: KnownKey): Promise<void> => {
   const { id, hash } = keyOf(secret);
@@ -50,26 +68,25 @@ export const startBootstrap = (deps: BootstrapDeps, secret: string | undefined):
   if (secret === undefined) return { check: () => Promise.resolve(), again: () => undefined };
   const key = { tenantId: 'default', scopes: ['admin'], secret } as const;
   let works = false;
-  const mirror = async (): Promise<void> => {
-    await untilDone(deps, 'Redis', () => mirrorKey(deps, key));
+  const mirror = oneLoop(deps, 'Redis', async () => {
+    await mirrorKey(deps, key);
     works = true;
+  });
+  const store = oneLoop(deps, 'Postgres', async () => {
+    await noteKey(deps, key);
+    const stored = await storeKey(deps, key);
+    if (stored.revokedAt === null) return;
+    await mirrorRevoked(deps, stored);
+    deps.logger.error('BOOTSTRAP_API_KEY was revoked and opens nothing; choose another value');
+  });
+  const again = (): void => {
+    mirror();
+    store();
   };
-  const store = (): Promise<void> =>
-    untilDone(deps, 'Postgres', async () => {
-      await noteKey(deps, key);
-      const stored = await storeKey(deps, key);
-      if (stored.revokedAt === null) return;
-      await mirrorRevoked(deps, stored);
-      deps.logger.error('BOOTSTRAP_API_KEY was revoked and opens nothing; choose another value');
-    });
-  void mirror();
-  void store();
+  again();
   return {
     check: () =>
       works ? Promise.resolve() : Promise.reject(new Error('BOOTSTRAP_API_KEY is not written yet')),
-    again: () => {
-      void mirror();
-      void store();
-    },
+    again,
   };
 };
