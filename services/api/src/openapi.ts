@@ -212,7 +212,7 @@ const INFO = {
   title: 'Signalbox',
   version: '0.1.0',
   description:
-    'Queue-driven workers for governed AI agent runs. Text may hold any character; NUL and lone surrogates are stored as U+FFFD.',
+    'Queue-driven workers for governed AI agent runs. Text may hold any character; NUL and lone surrogates are stored as U+FFFD. A field named __proto__ is refused.',
 };
 
 /** `METHOD /v1/path/{id}` as the scopes table spells it. */

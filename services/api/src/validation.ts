@@ -51,9 +51,24 @@ export const parseAs = <S extends z.ZodType>(schema: S, value: unknown): z.outpu
   return result.data;
 };
 
-const isDeeper = (value: unknown, levels: number): boolean => {
-  if (typeof value !== 'object' || value === null) return false;
-  return levels === 0 || Object.values(value).some((item) => isDeeper(item, levels - 1));
+/** zod's records and JSON leave it out without a word. */
+const DROPPED = '__proto__';
+
+interface Fault {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+/** What no schema may see; null: nothing. Its path is made on the way back, so that looking costs no more than walking. */
+const faultIn = (value: unknown, levels: number): Fault | null => {
+  if (typeof value !== 'object' || value === null) return null;
+  if (levels === 0) return { path: [], message: `nested deeper than ${MAX_DEPTH} levels` };
+  if (Object.hasOwn(value, DROPPED)) return { path: [DROPPED], message: 'a name that cannot be kept' };
+  for (const [index, item] of Object.values(value).entries()) {
+    const fault = faultIn(item, levels - 1);
+    if (fault !== null) return { ...fault, path: [Object.keys(value)[index] ?? '', ...fault.path] };
+  }
+  return null;
 };
 
 const parseJson = (text: string): Json => {
@@ -63,8 +78,9 @@ const parseJson = (text: string): Json => {
   } catch (cause) {
     throw new SignalboxError('invalid_json', 'The body is not JSON.', { cause });
   }
-  if (!isDeeper(value, MAX_DEPTH)) return value;
-  throw invalidRequest([{ path: '', message: `nested deeper than ${MAX_DEPTH} levels` }]);
+  const fault = faultIn(value, MAX_DEPTH);
+  if (fault === null) return value;
+  throw invalidRequest([{ path: fault.path.join('.'), message: fault.message }]);
 };
 
 /** The body as it came and as the schema reads it. Throws `invalid_json`, `invalid_request`. */

@@ -100,6 +100,27 @@ test('a body nested too deep is refused, not a crash', async () => {
   await refused('POST', '/v1/runs', { body: deep }, invalid);
 });
 
+test('a name that would be dropped without a word is refused, wherever it is and however it is spelled', async () => {
+  const run = await h.submit();
+  const spec = '{"model":"mock/echo","output_schema":{"properties":[{"a":1},{"__proto__":{}}]}}';
+  const bodies: readonly [method: string, path: string, body: string, field: string][] = [
+    ['POST', '/v1/runs', `{"agent":${spec},"input":"x"}`, 'agent.output_schema.properties.1.__proto__'],
+    ['POST', '/v1/runs', '{"agent":"a","input":"x","metadata":{"__proto__":"y"}}', 'metadata.__proto__'],
+    ['POST', '/v1/runs', '{"agent":"a","input":"x","\\u005f_proto__":{}}', '__proto__'],
+    ['POST', '/v1/runs/batch', '{"runs":[{"__proto__":{}}]}', 'runs.0.__proto__'],
+    ['PUT', '/v1/agents/named', spec, 'output_schema.properties.1.__proto__'],
+    [
+      'POST',
+      `/v1/runs/${run.id}/fork`,
+      '{"from_step":1,"changes":{"tool_output":{"__proto__":1}}}',
+      'changes.tool_output.__proto__',
+    ],
+  ];
+  for (const [method, path, body, field] of bodies) {
+    await refused(method, path, { body }, { ...invalid, path: field });
+  }
+});
+
 test('a body over 1 MiB is refused, with and without Content-Length', async () => {
   const json = { ...valid, metadata: { a: 'x'.repeat(1024 * 1024) } };
   const tooLarge = { status: 413, code: 'payload_too_large' };
