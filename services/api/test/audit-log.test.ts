@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { after, before, test } from 'node:test';
 import { chainBreak } from '@signalbox/engine';
+import { type Clock, systemClock } from '@signalbox/runtime';
+import { keyOf } from '../src/api-keys.ts';
 import { createApp } from '../src/app.ts';
 import { storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
@@ -273,6 +276,43 @@ test('a client that leaves an export stops its reading', async () => {
   // Time enough for a reading that goes on.
   for (let n = 0; n < 20; n += 1) await page('', key);
   assert.ok(reads < whole / 2, `${reads} of ${whole} reads`);
+});
+
+test('an export is cut off once its key is revoked, and looks at a key no longer than it goes on', async () => {
+  const looking: AbortSignal[] = [];
+  // Its looks come a hundred times as often.
+  const clock: Clock = {
+    ...systemClock,
+    sleep: (ms, signal) => {
+      if (signal !== undefined) looking.push(signal);
+      return systemClock.sleep(ms / 100, signal);
+    },
+  };
+  const fast = await openHarness({ clock });
+  const begin = async (key: string): Promise<ReadableStreamDefaultReader<Uint8Array>> => {
+    const { body } = await fast.call('GET', '/v1/audit/export', { key });
+    return body?.getReader() ?? assert.fail('no body');
+  };
+  try {
+    const [leaver, stayer] = [await fast.key('cut', ['audit:read']), await fast.key('cut', ['admin'])];
+    await fast.submit({}, { key: stayer });
+    await storeAll(fast);
+    const reader = await begin(leaver);
+    assert.equal((await reader.read()).done, false);
+    const [look] = looking;
+    assert.ok(look !== undefined);
+    const gone = once(look, 'abort');
+    const { id } = keyOf(leaver);
+    assert.equal((await fast.call('DELETE', `/v1/keys/${id}`, { key: stayer })).status, 200);
+    await gone;
+    await assert.rejects(reader.read());
+
+    const whole = await begin(stayer);
+    while (!(await whole.read()).done);
+    assert.ok(looking.length > 1 && looking.every(({ aborted }) => aborted));
+  } finally {
+    await fast.close();
+  }
 });
 
 test('the log is verified, whole and run by run; that somebody asked is in it, with the answer', async () => {

@@ -1,9 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { exportAuditEvents } from '@signalbox/audit-store';
+import { exportAuditEvents, type ExportedEvent } from '@signalbox/audit-store';
 import { isAdminChain } from '@signalbox/contracts';
 import { byKey, recordFact } from '../admin-trail.ts';
 import { AuditPeriod, filterOf } from '../audit-query.ts';
-import type { Route } from '../deps.ts';
+import type { ApiDeps, Route } from '../deps.ts';
+import { watchKey } from '../key-watch.ts';
 import { jsonOf, PROBLEMS } from '../openapi.ts';
 
 const NDJSON = 'application/x-ndjson';
@@ -15,7 +16,7 @@ const route = createRoute({
   summary: 'The audit log as lines of JSON, to be kept and verified elsewhere.',
   description: [
     'One line per event, {chain, run_id, seq, hash, body}: body is the exact text whose SHA-256 is hash, and holds prev, the hash of the event before. chain is admin or run. body is null for an event that lies in quarantine.',
-    'First the administration chain, then each run; every chain in its order, whole unless from or to cut it. The last line is {"end": true, "lines": n}: without it the export was cut off. Bodies hold no secrets; they are not redacted further, since they would no longer fit their hash. Each export is written into the audit log.',
+    'First the administration chain, then each run; every chain in its order, whole unless from or to cut it. The last line is {"end": true, "lines": n}: without it the export was cut off, as it is within 15 s of the end of its key. Bodies hold no secrets; they are not redacted further, since they would no longer fit their hash. Each export is written into the audit log.',
   ].join(' '),
   request: { query: z.strictObject(AuditPeriod) },
   responses: {
@@ -28,20 +29,36 @@ const route = createRoute({
 
 type Pages = ReturnType<typeof exportAuditEvents>;
 
-/** Lines of a page at once: as many as one read of the store gave. Ends without its last line when `stopping`. */
-async function* linesOf(pages: Pages, stopping: AbortSignal): AsyncGenerator<Uint8Array> {
-  const encoder = new TextEncoder();
-  let lines = 0;
-  for await (const page of pages) {
-    stopping.throwIfAborted();
-    lines += page.length;
-    const texts = page.map((event) => {
-      const chain = isAdminChain(event.run_id) ? 'admin' : 'run';
-      return `${JSON.stringify({ chain, ...event })}\n`;
-    });
-    yield encoder.encode(texts.join(''));
+const encoder = new TextEncoder();
+
+const textOf = (page: readonly ExportedEvent[]): string =>
+  page
+    .map((event) => `${JSON.stringify({ chain: isAdminChain(event.run_id) ? 'admin' : 'run', ...event })}\n`)
+    .join('');
+
+/**
+ * Lines of a page at once: as many as one read of the store gave. It may go on for hours: it breaks off, without its
+ * last line, once this process stops or the key is refused.
+ */
+async function* linesOf(
+  { clock, closing }: ApiDeps,
+  pages: Pages,
+  checkKey: () => Promise<unknown>,
+): AsyncGenerator<Uint8Array> {
+  const over = new AbortController();
+  const stopping = AbortSignal.any([closing, over.signal]);
+  void watchKey(clock, checkKey, { over: stopping, onRefused: () => over.abort() });
+  try {
+    let lines = 0;
+    for await (const page of pages) {
+      stopping.throwIfAborted();
+      lines += page.length;
+      yield encoder.encode(textOf(page));
+    }
+    yield encoder.encode(`${JSON.stringify({ end: true, lines })}\n`);
+  } finally {
+    over.abort();
   }
-  yield encoder.encode(`${JSON.stringify({ end: true, lines })}\n`);
 }
 
 export const exportAudit: Route = (app, deps) => {
@@ -58,7 +75,7 @@ export const exportAudit: Route = (app, deps) => {
       yield* pages;
     })();
     // A client that goes away cancels the stream, and with it the reading.
-    const body = ReadableStream.from(linesOf(all, deps.closing));
+    const body = ReadableStream.from(linesOf(deps, all, c.get('checkKey')));
     return c.body(body as ReadableStream, 200, { 'content-type': NDJSON, 'cache-control': 'no-store' });
   });
 };
