@@ -88,13 +88,12 @@ const addMoneyGauges = (metrics: Metrics, money: () => Promise<readonly TenantMo
   });
 };
 
+/** What runs and what could is not among them: `runs_active` and `worker_slots` are added up over the workers. */
 const addDemandGauges = (metrics: Metrics, demand: () => Promise<Demand>): void => {
   const gauge = (name: string, help: string, value: (demand: Demand) => number): void => {
     metrics.gauge({ name, help, collect: async (g: Gauge) => g.set(value(await demand())) });
   };
-  gauge('runs_active', 'Runs that a worker holds.', (d) => d.active);
   gauge('queue_oldest_waiting_seconds', 'Age of the oldest queued run.', (d) => d.oldestWaitingSeconds);
-  gauge('worker_slots', 'Runs all workers together can hold.', (d) => d.slots);
   gauge('audit_backlog_events', 'Commits that wait to be stored in Postgres.', (d) => d.auditBacklog);
   metrics.gauge({
     name: 'queue_depth',

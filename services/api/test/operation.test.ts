@@ -46,8 +46,8 @@ test('metrics tell what happened, without ids', async () => {
   assert.ok(value('runs_submitted_total{agent="inline"}') >= 4);
   assert.equal(value('queue_depth{state="prioritized"}'), 1);
   assert.equal(value('queue_depth{state="parked"}'), 1);
-  assert.equal(value('worker_slots'), 7);
-  assert.equal(value('runs_active'), 1);
+  // Workers export these, each its own part: a total under their names would be added to them.
+  assert.doesNotMatch(text, /^signalbox_(worker_slots|runs_active)\b/m);
   assert.ok(value('audit_backlog_events') >= 5);
   assert.ok(value('queue_oldest_waiting_seconds') >= 0);
   assert.equal(value('cap_remaining_ratio{scope="tenant_day"}'), 1);
