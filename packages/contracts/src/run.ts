@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AgentSpec, LimitsInput } from './agent.ts';
+import { Instant } from './instant.ts';
 import { JsonValue } from './json.ts';
 
 export const RUN_STATUSES = ['queued', 'running', 'waiting', 'succeeded', 'failed', 'aborted'] as const;
@@ -45,7 +46,7 @@ export const RunSubmission = z.strictObject({
   session_id: Label.nullish(),
   metadata: Metadata.default({}),
   priority: Priority.default('normal'),
-  run_at: z.iso.datetime({ offset: true }).nullish(),
+  run_at: Instant.nullish(),
   limits: LimitsInput.default({}),
 });
 export type RunSubmission = z.infer<typeof RunSubmission>;

@@ -1,4 +1,4 @@
-import { ApiScope } from '@signalbox/contracts';
+import { ApiScope, Instant } from '@signalbox/contracts';
 import { type Clock, wellFormed } from '@signalbox/runtime';
 import { z } from 'zod';
 
@@ -9,7 +9,7 @@ export const KeyRequest = z.strictObject({
     .array(ApiScope)
     .min(1)
     .refine((scopes) => new Set(scopes).size === scopes.length, 'expected each scope once'),
-  expires_at: z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' }).nullish(),
+  expires_at: Instant.nullish(),
 });
 
 /** A key that never works is a mistake. */

@@ -78,6 +78,7 @@ const BODIES: readonly [name: string, body: unknown, path: string][] = [
   ],
   ['unknown priority', { ...valid, priority: 'urgent' }, 'priority'],
   ['run_at without zone', { ...valid, run_at: '2026-01-01T00:00:00' }, 'run_at'],
+  ['run_at beyond year 9999', { ...valid, run_at: '9999-12-31T23:59:59-23:59' }, 'run_at'],
   ['metadata that is no text', { ...valid, metadata: { a: 1 } }, 'metadata.a'],
   ['user_id too long', { ...valid, user_id: 'x'.repeat(257) }, 'user_id'],
   ['not an object', [], ''],

@@ -165,6 +165,7 @@ test('bad requests are refused with what is wrong', async () => {
     [{ ...good, name: '' }, 'name'],
     [{ ...good, tenant_id: 'another' }, 'tenant_id'],
     [{ ...good, expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
+    [{ ...good, expires_at: '9999-12-31T23:59:59-23:59' }, 'expires_at'],
   ] as const) {
     const response = await h.call('POST', '/v1/keys', { json: body });
     assert.equal(response.status, 422, path);
