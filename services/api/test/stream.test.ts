@@ -179,6 +179,32 @@ test('hints may all be lost: events still come, and the end', async () => {
   }
 });
 
+test('it is a stream for those who accept one at least as gladly as JSON, however they spell it', async () => {
+  const { id } = await h.submit();
+  await finish(h, id);
+  const typeFor = async (accept: string): Promise<string | undefined> => {
+    const response = await h.call('GET', `/v1/runs/${id}/events`, { headers: { accept } });
+    await response.text();
+    return response.headers.get('content-type')?.split(';')[0];
+  };
+  for (const accept of [
+    'text/event-stream',
+    'TEXT/Event-Stream',
+    'text/event-stream; charset=utf-8, */*;q=0.1',
+    'application/json, text/event-stream',
+  ]) {
+    assert.equal(await typeFor(accept), 'text/event-stream', accept);
+  }
+  for (const accept of [
+    '*/*',
+    'text/event-stream;q=0, application/json',
+    'text/event-stream;q=0.5, application/json',
+    'application/x-text/event-stream',
+  ]) {
+    assert.equal(await typeFor(accept), 'application/json', accept);
+  }
+});
+
 test('Last-Event-ID counts before after; a place behind the end is the end', async () => {
   const { id } = await h.submit();
   await finish(h, id);

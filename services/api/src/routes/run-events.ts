@@ -1,4 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
+import { parseAccept } from 'hono/utils/accept';
 import { eventJson, lastSeqOf } from '../entries.ts';
 import type { ApiContext, ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../openapi.ts';
@@ -9,6 +10,8 @@ import { RunParams } from './run-params.ts';
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_SEQ = 1_000_000_000;
+const STREAM = 'text/event-stream';
+const JSON_TYPE = 'application/json';
 
 const page = answers(
   'EventList',
@@ -32,7 +35,7 @@ const route = createRoute({
   responses: {
     200: {
       ...page,
-      content: { ...('content' in page ? (page.content as object) : {}), 'text/event-stream': {} },
+      content: { ...('content' in page ? (page.content as object) : {}), [STREAM]: {} },
     },
     ...PROBLEMS,
   },
@@ -45,7 +48,12 @@ const lastEventId = (c: ApiContext): number | null => {
   throw invalidRequest([{ path: 'Last-Event-ID', message: 'expected the id of an event of this run' }]);
 };
 
-const wantsStream = (c: ApiContext): boolean => (c.req.header('accept') ?? '').includes('text/event-stream');
+/** Who names both alike wants the stream: JSON is what all get who do not name it. */
+const wantsStream = (c: ApiContext): boolean => {
+  const accepted = parseAccept(c.req.header('accept') ?? '');
+  const weightOf = (name: string): number => accepted.find(({ type }) => type.toLowerCase() === name)?.q ?? 0;
+  return weightOf(STREAM) > 0 && weightOf(STREAM) >= weightOf(JSON_TYPE);
+};
 
 interface PageQuery {
   readonly runId: string;
@@ -58,7 +66,7 @@ const eventsPage = async (c: ApiContext, deps: ApiDeps, query: PageQuery): Promi
   const entries = await deps.runs.entries(c.get('principal').tenantId, query);
   const nextAfter = Math.max(query.after, lastSeqOf(entries));
   const body = `{"data":[${entries.map(eventJson).join(',')}],"next_after":${nextAfter}}`;
-  return c.body(body, 200, { 'content-type': 'application/json' });
+  return c.body(body, 200, { 'content-type': JSON_TYPE });
 };
 
 export const runEvents: Route = (app, deps) => {
