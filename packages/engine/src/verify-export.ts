@@ -38,9 +38,14 @@ export interface ExportEvidence {
 /** `run_id` under which a bad checkpoint is named; `seq` is its number. */
 export const CHECKPOINTS = 'checkpoints';
 
+/** What checkpoints hold of one chain: hashes by seq, and the highest seq. */
+interface SignedChain {
+  readonly hashes: Map<number, string>;
+  last: number;
+}
+
 interface Signed {
-  /** Hash by seq, of each chain. */
-  readonly heads: Map<string, Map<number, string>>;
+  readonly heads: Map<string, SignedChain>;
   readonly count: number;
   readonly until: string | null;
   readonly bad: FirstBad | null;
@@ -55,8 +60,10 @@ const parse = (text: string): unknown => {
 };
 
 const addLeaf = (heads: Signed['heads'], { run_id, seq, hash }: CheckpointLeaf): void => {
-  const chain = heads.get(run_id) ?? new Map<number, string>();
-  heads.set(run_id, chain.set(seq, hash));
+  const chain = heads.get(run_id) ?? { hashes: new Map<number, string>(), last: 0 };
+  chain.hashes.set(seq, hash);
+  chain.last = Math.max(chain.last, seq);
+  heads.set(run_id, chain);
 };
 
 /**
@@ -107,9 +114,6 @@ const isExportLine = (line: unknown): line is ExportLine =>
   'body' in line &&
   (line.body === null || typeof line.body === 'string');
 
-const lastOf = (signed: ReadonlyMap<number, string> | undefined): number =>
-  signed === undefined ? 0 : Math.max(0, ...signed.keys());
-
 class ExportReader {
   readonly #heads: Signed['heads'];
   readonly #seen = new Set<string>();
@@ -140,7 +144,7 @@ class ExportReader {
     const expected = runId === null ? [...this.#heads.keys()].toSorted() : [runId];
     const missing = expected.find((id) => !this.#seen.has(id));
     if (missing === undefined) return null;
-    const cut = new ChainWalk(missing).cut(Math.max(1, lastOf(this.#heads.get(missing))));
+    const cut = new ChainWalk(missing).cut(this.#heads.get(missing)?.last ?? 1);
     return cut === null ? null : { run_id: missing, ...cut };
   }
 
@@ -158,14 +162,14 @@ class ExportReader {
     if (walk === null) return null;
     this.checked += 1;
     if (line.body === null) this.quarantined += 1;
-    const bad = walk.step(line, this.#heads.get(line.run_id)?.get(line.seq) ?? null);
+    const bad = walk.step(line, this.#heads.get(line.run_id)?.hashes.get(line.seq) ?? null);
     return bad === null ? null : { run_id: line.run_id, ...bad };
   }
 
   #close(): FirstBad | null {
     const walk = this.#walk;
     if (walk === null) return null;
-    const cut = walk.cut(lastOf(this.#heads.get(walk.runId)));
+    const cut = walk.cut(this.#heads.get(walk.runId)?.last ?? 0);
     return cut === null ? null : { run_id: walk.runId, ...cut };
   }
 
