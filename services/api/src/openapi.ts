@@ -13,6 +13,7 @@ import {
   RunSubmission,
 } from '@signalbox/contracts';
 import { DIVERGENCE_KINDS } from '@signalbox/engine';
+import { VERSION } from '@signalbox/runtime';
 import { AbortedRuns, AbortRunsRequest } from './abort-runs.ts';
 import { AuditEvent } from './audit-query.ts';
 import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from './caps-schemas.ts';
@@ -78,7 +79,6 @@ const Cost = z.object({
   calls: z.int(),
 });
 
-/** A line of an export. */
 const ExportedEvent = z.object({
   chain: z.enum(['run', 'admin']),
   run_id: z.string(),
@@ -86,6 +86,9 @@ const ExportedEvent = z.object({
   hash: z.string(),
   body: z.string().nullable(),
 });
+
+/** The last one says how many there are before it. */
+const ExportLine = z.union([ExportedEvent, z.object({ end: z.literal(true), lines: z.int() })]);
 
 const count = z.int().min(0);
 const Autoscale = z.object({
@@ -161,7 +164,7 @@ const COMPONENTS = {
   Retention,
   CostList: listOf(Cost),
   AuditEventList: listOf(AuditEvent),
-  ExportedEvent,
+  ExportLine,
   VerifyRequest,
   AuditVerdict,
   Autoscale,
@@ -210,7 +213,7 @@ const registerComponents = (app: Api): void => {
 
 const INFO = {
   title: 'Signalbox',
-  version: '0.1.0',
+  version: VERSION,
   description:
     'Queue-driven workers for governed AI agent runs. Text may hold any character; NUL and lone surrogates are stored as U+FFFD. A field named __proto__ is refused.',
 };

@@ -1,9 +1,15 @@
 import type { ApiContext } from './deps.ts';
+import { readsHeader } from './header-parameter.ts';
 import { invalidRequest } from './validation.ts';
 
 /** What a submission says beside its body. */
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+export const TAKES_IDEMPOTENCY_KEY = readsHeader('Idempotency-Key', {
+  pattern: IDEMPOTENCY_KEY,
+  description: 'Sent again with the same body, the request gives what it gave before.',
+});
 
 /** Throws `invalid_request`. */
 export const idempotencyKey = (c: ApiContext): string | null => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ApiScope } from '@signalbox/contracts';
+import { VERSION } from '@signalbox/runtime';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { SCOPES } from '../src/scopes.ts';
+import { storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 import { finish } from './run-writer.ts';
 
@@ -11,7 +13,14 @@ interface Document {
   info: { title: string; version: string };
   paths: Record<
     string,
-    Record<string, { responses: object; parameters?: { name: string; in: string }[]; security?: object[] }>
+    Record<
+      string,
+      {
+        responses: object;
+        parameters?: { name: string; in: string; required?: boolean }[];
+        security?: object[];
+      }
+    >
   >;
   components: { schemas: Record<string, object>; securitySchemes: object };
 }
@@ -44,7 +53,8 @@ test('the document lists every route there is, and each has its scope', () => {
 
 test('the document is OpenAPI 3.1: every reference leads somewhere, every path parameter is declared', () => {
   assert.match(document.openapi, /^3\.1\./);
-  assert.ok(document.info.title !== '' && document.info.version !== '');
+  assert.ok(document.info.title !== '');
+  assert.equal(document.info.version, VERSION);
   const names = new Set(Object.keys(document.components.schemas));
   for (const [, name = ''] of JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/(\w+)"/g)) {
     assert.ok(names.has(name), name);
@@ -61,6 +71,23 @@ test('the document is OpenAPI 3.1: every reference leads somewhere, every path p
       assert.ok(Object.keys(operation.responses).length > 0);
     }
   }
+});
+
+test('the headers that routes read are declared, and none is required', () => {
+  const read = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).flatMap(([method, { parameters = [] }]) =>
+      parameters
+        .filter((parameter) => parameter.in === 'header')
+        .map(({ name, required }) => `${method} ${path} ${name}${required === true ? ' required' : ''}`),
+    ),
+  );
+  assert.deepEqual(read.toSorted(), [
+    'get /v1/runs/{id}/events Last-Event-ID',
+    'post /v1/replays Idempotency-Key',
+    'post /v1/runs Idempotency-Key',
+    'post /v1/runs/batch Idempotency-Key',
+    'post /v1/runs/{id}/fork Idempotency-Key',
+  ]);
 });
 
 test('the schemas are JSON Schema, and answers fit them', async () => {
@@ -92,6 +119,10 @@ test('the schemas are JSON Schema, and answers fit them', async () => {
   fits('KeyList', await json('/v1/keys'));
   fits('KeyRequest', { name: 'x', scopes: ['runs:read'], expires_at: null });
   fits('AuditEventList', await json('/v1/audit'));
+  await storeAll(h);
+  const lines = (await (await h.call('GET', '/v1/audit/export')).text()).trimEnd().split('\n');
+  assert.ok(lines.length > 2);
+  for (const line of lines) fits('ExportLine', JSON.parse(line));
   fits('AuditVerdict', await (await h.call('POST', '/v1/audit/verify')).json());
   fits('VerifyRequest', { run_id: run.id });
   fits('TenantCaps', await json('/v1/caps/tenant'));

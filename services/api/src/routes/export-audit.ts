@@ -20,7 +20,10 @@ const route = createRoute({
   ].join(' '),
   request: { query: z.strictObject(AuditPeriod) },
   responses: {
-    200: { description: 'All events, as they are read.', content: jsonOf('ExportedEvent', NDJSON) } as {
+    200: {
+      description: 'All events, as they are read, and a last line.',
+      content: jsonOf('ExportLine', NDJSON),
+    } as {
       description: string;
     },
     ...PROBLEMS,

@@ -4,7 +4,7 @@ import { noteContentRead } from '../content-read.ts';
 import type { Route } from '../deps.ts';
 import { forkRun as fork } from '../fork.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { idempotencyKey, traceparent } from '../submit-headers.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
 import { readBody } from '../validation.ts';
 import { RunParams } from './run-params.ts';
 
@@ -21,6 +21,7 @@ const route = createRoute({
     'Of the new run, steps counts those taken over too; usage and cost are what it used and paid itself.',
     'Idempotency-Key works as for POST /v1/runs. Needs the scopes runs:write and content:read. Answers 410 content_erased when contents of the run were erased.',
   ].join(' '),
+  parameters: TAKES_IDEMPOTENCY_KEY,
   request: { params: RunParams, body: { required: true, content: jsonOf('ForkRequest') } },
   responses: {
     200: answers('Run', 'The run this Idempotency-Key made before.'),

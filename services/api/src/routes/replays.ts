@@ -4,7 +4,7 @@ import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { abortReplayJob, findReplayJob, startReplayJob } from '../replay-jobs.ts';
 import { MAX_FORKS } from '../replay-fork.ts';
-import { idempotencyKey } from '../submit-headers.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY } from '../submit-headers.ts';
 import { readBody } from '../validation.ts';
 
 const params = z.strictObject({ id: ReplayId });
@@ -21,6 +21,7 @@ const start = createRoute({
     `and ${MAX_FORKS.toLocaleString('en')} at most.`,
     'Idempotency-Key: the same key and body give the same job. Needs the scopes runs:write and content:read.',
   ].join(' '),
+  parameters: TAKES_IDEMPOTENCY_KEY,
   request: { body: { required: true, content: jsonOf('ReplaysRequest') } },
   responses: {
     200: answers('ReplayJob', 'The job this Idempotency-Key made before.'),

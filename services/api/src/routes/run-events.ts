@@ -2,6 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { parseAccept } from 'hono/utils/accept';
 import { eventJson, lastSeqOf } from '../entries.ts';
 import type { ApiContext, ApiDeps, Route } from '../deps.ts';
+import { readsHeader } from '../header-parameter.ts';
 import { answers, PROBLEMS, queryInt } from '../openapi.ts';
 import { invalidRequest } from '../validation.ts';
 import { streamRunEvents } from './run-events-stream.ts';
@@ -10,6 +11,7 @@ import { RunParams } from './run-params.ts';
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;
 const MAX_SEQ = 1_000_000_000;
+const SEQ = /^\d{1,9}$/;
 const STREAM = 'text/event-stream';
 const JSON_TYPE = 'application/json';
 
@@ -25,6 +27,10 @@ const route = createRoute({
   summary: 'The journal of a run.',
   description:
     'As a stream: id is the seq, event the type, data the event; resumes behind Last-Event-ID (else behind after). event: delta, without id, is text as it is generated, for keys with content:read. event: end comes after the last event.',
+  parameters: readsHeader('Last-Event-ID', {
+    pattern: SEQ,
+    description: 'Of a stream: the last id that arrived. Counts before after.',
+  }),
   request: {
     params: RunParams,
     query: z.strictObject({
@@ -44,7 +50,7 @@ const route = createRoute({
 const lastEventId = (c: ApiContext): number | null => {
   const id = c.req.header('last-event-id');
   if (id === undefined) return null;
-  if (/^\d{1,9}$/.test(id)) return Number(id);
+  if (SEQ.test(id)) return Number(id);
   throw invalidRequest([{ path: 'Last-Event-ID', message: 'expected the id of an event of this run' }]);
 };
 

@@ -3,7 +3,7 @@ import { RunSubmission } from '@signalbox/contracts';
 import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { submit } from '../submit.ts';
-import { idempotencyKey, traceparent } from '../submit-headers.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
 import { readBody } from '../validation.ts';
 
 const route = createRoute({
@@ -13,6 +13,7 @@ const route = createRoute({
   summary: 'Submits a run.',
   description:
     'With Idempotency-Key (1 to 255 visible ASCII characters, kept 24 h), the same key and body give the same run, answered with 200 and Idempotent-Replayed: true.',
+  parameters: TAKES_IDEMPOTENCY_KEY,
   request: { body: { required: true, content: jsonOf('RunSubmission') } },
   responses: {
     200: answers('Run', 'The run this Idempotency-Key made before.'),

@@ -3,7 +3,7 @@ import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { reportError, toProblem } from '../problem.ts';
 import { MAX_BATCH, submitBatch, SubmitRunsBody } from '../submit-batch.ts';
-import { idempotencyKey, traceparent } from '../submit-headers.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
 import { readBody } from '../validation.ts';
 
 const route = createRoute({
@@ -11,7 +11,8 @@ const route = createRoute({
   path: '/v1/runs/batch',
   tags: ['runs'],
   summary: 'Submits many runs.',
-  description: `1 to ${MAX_BATCH.toLocaleString('en')} runs, in a body of at most 1 MiB. Each is judged alone: data holds, in order, a run or the problem that refused it (paths of its errors begin at the element). With Idempotency-Key each element is kept under the key and its index, apart from the keys of POST /v1/runs: the same batch again gives the same runs, and an element that changed is refused with idempotency_mismatch. When no element could be served for now, the whole answer is that problem (503), and nothing was made.`,
+  description: `1 to ${MAX_BATCH.toLocaleString('en')} runs, in a body of at most 1 MiB. Each is judged alone: data holds, in order, a run or the problem that refused it (paths of its errors begin at the element). With Idempotency-Key each element is kept under the key and its index, apart from the keys of POST /v1/runs: the same batch again gives the same runs, and an element that changed is refused with idempotency_mismatch. When no element could be served for now, the whole answer is that problem (503).`,
+  parameters: TAKES_IDEMPOTENCY_KEY,
   request: { body: { required: true, content: jsonOf('SubmitRunsRequest') } },
   responses: { 202: answers('SubmittedRuns', 'What became of each element.'), ...PROBLEMS },
 });
