@@ -88,6 +88,20 @@ describe('docker-compose.yaml', () => {
     });
   }
 
+  test('whoever calls providers gets every variable of theirs', () => {
+    const source = readText('packages/providers/src/provider-environment.ts');
+    const read = [...source.matchAll(/^ {2}([A-Z][A-Z_]+):/gm)].map(([, variable = '']) => variable);
+    assert.ok(read.length > 15);
+    for (const name of ['api', 'worker']) {
+      const { environment = {} } = serviceOf(name);
+      assert.deepEqual(
+        read.filter((variable) => !(variable in environment)),
+        [],
+        name,
+      );
+    }
+  });
+
   test('secrets have no default: without them compose refuses', () => {
     const text = readText('docker-compose.yaml');
     for (const name of Object.keys(SECRETS)) {
@@ -101,6 +115,8 @@ describe('docker-compose.yaml', () => {
     const { command = [] } = serviceOf('redis');
     assert.equal(command[command.indexOf('--appendonly') + 1], 'yes');
     assert.equal(command[command.indexOf('--maxmemory-policy') + 1], 'noeviction');
+    // Without one only the count of commits holds work back (R9).
+    assert.match(command[command.indexOf('--maxmemory') + 1] ?? '', /^\d+[mg]b$/);
     for (const name of ['redis', 'postgres']) {
       const service = serviceOf(name);
       assert.ok(

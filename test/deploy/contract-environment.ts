@@ -58,6 +58,7 @@ const NAMES: ReadonlySet<string> = new Set([
   'DEFAULT_TENANT_DAILY_CAP_USD',
   'HTTP_TOOL_ALLOW',
   // beyond the contract
+  'OAUTH_GPT_BRIDGE_TOKEN',
   'HIBERNATE_AFTER_SECONDS',
   'WAITING_EXPIRY_DAYS',
   'RATE_LIMIT_PER_SECOND',
