@@ -89,6 +89,7 @@ export {
 } from './queue.ts';
 export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
 export { getTenantCaps, getUserCaps } from './read-caps.ts';
+export { reachingState } from './reaching.ts';
 export { type HotRun, readAbort, readEntries, readRun } from './read.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';

@@ -7,11 +7,10 @@ import {
   upsertApiKey,
 } from '@signalbox/audit-store';
 import { type ApiScope, hasScope, type Principal, SignalboxError } from '@signalbox/contracts';
-import { ensureTenantCaps, mirrorApiKey, type Partition } from '@signalbox/run-state';
+import { ensureTenantCaps, mirrorApiKey, type Partition, reachingState } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
 import { byKey, recordFact, type TrailDeps } from './admin-trail.ts';
 import type { DefaultCaps } from './deps.ts';
-import { reachingState } from './state-errors.ts';
 
 /**
  * API keys. Only the SHA-256 of a key is kept; Postgres has the truth, Redis the mirror that requests are

@@ -1,5 +1,5 @@
 import { type ApiScope, hasScope, type Principal, SignalboxError } from '@signalbox/contracts';
-import { findPrincipal } from '@signalbox/run-state';
+import { findPrincipal, reachingState } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
 import type { MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
@@ -7,7 +7,6 @@ import { byKey, recordFact } from './admin-trail.ts';
 import type { ApiContext, ApiDeps, ApiEnv } from './deps.ts';
 import { createKeyUses, type KeyUses } from './key-use.ts';
 import { SCOPES } from './scopes.ts';
-import { reachingState } from './state-errors.ts';
 
 const BEARER = /^bearer +([\x21-\x7e]{1,512})$/i;
 

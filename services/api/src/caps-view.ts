@@ -1,9 +1,15 @@
 import { tenantDay } from '@signalbox/engine';
 import { type Nano, toUsd } from '@signalbox/contracts';
-import { getTenantCaps, getUserCaps, readSpend, type Spend, type UserRef } from '@signalbox/run-state';
+import {
+  getTenantCaps,
+  getUserCaps,
+  reachingState,
+  readSpend,
+  type Spend,
+  type UserRef,
+} from '@signalbox/run-state';
 import type { TenantCapsView, UserCapsView } from './caps-schemas.ts';
 import type { ApiDeps } from './deps.ts';
-import { reachingState } from './state-errors.ts';
 
 /** Caps and what is left of them, from run state alone: what holds are judged by. */
 type CapsDeps = Pick<ApiDeps, 'partition' | 'clock'>;

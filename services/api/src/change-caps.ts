@@ -13,11 +13,10 @@ import {
   withCapsLocked,
 } from '@signalbox/audit-store';
 import { fromUsd, type Nano, type Principal, toUsd } from '@signalbox/contracts';
-import { setTenantCaps, setUserCaps, type UserRef } from '@signalbox/run-state';
+import { reachingState, setTenantCaps, setUserCaps, type UserRef } from '@signalbox/run-state';
 import { byKey, type Fields, fieldsOf, recordFact } from './admin-trail.ts';
 import type { TenantCapsRequest, UserCapsRequest } from './caps-schemas.ts';
 import type { ApiDeps } from './deps.ts';
-import { reachingState } from './state-errors.ts';
 
 /**
  * Changes a cap: first Postgres, the truth; then the mirror in Redis, which holds are judged by, written from

@@ -12,7 +12,14 @@ import {
   type SubmissionContent,
 } from '@signalbox/contracts';
 import { type NewRun, type RunState, runView, specText } from '@signalbox/engine';
-import { getTenantCaps, getUserCaps, type Partition, sealContent, submitRun } from '@signalbox/run-state';
+import {
+  getTenantCaps,
+  getUserCaps,
+  type Partition,
+  reachingState,
+  sealContent,
+  submitRun,
+} from '@signalbox/run-state';
 import { digest, newDataKey, type SealingKey, sealingKey } from '@signalbox/runtime';
 import { checkModels } from './check-models.ts';
 import { checkOutputSchema } from './check-output-schema.ts';
@@ -21,7 +28,6 @@ import { idempotencyMarks, type IdempotentRequest } from './idempotency.ts';
 import type { ResolvedAgent } from './resolve-agent.ts';
 import { type ResolvedLimits, resolveLimits } from './resolve-limits.ts';
 import { viewOf } from './run-view.ts';
-import { reachingState } from './state-errors.ts';
 
 /**
  * Makes a run (design §5, Submit), submitted or forked: price and cap are checked before anything is written; then

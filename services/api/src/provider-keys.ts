@@ -9,6 +9,7 @@ import { ModelError, type Principal, type ProviderName, SignalboxError } from '@
 import type { ProviderEntry, TenantKeys } from '@signalbox/providers';
 import {
   type ProviderPing,
+  reachingState,
   readProviderPings,
   replaceProviderKeys,
   saveProviderPing,
@@ -16,7 +17,6 @@ import {
 import { byKey, recordFact } from './admin-trail.ts';
 import type { ApiDeps } from './deps.ts';
 import type { ProviderView } from './provider-schemas.ts';
-import { reachingState } from './state-errors.ts';
 
 /**
  * A tenant's own provider keys: sealed at once, never given back (R13). A change goes as that of a cap: Postgres, the

@@ -1,7 +1,6 @@
 import { SignalboxError } from '@signalbox/contracts';
-import type { Partition } from '@signalbox/run-state';
+import { type Partition, reachingState } from '@signalbox/run-state';
 import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
-import { reachingState } from './state-errors.ts';
 
 /**
  * How many requests a key may make. The counts lie in Redis, so all processes share them; without Redis no

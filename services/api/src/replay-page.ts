@@ -1,5 +1,6 @@
 import type { ReplayDivergence, ReplayFailure, ReplayProgress, StoredReplay } from '@signalbox/audit-store';
 import type { Divergence } from '@signalbox/engine';
+import type { Clock } from '@signalbox/runtime';
 
 /** Divergences and failures a job keeps of each. */
 const MAX_LISTED = 100;
@@ -24,12 +25,12 @@ export class ReplayPage {
     return this.#busyMs;
   }
 
-  timed<T>(work: () => T): T {
-    const startedAt = performance.now();
+  timed<T>(clock: Clock, work: () => T): T {
+    const startedAt = clock.monotonic();
     try {
       return work();
     } finally {
-      this.#busyMs += performance.now() - startedAt;
+      this.#busyMs += clock.monotonic() - startedAt;
     }
   }
 

@@ -60,7 +60,7 @@ interface Work {
 const replayOne = async (deps: TurnDeps, work: Work, run: StoredRun): Promise<boolean> => {
   const { job, owner, changes, page } = work;
   const options = { changes: job.changed.length === 0 ? undefined : changes, compare: job.compare, most: 1 };
-  const found = page.timed(() => replayStored(deps.keyring, run, options));
+  const found = page.timed(deps.clock, () => replayStored(deps.keyring, run, options));
   const [divergence] = found.divergences;
   if (divergence === undefined) {
     page.identical(run.runId, found.steps);

@@ -1,9 +1,14 @@
 import { getAgent } from '@signalbox/audit-store';
 import { type AgentSpec, type RunSubmission, SignalboxError } from '@signalbox/contracts';
-import { type AgentRecord, findAgent, latestAgentVersion, mirrorAgent } from '@signalbox/run-state';
+import {
+  type AgentRecord,
+  findAgent,
+  latestAgentVersion,
+  mirrorAgent,
+  reachingState,
+} from '@signalbox/run-state';
 import { openedVersion, openVersion } from './agent-specs.ts';
 import type { ApiDeps } from './deps.ts';
-import { reachingState } from './state-errors.ts';
 
 /** A submission's agent as the immutable spec it will run with. Name and version are null for an inline spec. */
 export interface ResolvedAgent {

@@ -1,8 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
-import { readDemand } from '@signalbox/run-state';
+import { reachingState, readDemand } from '@signalbox/run-state';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS } from '../openapi.ts';
-import { reachingState } from '../state-errors.ts';
 
 const route = createRoute({
   method: 'get',

@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { ensureTenantWithCaps, publishAgentVersion } from '@signalbox/audit-store';
 import { AgentName, AgentSpec } from '@signalbox/contracts';
-import { mirrorAgent } from '@signalbox/run-state';
+import { mirrorAgent, reachingState } from '@signalbox/run-state';
 import { wellFormedDeep } from '@signalbox/runtime';
 import { byKey, recordFact } from '../admin-trail.ts';
 import { sealSpec, specDigest } from '../agent-specs.ts';
@@ -10,7 +10,6 @@ import { checkModels } from '../check-models.ts';
 import { checkOutputSchema } from '../check-output-schema.ts';
 import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { reachingState } from '../state-errors.ts';
 import { invalidFromZod, readBody } from '../validation.ts';
 
 const route = createRoute({
