@@ -9,6 +9,7 @@ import type { AnswerBuilder } from './answer-builder.ts';
 import { instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 import { parseWire } from './parse-wire.ts';
+import { SaidError } from './said.ts';
 
 /** The Chat Completions wire format: our request to theirs, their chunks and bodies into our answer. */
 
@@ -50,7 +51,7 @@ const Completion = z.object({
   choices: z.array(Choice).nullish(),
   usage: WireUsage.nullish(),
   /** Some gateways answer an error with HTTP 200. */
-  error: z.object({ message: z.string().nullish() }).nullish(),
+  error: z.unknown().optional(),
   /** Where groq put the usage of a stream. */
   x_groq: z.object({ usage: WireUsage.nullish() }).nullish(),
 });
@@ -148,7 +149,7 @@ export const createCompletionsReader = (
 
   const read = (body: unknown, answer: AnswerBuilder): void => {
     const { id, model, choices, usage, x_groq, error } = parseWire(Completion, body);
-    if (error) throw new Error(error.message ?? 'an error without a message');
+    if (error) throw new SaidError(error);
     answer.modelServed = model ?? answer.modelServed;
     answer.requestId ??= id ?? null;
     const choice = choices?.[0];
