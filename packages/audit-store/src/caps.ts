@@ -20,11 +20,11 @@ import { ensureTenant } from './tenants.ts';
  * Caps as they are decided. Who changes one writes here first and mirrors afterwards; the lock on all caps
  * makes the order of the mirrors the order of the changes.
  */
-/** Told of a change before it is committed: if it throws, nothing is changed. */
 export interface CapsChange<T> {
   readonly before: T | null;
   readonly after: T | null;
 }
+/** Told of a change before it is committed: if it throws, nothing is changed. */
 type Watch<T> = ((change: CapsChange<T>) => Promise<void>) | undefined;
 
 /** Makes a change between two looks at what it changes. */

@@ -87,13 +87,12 @@ const addUsage = (a: Usage, b: Usage): Usage => ({
   cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
 });
 
-export const llmRequested = (state: RunState, { data, ts, epoch }: Of<'llm.requested'>): void => {
+export const llmRequested = (state: RunState, { data, ts }: Of<'llm.requested'>): void => {
   expectCall(state, data);
   const attempt = {
     attempt: data.attempt,
     model: data.model,
     startedAt: ts,
-    epoch,
     hold: data.hold,
     takenFrom: data.taken_from ?? null,
     maxOutputTokens: data.max_output_tokens,
@@ -185,12 +184,11 @@ export const costExpired = (state: RunState, { data, ts }: Of<'cost.expired'>): 
   if (step.status === 'open' && attempt === lastAttempt(step)) step.status = 'again';
 };
 
-export const toolRequested = (state: RunState, { data, ts, epoch }: Of<'tool.requested'>): void => {
+export const toolRequested = (state: RunState, { data, ts }: Of<'tool.requested'>): void => {
   expectCall(state, data);
   const attempt = {
     attempt: data.attempt,
     startedAt: ts,
-    epoch,
     hold: null,
     takenFrom: data.taken_from ?? null,
     endedAt: null,

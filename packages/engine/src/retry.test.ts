@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { claimed, llmFailed, llmRequested, stateAfter, submitted } from '../test/drafts.ts';
-import { decideRetry, type Failure, MAX_ATTEMPTS_PER_MODEL } from './retry.ts';
+import { decideRetry, type Failure, LONGEST_AWAY_MS, MAX_ATTEMPTS_PER_MODEL } from './retry.ts';
 import type { RunState } from './state.ts';
 
 /** A run whose open call comes after this many failures of its model. */
@@ -16,8 +16,9 @@ const afterFailures = (failures: number, fallbacks: readonly string[] = []): Run
     llmRequested(1, { attempt: failures + 1 }),
   );
 
-const RETRYABLE: Failure = { retryable: true, stopped: null };
-const FINAL: Failure = { retryable: false, stopped: null };
+const RETRYABLE: Failure = { retryable: true, awayMs: 0, stopped: null };
+const FINAL: Failure = { retryable: false, awayMs: 0, stopped: null };
+const AWAY: Failure = { ...RETRYABLE, awayMs: LONGEST_AWAY_MS + 1 };
 const LAST = MAX_ATTEMPTS_PER_MODEL - 1;
 
 const TABLE: readonly [string, RunState, Failure, ReturnType<typeof decideRetry>][] = [
@@ -27,16 +28,19 @@ const TABLE: readonly [string, RunState, Failure, ReturnType<typeof decideRetry>
   ['the last attempt, without one', afterFailures(LAST), RETRYABLE, 'give_up'],
   ['a final failure, with a fallback', afterFailures(0, ['mock/b']), FINAL, 'fallback'],
   ['a final failure, without one', afterFailures(0), FINAL, 'give_up'],
+  ['a provider that is away for long, with a fallback', afterFailures(0, ['mock/b']), AWAY, 'fallback'],
+  ['a provider that is away for long, without one', afterFailures(0), AWAY, 'retry'],
   [
-    'a call ended for the run',
+    'a provider that is away for a moment, with a fallback',
     afterFailures(0, ['mock/b']),
-    { retryable: true, stopped: 'for_run' },
-    'give_up',
+    { ...AWAY, awayMs: LONGEST_AWAY_MS },
+    'retry',
   ],
+  ['a call ended for the run', afterFailures(0, ['mock/b']), { ...AWAY, stopped: 'for_run' }, 'give_up'],
   [
     'a call cut off because the worker must go, at the last attempt',
     afterFailures(LAST, ['mock/b']),
-    { retryable: false, stopped: 'for_worker' },
+    { ...FINAL, stopped: 'for_worker' },
     'retry',
   ],
 ];

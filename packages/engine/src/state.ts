@@ -91,8 +91,6 @@ export interface Loop {
 export interface Attempt {
   readonly attempt: number;
   readonly startedAt: string;
-  /** Epoch that announced it: an open attempt of an older epoch is uncertain. */
-  readonly epoch: number;
   readonly hold: Hold | null;
   /** Set where a fork took the step over. */
   readonly takenFrom: TakenFrom | null;

@@ -127,7 +127,11 @@ const callModel = (journey: Journey, action: Of<'call_model'>): void => {
   const settlement = { hold_id: hold.id, observed_nano: paidNano, estimated: false };
   const stopped = journey.abortFlag && dice.chance(70);
   if (!stopped && !dice.chance(world.failures)) return answered(journey, action, paidNano);
-  const decision = decideRetry(state, { retryable: dice.chance(70), stopped: stopped ? 'for_run' : null });
+  const decision = decideRetry(state, {
+    retryable: dice.chance(70),
+    awayMs: 0,
+    stopped: stopped ? 'for_run' : null,
+  });
   const retry_at = decision === 'retry' ? new Date(journey.nowMs + dice.below(2000)).toISOString() : null;
   const code = stopped ? 'aborted' : 'provider_error';
   record(journey, [llmFailed(step, { attempt, model, settlement, decision, retry_at, code })]);

@@ -1,9 +1,10 @@
-import { SignalboxError } from '@signalbox/contracts';
 import { z } from 'zod';
 import { loadArgs, type LoadableRun } from './loadable-run.ts';
 import { type Partition, runKey } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { type Activation, Activations, Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
+import { writeTogether } from './write-together.ts';
 
 /**
  * Runs that are parked for long leave next to nothing in Redis (design §5, Read; lib/sleep.lua has the states).
@@ -22,19 +23,8 @@ export interface Page {
   readonly limit: number;
 }
 
-const reading = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (error) {
-    throw new SignalboxError('state_unavailable', 'Run state cannot be read. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
-};
-
 /** By the store's clock, which says when a run parked. */
-const storeNow = async ({ redis }: Partition): Promise<number> => {
+export const storeNow = async ({ redis }: Partition): Promise<number> => {
   const [seconds = 0, microseconds = 0] = await redis.time();
   return seconds * 1000 + Math.floor(microseconds / 1000);
 };
@@ -49,7 +39,7 @@ export const listSleepy = (
   partition: Partition,
   { parkedMs, skip, limit }: Page & { readonly parkedMs: number },
 ): Promise<{ seen: number; runs: SleepyRun[] }> =>
-  reading(async () => {
+  reachingState(async () => {
     const { redis, root } = partition;
     const before = (await storeNow(partition)) - parkedMs;
     const runIds = await redis.zrangebyscore(`${root}:parked`, '-inf', before, 'LIMIT', skip, limit);
@@ -74,16 +64,16 @@ export const hibernateRuns = async (partition: Partition, runs: readonly SleepyR
 
 /** Hibernated runs that were woken, longest ago first. Throws `state_unavailable`. */
 export const listLoading = (partition: Partition, limit: number): Promise<string[]> =>
-  reading(async () => {
+  reachingState(async () => {
     const now = await storeNow(partition);
     return partition.redis.zrangebyscore(`${partition.root}:loading`, '-inf', now, 'LIMIT', 0, limit);
   });
 
 /** One that cannot be loaded now does not stand in front of those that can. */
 export const postponeLoading = (partition: Partition, runId: string, ms: number): Promise<void> =>
-  reading(async () => {
+  reachingState(async () => {
     const at = (await storeNow(partition)) + ms;
-    await partition.redis.zadd(`${partition.root}:loading`, 'XX', at, runId);
+    await writeTogether(partition, [['ZADD', `${partition.root}:loading`, 'XX', at, runId]]);
   });
 
 const LoadCode = z.enum(['LOADED', 'BEHIND', 'GONE', 'PRESSURE']);

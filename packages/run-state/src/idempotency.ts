@@ -1,5 +1,6 @@
 import type { IdempotencyMark } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
+import { writeTogether } from './write-together.ts';
 
 /**
  * Which request made which run. submit.lua writes a record beside the run and compares with it; it expires after a
@@ -15,16 +16,20 @@ export interface IdempotencyRecord extends IdempotencyMark {
 
 /**
  * Writes records that are not here, for the rest of their time. Needs no verification of its own: a record is as true
- * after another flush as before it.
+ * after another flush as before it. Throws `state_unavailable`.
  */
-export const restoreIdempotency = async (
-  { redis, root }: Partition,
+export const restoreIdempotency = (
+  partition: Partition,
   records: readonly IdempotencyRecord[],
-): Promise<void> => {
-  const pipeline = redis.pipeline();
-  for (const { tenantId, key_digest, fingerprint, runId, createdMs } of records) {
-    const until = createdMs + IDEMPOTENCY_TTL_MS;
-    pipeline.set(`${root}:idem:${tenantId}:${key_digest}`, `${fingerprint} ${runId}`, 'PXAT', until, 'NX');
-  }
-  for (const [error] of (await pipeline.exec()) ?? []) if (error !== null) throw error;
-};
+): Promise<void> =>
+  writeTogether(
+    partition,
+    records.map(({ tenantId, key_digest, fingerprint, runId, createdMs }) => [
+      'SET',
+      `${partition.root}:idem:${tenantId}:${key_digest}`,
+      `${fingerprint} ${runId}`,
+      'PXAT',
+      createdMs + IDEMPOTENCY_TTL_MS,
+      'NX',
+    ]),
+  );

@@ -14,19 +14,13 @@ export {
   type StoredHead,
 } from './audit-stream.ts';
 export { type Demand, othersWait, readDemand } from './autoscale.ts';
-export {
-  ensureTenantCaps,
-  getTenantCaps,
-  getUserCaps,
-  type NextTimeZone,
-  replaceCaps,
-  setTenantCaps,
-  setUserCaps,
-  type TenantCaps,
-  type TenantCapsChange,
-  type TenantCapsStart,
-  type UserCaps,
-  type UserRef,
+export type {
+  NextTimeZone,
+  TenantCaps,
+  TenantCapsChange,
+  TenantCapsStart,
+  UserCaps,
+  UserRef,
 } from './caps.ts';
 export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './claim.ts';
 export {
@@ -74,6 +68,7 @@ export {
   mirrorApiKey,
   type RefusedKey,
 } from './mirror.ts';
+export { ensureTenantCaps, replaceCaps, setTenantCaps, setUserCaps } from './mirror-caps.ts';
 export { Note, noteDraft } from './note.ts';
 export { openPartition, type Partition, runKey } from './partition.ts';
 export {
@@ -93,6 +88,7 @@ export {
   openActivationQueue,
 } from './queue.ts';
 export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
+export { getTenantCaps, getUserCaps } from './read-caps.ts';
 export { type HotRun, readAbort, readEntries, readRun } from './read.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';

@@ -1,6 +1,6 @@
-import { SignalboxError } from '@signalbox/contracts';
 import { Activations, type Activation, Text, Texts } from './reply.ts';
 import type { Partition } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { runScript } from './scripts.ts';
 
 export interface LeaseRequest {
@@ -39,16 +39,8 @@ export const closeLease = async (partition: Partition, leaseId: string): Promise
   await runScript(partition, 'lease', ['close', leaseId, 0, 0]);
 };
 
-const members = async (partition: Partition, key: string): Promise<string[]> => {
-  try {
-    return await partition.redis.smembers(`${partition.root}:lease:${key}`);
-  } catch (error) {
-    throw new SignalboxError('state_unavailable', 'Run state cannot be reached. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
-};
+const members = (partition: Partition, key: string): Promise<string[]> =>
+  reachingState(() => partition.redis.smembers(`${partition.root}:lease:${key}`));
 
 /** The runs that the store holds under a lease. Throws `state_unavailable`. */
 export const heldRuns = (partition: Partition, leaseId: string): Promise<string[]> =>

@@ -1,14 +1,14 @@
 import { type Entry, type RunStatus, SignalboxError } from '@signalbox/contracts';
 import { readEntry } from '@signalbox/engine';
+import { type LiveIndex, liveIds } from './live-ids.ts';
 import { type Partition, runKey } from './partition.ts';
-import { readTogether } from './read-together.ts';
-import { Texts } from './reply.ts';
+import { reachingState } from './reaching.ts';
 import { readTrust } from './trust.ts';
 
 /**
  * The runs of a tenant that have not ended, found without Postgres: every one of them is in Redis, in exactly
- * one of the indexes by state (lib/base.lua). The ids are read as one snapshot, so that a run that changes its
- * state meanwhile is not missed; records and first events in batches.
+ * one of the indexes by state (lib/base.lua). The indexes are those of all tenants of the partition: what others have
+ * there is read too, a page at a time (live-ids.ts).
  */
 export const LIVE_STATUSES = ['queued', 'running', 'waiting'] as const satisfies readonly RunStatus[];
 export type LiveStatus = (typeof LIVE_STATUSES)[number];
@@ -26,23 +26,22 @@ export interface LiveRunFilter {
 }
 
 export interface LiveRuns {
-  /** Oldest first. */
+  /** Oldest first. Of more than `limit` those at work, then queued, then waiting, those that were woken last. */
   readonly runIds: readonly string[];
   /** There are more than `limit`. */
   readonly more: boolean;
 }
 
-/** Every run that has not ended is in exactly one of these. */
-export const LIVE_INDEXES = [
-  'queued:0',
-  'queued:1',
-  'queued:2',
-  'running',
-  'parked',
-  'asleep',
-  'loading',
-] as const;
-const BATCH = 500;
+/**
+ * Each run that has not ended is in exactly one of these. In this order: what is at work is to stop first, and a
+ * sleeper that was asked to stop lies in `loading` until it can end, behind those that were not.
+ */
+const INDEXES: Record<LiveStatus, readonly LiveIndex[]> = {
+  running: ['running'],
+  queued: ['queued:0', 'queued:1', 'queued:2'],
+  waiting: ['parked', 'asleep', 'loading'],
+};
+export const LIVE_INDEXES: readonly LiveIndex[] = Object.values(INDEXES).flat();
 
 type Replies = [Error | null, unknown][] | null;
 
@@ -51,15 +50,6 @@ const values = (replies: Replies): unknown[] =>
     if (error !== null) throw error;
     return value;
   });
-
-/** Of all tenants of the partition. Ids are uuidv7, so their order is that of their submission. */
-const snapshot = async (partition: Partition): Promise<string[]> => {
-  const indexes = await readTogether(
-    partition,
-    LIVE_INDEXES.map((index) => ['ZRANGE', `${partition.root}:${index}`, 0, -1]),
-  );
-  return Texts.parse(indexes.flat()).toSorted();
-};
 
 const FIELDS = ['tenant', 'status', 'agent', 'user'] as const;
 
@@ -127,14 +117,14 @@ const find = async (
   tenantId: string,
   { filter, limit }: { filter: LiveRunFilter; limit: number },
 ): Promise<LiveRuns> => {
-  const known = await snapshot(partition);
-  const found: string[] = [];
-  for (let at = 0; at < known.length && found.length <= limit; at += BATCH) {
-    const runIds = known.slice(at, at + BATCH);
+  const found = new Set<string>();
+  for await (const runIds of liveIds(partition, filter.status ? INDEXES[filter.status] : LIVE_INDEXES)) {
     const fitting = await fittingRecords(partition, tenantId, { filter, runIds });
-    found.push(...(await fittingEvents(partition, filter, fitting)));
+    for (const runId of await fittingEvents(partition, filter, fitting)) found.add(runId);
+    if (found.size > limit) break;
   }
-  return { runIds: found.slice(0, limit), more: found.length > limit };
+  // Ids are uuidv7, so their order is that of their submission.
+  return { runIds: [...found].slice(0, limit).toSorted(), more: found.size > limit };
 };
 
 /**
@@ -146,15 +136,14 @@ export const findLiveRuns = async (
   tenantId: string,
   query: { filter: LiveRunFilter; limit: number },
 ): Promise<LiveRuns> => {
-  try {
-    if ((await readTrust(partition)) !== null) return await find(partition, tenantId, query);
-  } catch (error) {
-    if (error instanceof SignalboxError) throw error;
-    throw new SignalboxError('state_unavailable', 'Run state could not be read. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
+  const found = await reachingState(async () => {
+    const before = await readTrust(partition);
+    if (before === null) return null;
+    const runs = await find(partition, tenantId, query);
+    // What was lost and put back meanwhile may have been where it was not looked for.
+    return (await readTrust(partition))?.incarnation === before.incarnation ? runs : null;
+  });
+  if (found !== null) return found;
   throw new SignalboxError(
     'state_untrusted',
     'Run state is being verified after a restart, so not all runs may be known. Try again in a moment.',

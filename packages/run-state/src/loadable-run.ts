@@ -38,7 +38,8 @@ export interface LoadableHold {
   readonly settled: { readonly observedNano: Nano; readonly expired: boolean } | null;
 }
 
-const RANK = { high: '0', normal: '1', low: '2' } as const;
+/** Of a priority, as the scripts know it. */
+export const RANK = { high: '0', normal: '1', low: '2' } as const;
 
 const holdValue = ({ amountNano, day, settled }: LoadableHold): string => {
   if (settled === null) return `held ${amountNano} ${day}`;

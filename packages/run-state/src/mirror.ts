@@ -2,6 +2,7 @@ import { ApiScope, type Principal } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
 import { assertTrusted } from './trust.ts';
+import { writeTogether } from './write-together.ts';
 
 /**
  * What the api needs to answer without Postgres (design §5): API keys by their hash, and agent versions.
@@ -21,12 +22,11 @@ const keyKey = (partition: Partition, hash: string): string => `${partition.root
 
 /**
  * Writes a key as Postgres has it. A revoked one replaces what is here; any other is only added, so that whoever read
- * Postgres a moment ago cannot make a key valid again.
+ * Postgres a moment ago cannot make a key valid again. Throws `state_unavailable`.
  */
 export const mirrorApiKey = async (partition: Partition, hash: string, record: KeyRecord): Promise<void> => {
-  const text = JSON.stringify(record);
-  if (record.revoked === true) await partition.redis.set(keyKey(partition, hash), text);
-  else await partition.redis.set(keyKey(partition, hash), text, 'NX');
+  const write = ['SET', keyKey(partition, hash), JSON.stringify(record)] as const;
+  await writeTogether(partition, [record.revoked === true ? write : [...write, 'NX']]);
 };
 
 /** A mirror that was emptied knows nothing, which is not to say that there is nothing: look again once it is trusted. */
@@ -65,17 +65,12 @@ export type AgentRecord = z.infer<typeof AgentRecord>;
 const agentKey = (partition: Partition, tenantId: string, name: string): string =>
   `${partition.root}:agent:${tenantId}:${name}`;
 
-/** Versions only grow: an older one written late does not become the latest. */
-export const mirrorAgent = async (
+/** Versions only grow: an older one written late does not become the latest. Throws `state_unavailable`. */
+export const mirrorAgent = (
   partition: Partition,
-  agent: { tenantId: string; name: string } & AgentRecord,
-): Promise<void> => {
-  await partition.redis.hset(
-    agentKey(partition, agent.tenantId, agent.name),
-    String(agent.version),
-    agent.sealedSpec,
-  );
-};
+  { tenantId, name, version, sealedSpec }: { tenantId: string; name: string } & AgentRecord,
+): Promise<void> =>
+  writeTogether(partition, [['HSET', agentKey(partition, tenantId, name), String(version), sealedSpec]]);
 
 /** The latest version of an agent that is here; null when none is. */
 export const latestAgentVersion = async (

@@ -1,6 +1,8 @@
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
-import { assertTrusted, reading } from './trust.ts';
+import { reachingState } from './reaching.ts';
+import { assertTrusted } from './trust.ts';
+import { writeTogether } from './write-together.ts';
 
 /**
  * Tenants' own provider keys as Redis mirrors them, sealed (R13), in one hash per tenant: workers need no Postgres to
@@ -19,7 +21,7 @@ export const findProviderKeys = async (
   tenantId: string,
 ): Promise<ReadonlyMap<string, string>> => {
   const read = (): Promise<Record<string, string>> =>
-    reading(() => partition.redis.hgetall(keysKey(partition, tenantId)));
+    reachingState(() => partition.redis.hgetall(keysKey(partition, tenantId)));
   const found = new Map(Object.entries(await read()));
   if (found.size > 0) return found;
   await assertTrusted(partition);
@@ -31,17 +33,17 @@ export interface SealedProviderKey {
   readonly sealedKey: string;
 }
 
-/** Puts a tenant's keys in place of whatever is here. */
-export const replaceProviderKeys = async (
+/** Puts a tenant's keys in place of whatever is here. Throws `state_unavailable`. */
+export const replaceProviderKeys = (
   partition: Partition,
   tenantId: string,
   keys: readonly SealedProviderKey[],
 ): Promise<void> => {
   const key = keysKey(partition, tenantId);
-  const transaction = partition.redis.multi().del(key);
-  if (keys.length > 0)
-    transaction.hset(key, new Map(keys.map(({ provider, sealedKey }) => [provider, sealedKey])));
-  for (const [error] of (await transaction.exec()) ?? []) if (error !== null) throw error;
+  return writeTogether(partition, [
+    ['DEL', key],
+    ...keys.map(({ provider, sealedKey }) => ['HSET', key, provider, sealedKey] as const),
+  ]);
 };
 
 const ProviderPing = z.object({
@@ -54,13 +56,13 @@ const ProviderPing = z.object({
 });
 export type ProviderPing = z.infer<typeof ProviderPing>;
 
-export const saveProviderPing = async (
+/** In place of the last one of its provider. Throws `state_unavailable`. */
+export const saveProviderPing = (
   partition: Partition,
   { tenantId, provider }: { readonly tenantId: string; readonly provider: string },
   ping: ProviderPing,
-): Promise<void> => {
-  await partition.redis.hset(pingsKey(partition, tenantId), provider, JSON.stringify(ping));
-};
+): Promise<void> =>
+  writeTogether(partition, [['HSET', pingsKey(partition, tenantId), provider, JSON.stringify(ping)]]);
 
 /** The last one of each provider. */
 export const readProviderPings = async (

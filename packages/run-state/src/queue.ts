@@ -106,12 +106,12 @@ export const consumeActivations = (
 ): ActivationConsumer => {
   // With a third parameter BullMQ would make an AbortController for each job; ours come from the lease (R4), so a lost
   // lock cancels nothing: the next activation of the run is refused while its lease lives.
-  const process = async (job: BullJob, token?: string): Promise<void> => {
+  const take = async (job: BullJob, token?: string): Promise<void> => {
     if ((await options.onActivation(Job.parse(job.data))) === 'done') return;
     await job.moveToWait(token);
     throw new WaitingError();
   };
-  const worker = new Worker(QUEUE_NAME, process, {
+  const worker = new Worker(QUEUE_NAME, take, {
     connection: redis,
     prefix: partition.root,
     concurrency: options.slots + spareOf(options.slots),

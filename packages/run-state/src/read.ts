@@ -1,25 +1,13 @@
 import type { ContentChoice, Entry, StoredRun } from '@signalbox/contracts';
-import { SignalboxError } from '@signalbox/contracts';
 import { AbortFlag } from './abort.ts';
 import { type Partition, runKey } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { readTogether } from './read-together.ts';
 import { FlatMap, Texts } from './reply.ts';
 
 export interface HotRun extends StoredRun {
   readonly abort: AbortFlag | null;
 }
-
-const guarded = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (error) {
-    throw new SignalboxError(
-      'state_unavailable',
-      `Run state could not be read (${what}). Try again in a moment.`,
-      { cause: error, retryAfter: 1 },
-    );
-  }
-};
 
 const parseFlag = (text: string | null | undefined): AbortFlag | null =>
   typeof text === 'string' ? AbortFlag.parse(JSON.parse(text)) : null;
@@ -85,7 +73,7 @@ export const readRun = (
   runId: string,
   choose?: ContentChoice,
 ): Promise<HotRun | null> =>
-  guarded(runId, () =>
+  reachingState(() =>
     choose === undefined
       ? readWhole(partition, tenantId, runId)
       : readChosen(partition, { tenantId, runId }, choose),
@@ -93,7 +81,7 @@ export const readRun = (
 
 /** The abort that was asked for of a run whose journal may not be here. */
 export const readAbort = (partition: Partition, runId: string): Promise<AbortFlag | null> =>
-  guarded(runId, async () => parseFlag(await partition.redis.hget(runKey(partition, runId), 'abort')));
+  reachingState(async () => parseFlag(await partition.redis.hget(runKey(partition, runId), 'abort')));
 
 /** Entries behind `seq` (0: all). Null when Redis does not have them, or the run is another tenant's. */
 export const readEntries = (
@@ -101,7 +89,7 @@ export const readEntries = (
   tenantId: string,
   cursor: { runId: string; after: number; limit: number },
 ): Promise<Entry[] | null> =>
-  guarded(cursor.runId, async () => {
+  reachingState(async () => {
     const [[tenant, asleep, seq] = [], entries] = await readTogether(partition, [
       ['HMGET', runKey(partition, cursor.runId), 'tenant', 'asleep', 'seq'],
       ['LRANGE', runKey(partition, cursor.runId, 'events'), cursor.after, cursor.after + cursor.limit - 1],

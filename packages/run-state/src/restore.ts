@@ -1,8 +1,10 @@
-import { type Nano, SignalboxError } from '@signalbox/contracts';
+import type { Nano } from '@signalbox/contracts';
 import { z } from 'zod';
+import { liveIds } from './live-ids.ts';
 import { LIVE_INDEXES } from './live-runs.ts';
 import { loadArgs, type LoadableRun } from './loadable-run.ts';
 import { type Partition, runKey } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { runScript } from './scripts.ts';
 import { overtaken, type Verification } from './trust.ts';
 
@@ -33,22 +35,9 @@ export const loadRun = async (
 
 const SCAN_COUNT = 1000;
 
-const reading = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (error) {
-    throw new SignalboxError('state_unavailable', 'Run state cannot be read. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
-};
-
 const liveHeads = async (partition: Partition): Promise<Map<string, number>> => {
-  const key = (name: string): string => `${partition.root}:${name}`;
-  const ids = new Set(
-    (await Promise.all(LIVE_INDEXES.map((name) => partition.redis.zrange(key(name), 0, '-1')))).flat(),
-  );
+  const ids = new Set<string>();
+  for await (const page of liveIds(partition, LIVE_INDEXES)) for (const runId of page) ids.add(runId);
   const heads = new Map<string, number>();
   for (const batch of batches([...ids], SCAN_COUNT)) {
     const seqs = await Promise.all(
@@ -61,7 +50,7 @@ const liveHeads = async (partition: Partition): Promise<Map<string, number>> => 
 
 /** Ids of all runs here that have not ended, with the seq their journal has reached. Throws `state_unavailable`. */
 export const readLiveHeads = (partition: Partition): Promise<Map<string, number>> =>
-  reading(() => liveHeads(partition));
+  reachingState(() => liveHeads(partition));
 
 /** What the ledger says was spent: per tenant, user ('' for none) and day. */
 export interface LedgerTotal {
@@ -132,7 +121,7 @@ const liveHolds = async (partition: Partition, runIds: readonly string[]): Promi
  * yet: the next owner writes it. Throws `state_unavailable`.
  */
 export const readChargedHolds = (partition: Partition): Promise<readonly LiveHold[]> =>
-  reading(async () => {
+  reachingState(async () => {
     const runs = await liveHolds(partition, [...(await liveHeads(partition)).keys()]);
     return runs.flatMap(({ holds }) => holds.filter(({ state }) => state === 'expired'));
   });
@@ -184,7 +173,7 @@ export const restoreCounters = async (
   for (const total of ledger.days)
     for (const scope of spendScopes(total)) addTo(spent, scope, total.spentNano);
   for (const [root, nano] of ledger.runs) spent.set(runScope(root), nano);
-  const { held, here } = await reading(async () => ({
+  const { held, here } = await reachingState(async () => ({
     held: await sumHeld(partition, [...(await liveHeads(partition)).keys()]),
     here: await scanSpend(partition),
   }));

@@ -28,6 +28,7 @@ const NAMES = [
   'stored',
   'trust',
   'wake',
+  'write',
 ] as const;
 export type ScriptName = (typeof NAMES)[number];
 

@@ -6,6 +6,7 @@ import {
   SignalboxError,
 } from '@signalbox/contracts';
 import { IDEMPOTENCY_TTL_MS } from './idempotency.ts';
+import { RANK } from './loadable-run.ts';
 import type { Partition } from './partition.ts';
 import { refusedByPressure } from './pressure.ts';
 import { type Activation, Activations, Texts } from './reply.ts';
@@ -35,8 +36,6 @@ export type SubmitOutcome =
   /** The same request came before (or this one again after a lost reply). */
   | { readonly type: 'exists'; readonly runId: string };
 
-const RANK = { high: 0, normal: 1, low: 2 } as const;
-
 const headerOf = (submission: Submission, backlogLimit: number): string =>
   JSON.stringify({
     run: submission.runId,
@@ -44,7 +43,7 @@ const headerOf = (submission: Submission, backlogLimit: number): string =>
     user: submission.userId ?? '',
     agent: submission.agent ?? '',
     root: submission.rootRunId,
-    rank: String(RANK[submission.priority]),
+    rank: RANK[submission.priority],
     cap: submission.capNano === null ? 'inf' : String(submission.capNano),
     key: submission.wrappedKey,
     ...(submission.dueMs === null ? {} : { due_ms: submission.dueMs }),

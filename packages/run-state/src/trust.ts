@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { SignalboxError } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { Text } from './reply.ts';
 import { runScript } from './scripts.ts';
 
@@ -11,21 +12,9 @@ import { runScript } from './scripts.ts';
  */
 const trustKey = (partition: Partition): string => `${partition.root}:trust`;
 
-/** A plain read; what Redis throws becomes `state_unavailable`. */
-export const reading = async <T>(work: () => Promise<T>): Promise<T> => {
-  try {
-    return await work();
-  } catch (error) {
-    throw new SignalboxError('state_unavailable', 'Run state cannot be reached. Try again in a moment.', {
-      cause: error,
-      retryAfter: 1,
-    });
-  }
-};
-
 /** The run id of the server behind the connection; it changes with every start. Throws `state_unavailable`. */
 export const readServerId = async ({ redis }: Partition): Promise<string> => {
-  const id = /run_id:([0-9a-f]+)/.exec(await reading(() => redis.info('server')))?.[1];
+  const id = /run_id:([0-9a-f]+)/.exec(await reachingState(() => redis.info('server')))?.[1];
   if (id === undefined)
     throw new SignalboxError('internal', 'The Redis server does not tell its run_id; use Redis 7 or later.');
   return id;
@@ -38,7 +27,7 @@ export interface TrustMarker {
 
 /** The marker, if it names the server it lies on; null while the data is not verified. Throws `state_unavailable`. */
 export const readTrust = async (partition: Partition): Promise<TrustMarker | null> => {
-  const [server, incarnation] = await reading(() =>
+  const [server, incarnation] = await reachingState(() =>
     partition.redis.hmget(trustKey(partition), 'server', 'incarnation'),
   );
   if (server === null || server === undefined || server !== (await readServerId(partition))) return null;

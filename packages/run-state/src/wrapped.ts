@@ -1,9 +1,9 @@
 import { agentPlace, providerKeyPlace } from '@signalbox/contracts';
 import { readStream } from './audit-stream.ts';
 import type { Partition } from './partition.ts';
+import { reachingState } from './reaching.ts';
 import { Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
-import { reading } from './trust.ts';
 
 /**
  * What the keyring wraps here: the keys in run records, and mirrored agent specs and provider keys with theirs. Keys on
@@ -44,7 +44,7 @@ const wrappedAt = async ({ redis, root }: Partition, place: string): Promise<Hot
 };
 
 const scanPage = ({ redis, root }: Partition, cursor: string): Promise<[string, string[]]> =>
-  reading(() => redis.scan(cursor, 'MATCH', `${root}:*`, 'COUNT', SCAN_COUNT));
+  reachingState(() => redis.scan(cursor, 'MATCH', `${root}:*`, 'COUNT', SCAN_COUNT));
 
 /** All that lies here wrapped, a page at a time; something may come twice. Throws `state_unavailable`. */
 export async function* listHotWrapped(partition: Partition): AsyncGenerator<HotWrapped[]> {
@@ -52,7 +52,7 @@ export async function* listHotWrapped(partition: Partition): AsyncGenerator<HotW
   do {
     const [next, keys] = await scanPage(partition, cursor);
     const places = keys.map((key) => key.slice(partition.root.length + 1));
-    const page = await reading(() => Promise.all(places.map((place) => wrappedAt(partition, place))));
+    const page = await reachingState(() => Promise.all(places.map((place) => wrappedAt(partition, place))));
     yield page.flat();
     cursor = next;
   } while (cursor !== '0');
@@ -71,7 +71,7 @@ export const replaceHotWrapped = async (
 
 /** Wrapped keys that wait in the audit stream. Throws `state_unavailable`. */
 export const listStreamWrapped = (partition: Partition): Promise<string[]> =>
-  reading(async () => {
+  reachingState(async () => {
     const wrapped: string[] = [];
     for await (const records of readStream(partition, SCAN_COUNT)) {
       for (const { wrappedKey } of records) if (wrappedKey !== null) wrapped.push(wrappedKey);

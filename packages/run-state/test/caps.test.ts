@@ -105,6 +105,18 @@ test('after a loss all caps become what is given, and nothing of before is left'
   });
 });
 
+test('thousands of users with caps of their own are put back like one', async () => {
+  const partition = await freshPartition();
+  const users = Array.from({ length: 5000 }, (_, i) => ({ userId: `u${i}`, dailyNano: i, runNano: null }));
+  await replaceCaps(partition, TENANT, { ...START, users });
+  const last = { tenantId: TENANT, userId: 'u4999' };
+  assert.deepEqual(await getUserCaps(partition, last), {
+    dailyNano: 4999,
+    monthlyNano: undefined,
+    runNano: null,
+  });
+});
+
 test('spending is read where a hold counts: day and month, of user and tenant', async () => {
   const partition = await freshPartition();
   const owner = await running(partition, { userId: 'u1' });

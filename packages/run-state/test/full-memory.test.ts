@@ -1,7 +1,7 @@
 /** Pressure by memory (R9), and a Redis at its maxmemory: what must still be written is written. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import { waitFor } from '@signalbox/local';
 import {
   acknowledge,
   beginVerification,
@@ -15,6 +15,7 @@ import {
   openActivationQueue,
   openLease,
   type Partition,
+  postponeLoading,
   readBacklog,
   readDemand,
   readEntries,
@@ -23,17 +24,18 @@ import {
   renewLease,
   repair,
   requestAbort,
+  restoreIdempotency,
   submitRun,
   wakeRun,
 } from '../src/index.ts';
 import { completed, FLAG, requested } from './drafts.ts';
+import { FULL, fillablePartition, fillableUrl, fillTo } from './full-redis.ts';
 import { eventTypes, keyOf, levelOf, money, record, snapshot, TENANT_DAY } from './inspect.ts';
 import { ask, END, GRACE, HAND_OVER, parkUnderPressure, STOP } from './steps.ts';
 import {
   claim,
   code,
   expireLease,
-  freshPartition,
   lease,
   loadable,
   makeSubmission,
@@ -45,26 +47,6 @@ import {
   TENANT,
 } from './support.ts';
 
-const BALLAST_BYTES = 20_000_000;
-
-const server = startRedis({ dir: await temporaryDir() });
-
-const ownPartition = async (): Promise<Partition> => {
-  const redis = await openRedis('state', (await server).url);
-  await redis.config('SET', 'maxmemory', '0');
-  // Beside it, what a few more runs and connections need is little.
-  await redis.setrange('ballast', BALLAST_BYTES, 'x');
-  return freshPartition(redis);
-};
-
-/** Moves the limit so that this share of it is in use; more than 1 is above it. */
-const fillTo = async (partition: Partition, share: number): Promise<void> => {
-  const used = Number(/used_memory:(\d+)/.exec(await partition.redis.info('memory'))?.[1]);
-  await partition.redis.config('SET', 'maxmemory', String(Math.floor(used / share)));
-  // Nobody waits for the next look.
-  await partition.redis.hdel(keyOf(partition, 'pressure'), 'at');
-};
-
 /** Runs that were given to a worker, and not claimed yet, after a repair. */
 const goesOn = async (partition: Partition): Promise<string[]> => {
   await repair(partition, GRACE);
@@ -72,7 +54,7 @@ const goesOn = async (partition: Partition): Promise<string[]> => {
 };
 
 test('the levels begin at 40, 60 and 75 % of maxmemory; without one memory does not count', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   assert.equal(await levelOf(partition), 0);
   for (const [share, level] of [
     [0.35, 0],
@@ -94,7 +76,7 @@ test('the levels begin at 40, 60 and 75 % of maxmemory; without one memory does 
 const FEW = 10;
 
 test('memory full of runs while nothing waits for Postgres: no new run, and a few at a time go on', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   const owners: Owner[] = [];
   for (let n = 0; n < FEW + 2; n += 1) owners.push(await running(partition));
   const queued = await submit(partition, { dueMs: 1000 });
@@ -129,7 +111,7 @@ test('memory full of runs while nothing waits for Postgres: no new run, and a fe
 });
 
 test('an ended run is kept for readers only while there is plenty of memory', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   const ttlOf = async (share: number): Promise<number> => {
     const owner = await running(partition);
     await owner.write(END);
@@ -141,10 +123,8 @@ test('an ended run is kept for readers only while there is plenty of memory', as
   assert.ok((await ttlOf(0.3)) <= 2);
 });
 
-const FULL = 1.3;
-
 test('a full Redis takes no run and leaves nothing behind', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   const before = await snapshot(partition);
   await fillTo(partition, FULL);
   const idempotency = [{ key_digest: 'k', fingerprint: 'f' }];
@@ -156,7 +136,7 @@ test('a full Redis takes no run and leaves nothing behind', async () => {
 });
 
 test('a full Redis: results are written and settled; runs park, end, stop, are handed over and read', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   const owners: Owner[] = [];
   for (let n = 0; n < 4; n += 1) {
     const owner = await running(partition);
@@ -196,7 +176,7 @@ test('a full Redis: results are written and settled; runs park, end, stop, are h
 });
 
 test('a full Redis: leases, repair, wakes and verification go on; the audit stream is read and emptied', async () => {
-  const partition = await ownPartition();
+  const partition = await fillablePartition();
   const [live, dead] = [await lease(partition, 5), await lease(partition, 5)];
   const lost = await running(partition, {}, dead);
   const stray = await running(partition, {}, live);
@@ -217,10 +197,14 @@ test('a full Redis: leases, repair, wakes and verification go on; the audit stre
   const verification = await beginVerification(partition);
   const big = loadable({ contents: new Map([['ref', 'x'.repeat(100_000)]]) });
   assert.equal(await loadRun(partition, verification, big), true);
+  const mark = { tenantId: TENANT, key_digest: 'k', fingerprint: 'f', runId: 'run_x', createdMs: Date.now() };
+  await restoreIdempotency(partition, [mark]);
+  assert.equal(await partition.redis.exists(keyOf(partition, `idem:${TENANT}:k`)), 1);
+  await postponeLoading(partition, 'run_x', 1000);
   await endVerification(partition, verification, 1);
 
   await ensureGroup(partition); // as an audit-writer that starts now
-  const reader = createAuditReader(partition, await openRedis('stream', (await server).url), 'w1');
+  const reader = createAuditReader(partition, await openRedis('stream', await fillableUrl()), 'w1');
   const records = await reader.read(100, 100);
   assert.equal(records.length, 3);
   await acknowledge(
@@ -236,8 +220,8 @@ test('a full Redis: leases, repair, wakes and verification go on; the audit stre
 });
 
 test('a full Redis: BullMQ takes no job and says so; with room again it takes the same one', async () => {
-  const partition = await ownPartition();
-  const queue = openActivationQueue(partition, await openRedis('queue', (await server).url));
+  const partition = await fillablePartition();
+  const queue = openActivationQueue(partition, await openRedis('queue', await fillableUrl()));
   await queue.add([{ runId: 'run_0', wakeSeq: 1 }]);
   await fillTo(partition, FULL);
   await assert.rejects(queue.add([{ runId: 'run_1', wakeSeq: 1 }]), /OOM/);

@@ -23,6 +23,12 @@ export {
 } from './config-fields.ts';
 export { type HealthServer, type HealthServerOptions, startHealthServer } from './health.ts';
 export {
+  createJsonSchemas,
+  type JsonSchemas,
+  type SchemaQuestion,
+  type SchemaVerdict,
+} from './json-schema.ts';
+export {
   Heartbeat,
   type HeartbeatOptions,
   type LiveChecks,

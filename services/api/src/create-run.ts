@@ -15,6 +15,7 @@ import { type NewRun, type RunState, runView, specText } from '@signalbox/engine
 import { getTenantCaps, getUserCaps, type Partition, sealContent, submitRun } from '@signalbox/run-state';
 import { digest, newDataKey, type SealingKey, sealingKey } from '@signalbox/runtime';
 import { checkModels } from './check-models.ts';
+import { checkOutputSchema } from './check-output-schema.ts';
 import type { ApiDeps } from './deps.ts';
 import { idempotencyMarks, type IdempotentRequest } from './idempotency.ts';
 import type { ResolvedAgent } from './resolve-agent.ts';
@@ -38,6 +39,7 @@ export type CreateDeps = Pick<
   | 'logger'
   | 'counters'
   | 'auditBacklogLimit'
+  | 'schemas'
 >;
 
 /** A run to be made. What came from outside is well-formed text already. */
@@ -206,6 +208,8 @@ export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Crea
   const plan: RunPlan = { ...order, agent: await order.agent };
   const { agent } = plan;
   checkModels(deps.prices, agent.spec, plan.at.spec);
+  // That of a published version was looked at when it was published.
+  if (agent.name === null) await checkOutputSchema(deps, agent.spec, plan.at.spec);
   const outer = [...(await asked), ...plan.caps];
   const resolved = resolveLimits(agent.spec.limits, plan.limits, { outer, at: plan.at.limits });
   const { outcome, runId, state } = await write(deps, plan, resolved);

@@ -4,7 +4,7 @@ import type { Nano, PricePort, Principal } from '@signalbox/contracts';
 import type { RedactorOf } from '@signalbox/engine';
 import type { KeyVault, Models } from '@signalbox/providers';
 import type { ActivationQueue, Partition, Tail } from '@signalbox/run-state';
-import type { Clock, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
+import type { Clock, JsonSchemas, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
 import type { Context } from 'hono';
 import type { ApiMetrics } from './api-metrics.ts';
 import type { RateLimit } from './rate-limit.ts';
@@ -42,6 +42,7 @@ export interface ApiDeps {
   /** Of each tenant, as it is now. */
   readonly vault: KeyVault;
   readonly models: Pick<Models, 'ping'>;
+  readonly schemas: JsonSchemas;
   /** Aborted when connections are about to be closed: open streams and waits end, new requests are refused. */
   readonly closing: AbortSignal;
 }

@@ -19,6 +19,7 @@ import {
 } from '@signalbox/run-state';
 import {
   checkReadiness,
+  createJsonSchemas,
   createKeyring,
   createMetrics,
   exitOnProblems,
@@ -93,6 +94,8 @@ const buildDeps = (frame: Frame): ApiDeps => {
   const metrics = createMetrics({ prefix: 'signalbox_' });
   const { stopping } = shutdown;
   const keyring = createKeyring(config.encryptionKeys);
+  const schemas = createJsonSchemas();
+  shutdown.onStop('schemas', () => schemas.close());
   const redactorOf = redactorsOf({ secrets, digest: keyring.digest });
   const bootstrap = startBootstrap(
     { partition, db, defaultCaps: config.defaultCaps, clock, logger, stopping, redactorOf },
@@ -134,6 +137,7 @@ const buildDeps = (frame: Frame): ApiDeps => {
       find: (tenantId) => findProviderKeys(partition, tenantId),
     }),
     models: createModels({ clock, baseUrls: config.providers.baseUrls, timeoutMs: PING_MS }),
+    schemas,
     closing,
   };
 };

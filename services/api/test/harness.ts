@@ -17,7 +17,14 @@ import {
   openPartition,
   readServerId,
 } from '@signalbox/run-state';
-import { createKeyring, createLogger, createMetrics, newDataKey, systemClock } from '@signalbox/runtime';
+import {
+  createJsonSchemas,
+  createKeyring,
+  createLogger,
+  createMetrics,
+  newDataKey,
+  systemClock,
+} from '@signalbox/runtime';
 import { createApiMetrics } from '../src/api-metrics.ts';
 import { createApiKey } from '../src/api-keys.ts';
 import { createApp } from '../src/app.ts';
@@ -27,6 +34,8 @@ import { createRefusals } from '../src/refusals.ts';
 import { createRunReader } from '../src/run-reader.ts';
 
 const ADMIN = 'test-admin-key';
+/** Of all harnesses of a test. */
+const schemas = createJsonSchemas();
 const USD = 1_000_000_000;
 const DEFAULT_CAPS = { runNano: USD, userDailyNano: 20 * USD, tenantDailyNano: 200 * USD };
 
@@ -132,6 +141,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
       find: (tenantId) => findProviderKeys(partition, tenantId),
     }),
     models: createModels({ clock, fetch: () => Promise.reject(new Error('no network here')) }),
+    schemas,
     closing: closing.signal,
     ...overrides,
   };

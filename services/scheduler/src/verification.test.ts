@@ -223,6 +223,21 @@ test('runs too large to be read beside each other: all are loaded', async () => 
   await assertSound(loss);
 });
 
+test('a run that the store cannot take back is told of, and keeps no other waiting', async () => {
+  const loss = await openLoss();
+  const [broken, other] = [await submitRun(loss), await submitRun(loss)];
+  await store(loss);
+  await flush(loss);
+  await loss.partition.redis.set(`${loss.partition.root}:run:${broken}`, 'no record');
+  assert.equal((await loss.verify())?.runsLoaded, 1);
+  assert.equal(await statusOf(loss, other), 'queued');
+  const told = loss.log.filter(({ msg }) => msg === 'a stored run cannot be put back');
+  assert.deepEqual(
+    told.map(({ run_id }) => run_id),
+    [broken],
+  );
+});
+
 const LIVE = 2000;
 
 test(`the time it takes with ${LIVE} live runs`, { skip: process.env['PROVE'] !== 'full' }, async () => {

@@ -13,7 +13,7 @@ import {
   sumUnstoredSpend,
   withVerificationLock,
 } from '@signalbox/audit-store';
-import type { StoredRun } from '@signalbox/contracts';
+import { SignalboxError, type StoredRun } from '@signalbox/contracts';
 import {
   beginVerification,
   endVerification,
@@ -98,7 +98,7 @@ const loadBehind = async (
       try {
         await putBack(stored);
       } catch (error) {
-        if (error instanceof Error && error.name === 'SignalboxError') throw error;
+        if (error instanceof SignalboxError && error.retryable) throw error;
         logger.error('a stored run cannot be put back', { run_id: stored.runId, error });
       }
     }

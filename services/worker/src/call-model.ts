@@ -1,4 +1,4 @@
-import { ModelError } from '@signalbox/contracts';
+import { type ModelAnswer, ModelError } from '@signalbox/contracts';
 import type { CallModel } from '@signalbox/engine';
 import { announceCall } from './announce-call.ts';
 import { keyFor } from './provider-key.ts';
@@ -18,6 +18,20 @@ const asModelError = (error: unknown): ModelError =>
         billed: 'unknown',
         cause: error,
       });
+
+/** Never throws: the answer is there, and was paid for. */
+const followsSchema = async (context: RunContext, { toolCalls, text }: ModelAnswer): Promise<boolean> => {
+  if (toolCalls.length > 0) return true;
+  try {
+    return await context.outputValid(text);
+  } catch (error) {
+    context.logger.error('an answer cannot be held against its schema', {
+      run_id: context.session.runId,
+      error,
+    });
+    return false;
+  }
+};
 
 /** Announces and makes the call; returns when its result is recorded, or when it is not to be made. */
 export const callModel = async (context: RunContext, action: CallModel): Promise<void> => {
@@ -39,7 +53,12 @@ export const callModel = async (context: RunContext, action: CallModel): Promise
     const answer = await context.spans.chat(action.model, () =>
       context.models.call(request, { key, signal: stop.signal, onDelta: (text) => deltas.push(text) }),
     );
-    recordAnswer(context, action, announced, { answer, ms: elapsed() });
+    const ms = elapsed();
+    recordAnswer(context, action, announced, {
+      answer,
+      ms,
+      outputValid: await followsSchema(context, answer),
+    });
   } catch (error) {
     if (error instanceof RunLostError || session.identity.lost.aborted)
       throw new RunLostError(`run ${session.runId}: lost during a model call`);

@@ -44,6 +44,8 @@ export class LeaseKeeper {
   readonly #stop = new AbortController();
   #slots: number;
   #held: Held | null = null;
+  /** Being opened. Whoever opens meanwhile, or after an error, opens this one: no lease is left that nobody holds. */
+  #next: Held | null = null;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(deps: LeaseKeeperDeps, slots: number) {
@@ -106,18 +108,19 @@ export class LeaseKeeper {
   async #renew(): Promise<void> {
     const { partition, clock, leaseMs, onActivations } = this.#deps;
     const known = this.#held;
-    const held = known ?? this.#newIdentity();
+    const held = known ?? (this.#next ??= this.#newIdentity());
     const sentAt = clock.monotonic();
     const lease = { leaseId: held.leaseId, leaseMs, slots: this.#slots };
     const outcome = known === null ? await openLease(partition, lease) : await renewLease(partition, lease);
     if (outcome.type === 'live') onActivations(outcome.activations);
-    if (this.#held !== known) return; // lost meanwhile, or another one was opened
+    if (this.#held !== known || held.lost.aborted) return; // lost meanwhile, or opened by the other
     // A reply after the deadline comes too late: who saw it pass has dropped its run, and nobody would have it.
     if (outcome.type === 'expired') this.#lose('the store says it expired');
     else if (known?.isLive() === false) this.#lose('its deadline passed');
     else {
       held.deadline = sentAt + leaseMs * USABLE;
       this.#held = held;
+      this.#next = null;
     }
   }
 

@@ -13,6 +13,7 @@ import {
 } from '@signalbox/run-state';
 import {
   checkReadiness,
+  createJsonSchemas,
   createKeyring,
   exitOnProblems,
   Heartbeat,
@@ -73,6 +74,8 @@ const leases = new LeaseKeeper(
   config.concurrency,
 );
 const keyring = createKeyring(config.encryptionKeys);
+const schemas = createJsonSchemas();
+shutdown.onStop('schemas', () => schemas.close());
 const worker = new RunWorker({
   partition,
   leases,
@@ -88,6 +91,7 @@ const worker = new RunWorker({
   }),
   prices: createPrices({ clock, ...config.prices }),
   toolbox: builtInTools({ allow: config.httpToolAllow }),
+  schemas,
   days: createDays(partition, clock),
   clock,
   build: config.build,

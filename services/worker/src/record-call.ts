@@ -57,10 +57,10 @@ export const recordAnswer = (
   context: RunContext,
   action: CallModel,
   announced: Announced,
-  ended: { answer: ModelAnswer; ms: number },
+  ended: { answer: ModelAnswer; ms: number; outputValid: boolean },
 ): void => {
   const { session } = context;
-  const { answer, ms } = ended;
+  const { answer, ms, outputValid } = ended;
   const content: AnswerContent = {
     text: wellFormed(answer.text),
     tool_calls: distinctCalls(context, answer),
@@ -87,7 +87,7 @@ export const recordAnswer = (
             name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
             args_digest: argsDigest(call, (text) => session.digest(text)),
           })),
-          output_valid: content.tool_calls.length > 0 || context.outputValid(answer.text),
+          output_valid: outputValid,
           has_text: answer.text.trim() !== '',
           provider_request_id:
             answer.providerRequestId === null
@@ -154,7 +154,8 @@ export const recordFailure = (
   const charge = chargeOfFailure(context, announced, error);
   const settled = settlement(announced, charge);
   const stopped = stoppedFor(stop);
-  const decision = decideRetry(session.state, { retryable: error.retryable, stopped });
+  const awayMs = error.retryAfterMs ?? 0;
+  const decision = decideRetry(session.state, { retryable: error.retryable, awayMs, stopped });
   const code = stop === null ? error.code : stop;
   const retryAt =
     decision === 'retry' && stopped === null

@@ -2,7 +2,7 @@ import { type ModelPort, type PricePort, SubmissionContent } from '@signalbox/co
 import type { Redactor, RedactorOf } from '@signalbox/engine';
 import type { KeyVault } from '@signalbox/providers';
 import type { Partition } from '@signalbox/run-state';
-import type { Clock, Logger } from '@signalbox/runtime';
+import type { Clock, JsonSchemas, Logger } from '@signalbox/runtime';
 import { Conversation } from './conversation.ts';
 import type { TenantDays } from './days.ts';
 import { createDeltas, type Deltas } from './deltas.ts';
@@ -20,6 +20,7 @@ export interface WorkerPorts {
   readonly vault: KeyVault;
   readonly prices: PricePort;
   readonly toolbox: Toolbox;
+  readonly schemas: JsonSchemas;
   readonly days: (tenantId: string) => TenantDays;
   readonly clock: Clock;
   /** Version of this code. */

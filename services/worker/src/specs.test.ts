@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { AgentSpec } from '@signalbox/contracts';
+import { createJsonSchemas } from '@signalbox/runtime';
 import { createSpecs } from './specs.ts';
 import { builtInTools } from './tools/index.ts';
 
-const specs = createSpecs(builtInTools({ allow: [] }));
+const specs = createSpecs({ toolbox: builtInTools({ allow: [] }), schemas: createJsonSchemas() });
 const textOf = (spec: object): string => JSON.stringify(AgentSpec.parse({ model: 'mock/echo', ...spec }));
 
 it('runs of one agent share what was read of it, other agents do not', () => {
@@ -21,12 +22,13 @@ it('a request is measured with its instructions, tools and model', () => {
   assert.equal(told.frameBytes('mock/a') - plain.frameBytes('mock/a'), 5 + tools);
 });
 
-it('an answer is checked by the schema of its own agent', () => {
+it('an answer is checked by the schema of its own agent', async () => {
   const schema = { type: 'object', required: ['n'] };
   const strict = specs(textOf({ output_schema: schema }));
-  assert.deepEqual(
-    ['{"n":1}', '{}', 'no JSON'].map((text) => strict.outputValid(text)),
-    [true, false, false],
-  );
-  assert.equal(specs(textOf({})).outputValid('no JSON'), true);
+  assert.deepEqual(await Promise.all(['{"n":1}', '{}', 'no JSON'].map((text) => strict.outputValid(text))), [
+    true,
+    false,
+    false,
+  ]);
+  assert.equal(await specs(textOf({})).outputValid('no JSON'), true);
 });

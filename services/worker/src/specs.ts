@@ -6,13 +6,12 @@ import {
   toolEntryName,
 } from '@signalbox/contracts';
 import { frameBytes } from '@signalbox/providers';
-import { BoundedMap } from '@signalbox/runtime';
-import { Ajv2020 } from 'ajv/dist/2020.js';
+import { BoundedMap, type JsonSchemas } from '@signalbox/runtime';
 import type { Toolbox } from './tools/index.ts';
 
 /**
- * Agents as a worker's runs read them. Runs of one agent hold the same text, so it is read, and its schema compiled,
- * once for all of them: by itself each would keep instructions that are most of what a waiting run needs.
+ * Agents as a worker's runs read them. Runs of one agent hold the same text, so it is read once for all of them: by
+ * itself each would keep instructions that are most of what a waiting run needs.
  */
 export interface ReadSpec {
   readonly spec: AgentSpec;
@@ -21,24 +20,27 @@ export interface ReadSpec {
   readonly tools: readonly ToolDefinition[];
   /** Of each request to a model. */
   frameBytes(model: string): number;
-  outputValid(text: string): boolean;
+  /** Whether an answer is what `output_schema` asks for; one that takes too long to judge is not. */
+  outputValid(text: string): Promise<boolean>;
 }
 
 export type Specs = (text: string) => ReadSpec;
 
+export interface SpecPorts {
+  readonly toolbox: Toolbox;
+  readonly schemas: JsonSchemas;
+}
+
 /** A spec has up to about 200 KB. */
 const MOST_KNOWN = 64;
 
-const outputCheck = (schema: Record<string, Json> | null): ((text: string) => boolean) => {
-  if (schema === null) return () => true;
-  const validate = new Ajv2020({ strict: false }).compile(schema);
-  return (text) => {
-    try {
-      return validate(JSON.parse(text));
-    } catch {
-      return false;
-    }
-  };
+const outputCheck = (
+  schemas: JsonSchemas,
+  outputSchema: Record<string, Json> | null,
+): ReadSpec['outputValid'] => {
+  if (outputSchema === null) return () => Promise.resolve(true);
+  const schema = JSON.stringify(outputSchema);
+  return async (text) => (await schemas.judge({ schema, text })).type === 'fits';
 };
 
 const framesOf = (spec: AgentSpec, tools: readonly ToolDefinition[]): ReadSpec['frameBytes'] => {
@@ -53,20 +55,20 @@ const framesOf = (spec: AgentSpec, tools: readonly ToolDefinition[]): ReadSpec['
   };
 };
 
-const readSpec = (text: string, toolbox: Toolbox): ReadSpec => {
+const readSpec = (text: string, { toolbox, schemas }: SpecPorts): ReadSpec => {
   const spec = SpecContent.parse(JSON.parse(text));
   const toolNames = spec.tools.map(toolEntryName);
   const tools = toolbox.definitions(toolNames);
-  const outputValid = outputCheck(spec.output_schema);
+  const outputValid = outputCheck(schemas, spec.output_schema);
   return { spec, toolNames, tools, frameBytes: framesOf(spec, tools), outputValid };
 };
 
-export const createSpecs = (toolbox: Toolbox): Specs => {
+export const createSpecs = (ports: SpecPorts): Specs => {
   const known = new BoundedMap<string, ReadSpec>(MOST_KNOWN);
   return (text) => {
     const before = known.get(text);
     if (before !== undefined) return before;
-    const read = readSpec(text, toolbox);
+    const read = readSpec(text, ports);
     known.set(text, read);
     return read;
   };

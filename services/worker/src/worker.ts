@@ -1,4 +1,5 @@
 import { newId, type RunStatus } from '@signalbox/contracts';
+import { next, type RunState } from '@signalbox/engine';
 import {
   abortedRuns,
   type Activation,
@@ -36,6 +37,14 @@ const resumedAfter = (status: RunStatus): string | null => {
   return status === 'waiting' ? 'wake' : 'hand_over';
 };
 
+/** The step a run would go on with. */
+const stepOf = (state: RunState): number => {
+  const action = next(state);
+  if (action.type === 'call_model') return action.step;
+  const [call] = action.type === 'call_tools' ? action.calls : [];
+  return call?.step ?? state.steps.length + 1;
+};
+
 /** Claims without a step that got its result, after which a run counts as poison. */
 const MAX_CLAIMS = 3;
 
@@ -51,7 +60,7 @@ export class RunWorker {
   readonly #mine = new Set<Activation>();
 
   constructor(deps: WorkerDeps) {
-    this.#deps = { ...deps, specs: createSpecs(deps.toolbox) };
+    this.#deps = { ...deps, specs: createSpecs(deps) };
   }
 
   get active(): number {
@@ -196,12 +205,12 @@ export class RunWorker {
 
   async #endPoisoned(session: Session): Promise<void> {
     const ending = { session, metrics: this.#deps.metrics, clock: this.#deps.clock };
-    const { turn, steps } = session.state;
+    const { turn } = session.state;
     if (turn?.status === 'open') expireCall(ending, turn);
     await failRun(
       ending,
       'poison_step',
-      `${MAX_CLAIMS} workers in a row were lost or broke at step ${steps.length + 1}, so the run is not tried again.`,
+      `${MAX_CLAIMS} workers in a row were lost or broke at step ${stepOf(session.state)}, so the run is not tried again.`,
     );
     // Refused: somebody asked it to stop meanwhile, which ends it just as well.
     if (!session.released) await abortRun(ending);

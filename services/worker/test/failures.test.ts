@@ -99,6 +99,14 @@ describe('a provider that fails', () => {
     assert.equal((await world.read(run.state.runId)).output, 'rested');
   });
 
+  test('and is away for long gives way to the fallback at once', async () => {
+    const { run, requests } = await play(
+      [{ ...limited, headers: { 'retry-after': '120' } }, { text: 'plan b' }],
+      { spec: { fallbacks: [MINI] } },
+    );
+    assert.deepEqual([run.output, requests.length, run.all('run.parked').length], ['plan b', 2, 0]);
+  });
+
   test('is called again when the store says it is time, though the clock of the worker is behind', async () => {
     const behind = new LeapClock();
     // So the store finds it due in 5.5 s, just long enough to park.
@@ -178,6 +186,20 @@ describe('a model that answers badly', () => {
       run.all('llm.completed').map(({ output_valid }) => output_valid),
       [false, false, true],
     );
+  });
+
+  test('against a schema that takes for ever to check: the run ends, and its worker lives on', async () => {
+    const endless = JSON.stringify(`${'a'.repeat(40)}!`);
+    const { run, requests, world, worker } = await play([{ text: endless }], {
+      spec: { output_schema: { type: 'string', pattern: '^(a+)+$' } },
+    });
+    assert.equal(run.state.error?.code, 'invalid_output');
+    assert.equal(requests.length, 3);
+    const other = await world.play(worker, {
+      spec: { model: 'mock/echo', output_schema: { type: 'string' } },
+      input: '"fine"',
+    });
+    assert.equal(other.state.status, 'succeeded');
   });
 
   test('or refuses: the run ends', async () => {

@@ -12,7 +12,8 @@ const ownRedis = async (): Promise<LocalRedis> => startRedis({ dir: await tempor
 
 const silent = createLogger({ service: 'test', level: 'silent' });
 
-const keeperOn = async (url: string | undefined, leaseMs: number, clock: Clock = systemClock) => {
+/** One that has just begun to open its lease. */
+const startKeeper = async (url: string | undefined, leaseMs: number, clock: Clock = systemClock) => {
   const world = await openWorld(url === undefined ? {} : { url });
   const { partition } = world;
   const keeper = new LeaseKeeper(
@@ -28,8 +29,13 @@ const keeperOn = async (url: string | undefined, leaseMs: number, clock: Clock =
   );
   keeper.start();
   after(() => keeper.close().catch(() => undefined));
-  await until('there is a lease', () => keeper.current() !== null);
   return { world, keeper, redis: partition.redis, root: partition.root };
+};
+
+const keeperOn = async (...args: Parameters<typeof startKeeper>) => {
+  const started = await startKeeper(...args);
+  await until('there is a lease', () => started.keeper.current() !== null);
+  return started;
 };
 
 describe('the lease', () => {
@@ -74,6 +80,15 @@ describe('the lease', () => {
     await keeper.close();
     assert.equal(keeper.current(), null);
     assert.equal(await redis.zscore(`${root}:leases`, leaseId), null);
+  });
+
+  test('a worker told to go while it opens its lease has that one alone, and offers no slots with it', async () => {
+    const { keeper, redis, root } = await startKeeper(undefined, 5000);
+    await keeper.drain();
+    assert.deepEqual(await redis.zrange(`${root}:leases`, '0', '-1'), [keeper.current()?.leaseId]);
+    assert.deepEqual(await redis.hgetall(`${root}:slots`), {});
+    await keeper.close();
+    assert.equal(await redis.zcard(`${root}:leases`), 0);
   });
 });
 

@@ -8,7 +8,7 @@ import {
   findProviderKeys,
   type Partition,
 } from '@signalbox/run-state';
-import { type Clock, type Keyring, type Logger, systemClock } from '@signalbox/runtime';
+import { type Clock, createJsonSchemas, type Keyring, type Logger, systemClock } from '@signalbox/runtime';
 import { createDays } from '../src/days.ts';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../src/metrics.ts';
@@ -63,6 +63,9 @@ export interface WorkerWorld {
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
 
+/** Of all workers of a test. */
+const schemas = createJsonSchemas();
+
 const KEY = 'sk-test-0123456789abcdefghij';
 
 export const createTestWorker = async (world: WorkerWorld, options: WorkerOptions): Promise<TestWorker> => {
@@ -112,6 +115,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
     vault: options.keysOf === undefined ? vault : { ...vault, keysOf: options.keysOf },
     prices: options.prices ?? world.prices,
     toolbox: options.toolbox ?? builtInTools({ allow: options.httpAllow ?? [] }),
+    schemas,
     days: createDays(partition, clock),
     clock,
     build: 'test',

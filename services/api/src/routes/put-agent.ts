@@ -7,6 +7,7 @@ import { byKey, recordFact } from '../admin-trail.ts';
 import { sealSpec, specDigest } from '../agent-specs.ts';
 import { agentView } from '../agent-view.ts';
 import { checkModels } from '../check-models.ts';
+import { checkOutputSchema } from '../check-output-schema.ts';
 import type { Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { reachingState } from '../state-errors.ts';
@@ -36,6 +37,7 @@ export const putAgent: Route = (app, deps) => {
       const { body } = await readBody(c, AgentSpec);
       const spec = wellFormedDeep(body as Parameters<typeof wellFormedDeep>[0]) as AgentSpec;
       checkModels(deps.prices, spec, '');
+      await checkOutputSchema(deps, spec, '');
       const principal = c.get('principal');
       const { tenantId } = principal;
       const agent = { tenantId, name: c.req.valid('param').name };

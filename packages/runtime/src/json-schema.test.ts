@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { after, describe, test } from 'node:test';
+import { createJsonSchemas } from './json-schema.ts';
+
+const schemas = createJsonSchemas();
+after(() => schemas.close());
+
+const verdict = async (schema: unknown, text: string): Promise<string> =>
+  (await schemas.judge({ schema: JSON.stringify(schema), text })).type;
+
+const NAMED = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] };
+
+describe('a schema', () => {
+  test('fits or does not; what is no JSON fits nothing', async () => {
+    assert.equal(await verdict(NAMED, '{"name":"a"}'), 'fits');
+    assert.equal(await verdict(NAMED, '{"name":1}'), 'misfits');
+    assert.equal(await verdict(NAMED, 'name: a'), 'misfits');
+    assert.equal(await verdict({}, 'null'), 'fits');
+  });
+
+  test('is read in the dialect it names', async () => {
+    const tuple = { type: 'array', items: [{ type: 'string' }, { type: 'number' }] };
+    for (const $schema of [
+      'http://json-schema.org/draft-07/schema#',
+      'https://json-schema.org/draft/2019-09/schema',
+    ]) {
+      assert.equal(await verdict({ $schema, ...tuple }, '["a",1]'), 'fits');
+      assert.equal(await verdict({ $schema, ...tuple }, '[1,"a"]'), 'misfits');
+    }
+    const latest = {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      prefixItems: [{ type: 'string' }],
+    };
+    assert.equal(await verdict(latest, '[1]'), 'misfits');
+  });
+
+  test('that is none says why', async () => {
+    for (const schema of [
+      { type: 'strin' },
+      { $ref: '#/nope' },
+      { $ref: 'http://elsewhere.example/schema' },
+      { properties: { a: { type: 'string', pattern: '(' } } },
+      { properties: null },
+      { required: 'a' },
+      { minItems: -1 },
+      { $async: true, type: 'object' },
+      { $schema: 'http://json-schema.org/draft-04/schema#' },
+    ]) {
+      const answer = await schemas.judge({ schema: JSON.stringify(schema), text: 'null' });
+      assert.equal(answer.type, 'unusable', JSON.stringify(schema));
+      assert.ok(answer.type === 'unusable' && answer.why.length > 10);
+    }
+  });
+});
+
+const BACKTRACKING = { type: 'string', pattern: '^(a+)+$' };
+const ENDLESS = JSON.stringify(`${'a'.repeat(40)}!`);
+
+/** Each level holds the next one twice. */
+const multiplying = (levels: number): unknown => ({
+  $ref: '#/$defs/a0',
+  $defs: Object.fromEntries(
+    Array.from({ length: levels }, (_, n) => {
+      const next = n + 1 === levels ? { not: {} } : { $ref: `#/$defs/a${n + 1}` };
+      return [`a${n}`, { anyOf: [next, next] }];
+    }),
+  ),
+});
+
+describe('what takes for ever', () => {
+  test('is given up, and holds up neither this thread nor the next question', async () => {
+    const impatient = createJsonSchemas({ limitMs: 300 });
+    after(() => impatient.close());
+    let turns = 0;
+    const ticking = setInterval(() => (turns += 1), 5);
+    for (const [schema, text] of [
+      [BACKTRACKING, ENDLESS],
+      [multiplying(60), '1'],
+    ] as const) {
+      const asked = impatient.judge({ schema: JSON.stringify(schema), text });
+      const next = impatient.judge({ schema: JSON.stringify(NAMED), text: '{"name":"a"}' });
+      assert.equal((await asked).type, 'too_slow');
+      assert.equal((await next).type, 'fits');
+    }
+    clearInterval(ticking);
+    assert.ok(turns > 10, `the event loop had ${turns} turns`);
+  });
+
+  test('is not tried again, whatever the text', async () => {
+    const impatient = createJsonSchemas({ limitMs: 300 });
+    after(() => impatient.close());
+    const schema = JSON.stringify(BACKTRACKING);
+    assert.equal((await impatient.judge({ schema, text: ENDLESS })).type, 'too_slow');
+    assert.equal((await impatient.judge({ schema, text: '"aaa"' })).type, 'too_slow');
+  });
+});

@@ -1,0 +1,94 @@
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { BoundedMap } from './bounded-map.ts';
+import { sha256Hex } from './sealing.ts';
+
+/**
+ * JSON Schemas that somebody else wrote, held against texts that a model wrote. A pattern that backtracks or references
+ * that multiply take for ever, and would hold up all else in the process, so this is done in a thread of its own.
+ * Owns the thread; one question at a time.
+ *
+ * States: none -> idle <-> asked; a thread that does not answer in time, or runs out of memory, is ended (none), and its
+ * schema is condemned: it is not tried again.
+ */
+export type SchemaVerdict =
+  | { readonly type: 'fits' }
+  /** Text that is no JSON fits nothing. */
+  | { readonly type: 'misfits' }
+  /** It is no JSON Schema, or of a dialect that is not known. */
+  | { readonly type: 'unusable'; readonly why: string }
+  | { readonly type: 'too_slow' };
+
+export interface SchemaQuestion {
+  /** JSON text. */
+  readonly schema: string;
+  readonly text: string;
+}
+
+export interface JsonSchemas {
+  /** Dialects: 2020-12 (default), 2019-09, draft-07 and draft-06. */
+  judge(question: SchemaQuestion): Promise<SchemaVerdict>;
+  close(): Promise<void>;
+}
+
+const LIMIT_MS = 1000;
+const MOST_CONDEMNED = 10_000;
+const THREAD = new URL('./json-schema-thread.ts', import.meta.url);
+const RESOURCES = { maxOldGenerationSizeMb: 128 };
+
+const startThread = async (): Promise<Worker> => {
+  const thread = new Worker(THREAD, { resourceLimits: RESOURCES });
+  await once(thread, 'message');
+  // Out of memory: whoever asked hears of it, and without a listener it would end the process.
+  thread.on('error', () => undefined);
+  return thread;
+};
+
+/** Null: no answer in time, or the thread has died. */
+const ask = (thread: Worker, question: SchemaQuestion, limitMs: number): Promise<SchemaVerdict | null> =>
+  new Promise((resolve) => {
+    const end = (verdict: SchemaVerdict | null): void => {
+      clearTimeout(timer);
+      thread.off('message', end).off('exit', died);
+      resolve(verdict);
+    };
+    const died = (): void => end(null);
+    const timer = setTimeout(died, limitMs);
+    thread.on('message', end).on('exit', died);
+    thread.postMessage(question);
+  });
+
+/** `limitMs`: what one answer may take, once the thread is there. */
+export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
+  const condemned = new BoundedMap<string, true>(MOST_CONDEMNED);
+  let thread: Worker | null = null;
+  let last: Promise<unknown> = Promise.resolve();
+  const endThread = async (): Promise<void> => {
+    const ended = thread;
+    thread = null;
+    await ended?.terminate();
+  };
+  const judge = async (question: SchemaQuestion): Promise<SchemaVerdict> => {
+    const id = sha256Hex(question.schema);
+    if (condemned.get(id) === true) return { type: 'too_slow' };
+    thread ??= await startThread();
+    thread.ref();
+    const verdict = await ask(thread, question, limitMs);
+    if (verdict !== null) {
+      // Idle, it keeps no process from ending.
+      thread.unref();
+      return verdict;
+    }
+    condemned.set(id, true);
+    await endThread();
+    return { type: 'too_slow' };
+  };
+  return {
+    judge: (question) => {
+      const answer = last.then(() => judge(question));
+      last = answer.catch(() => undefined);
+      return answer;
+    },
+    close: () => last.then(endThread),
+  };
+};
