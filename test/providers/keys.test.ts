@@ -67,6 +67,33 @@ for (const [provider, model] of [
       await failureOf(page.ping(provider, OURS));
     });
 
+    for (const [name, secret] of [
+      ['a line break', 'key-of\nacme'],
+      ['a carriage return', 'key-of\racme'],
+      ['a control character', 'key-of\u0000acme'],
+      ['a character above U+00FF', 'key-of-acme-\u2026'],
+    ] as const) {
+      it(`a key with ${name} is never sent: nothing is billed, and nothing is tried again`, () =>
+        withFake({}, async (fake) => {
+          const models = modelsAt(fake);
+          const call = models.call(requestTo(model), { key: key(secret), signal, onDelta });
+          for (const tried of [models.ping(provider, key(secret)), call]) {
+            const { code, billed, retryable, message } = await failureOf(tried);
+            assert.deepEqual([code, billed, retryable], ['provider_auth', 'none', false]);
+            assert.match(message, new RegExp(`PUT /v1/providers/${provider}/key again`));
+            assert.ok(!message.includes('acme'), message);
+          }
+          assert.deepEqual([fake.pings, fake.ledger], [[], []]);
+        }));
+    }
+
+    it('a key of the environment that is never sent is to be corrected there', () =>
+      withFake({}, async (fake) => {
+        const broken = { ...OURS, secret: 'a\nb' };
+        const { message } = await failureOf(modelsAt(fake).ping(provider, broken));
+        assert.match(message, new RegExp(`correct ${provider.toUpperCase()}_API_KEY`));
+      }));
+
     it('without a key, or with one that cannot be opened, nothing is sent', () =>
       withFake({}, async (fake) => {
         const models = modelsAt(fake);

@@ -108,6 +108,27 @@ for (const { model, nano } of MODELS) {
         },
       ));
 
+    it('usage that is no count is missing, and the answer stands, streamed or not', () =>
+      withFake(
+        {
+          behave: ({ messages }) => ({
+            text: 'a',
+            usage: { input_tokens: 20, output_tokens: messages.length === 1 ? -5 : 5.5 },
+            json: messages[0]?.content === 'json',
+          }),
+        },
+        async (fake, models) => {
+          for (const content of ['sse', 'json']) {
+            for (const count of [1, 2]) {
+              const messages = Array.from({ length: count }, () => ({ role: 'user' as const, content }));
+              const { answer } = await ask(models, requestTo(model, { messages }));
+              assert.deepEqual([answer.text, answer.finishReason, answer.usage], ['a', 'stop', null]);
+            }
+          }
+          assert.equal(fake.ledger.length, 4);
+        },
+      ));
+
     it('sends a whole conversation in a form the API takes, and reads nothing into it', () =>
       withFake({}, async (fake, models) => {
         const messages: Message[] = [

@@ -23,7 +23,7 @@ export const Hold = z.object({
 });
 export type Hold = z.infer<typeof Hold>;
 
-/** How a hold ended. `estimated`: the provider gave no usage, so the bound or the hold was charged. */
+/** How a hold ended. `estimated`: the provider gave no usage that can be true, so the bound or the hold was charged. */
 export const Settlement = z.object({
   hold_id: z.string(),
   observed_nano: NanoAmount,

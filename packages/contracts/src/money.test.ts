@@ -47,6 +47,16 @@ test('pico-USD is rounded up, by less than one nano-USD', () => {
   assert.deepEqual([0n, 1n, 999n, 1000n, 1001n].map(picoToNano), [0, 1, 1, 1, 2]);
 });
 
+test('no price comes to more than any cap there can be', () => {
+  const most = BigInt(MAX_NANO) * 1000n;
+  assert.deepEqual([most - 1000n, most, most + 1n, most ** 3n].map(picoToNano), [
+    MAX_NANO - 1,
+    MAX_NANO,
+    MAX_NANO,
+    MAX_NANO,
+  ]);
+});
+
 test('no cap above 9,000,000 USD, below zero, finer than a nano-USD or that is no number', () => {
   assert.equal(MAX_NANO, 9e15);
   assert.ok(Number.isSafeInteger(MAX_NANO));

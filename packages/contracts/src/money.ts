@@ -14,8 +14,11 @@ export const toUsd = (nano: Nano): number => nano / NANO_PER_USD;
 /** Nearest nano-USD of a USD amount from JSON. */
 export const fromUsd = (usd: number): Nano => Math.round(usd * NANO_PER_USD);
 
-/** Pico-USD to nano-USD, rounded up: a price is never rounded in favour of overspending. */
-export const picoToNano = (pico: bigint): Nano => Number((pico + 999n) / 1000n);
+/**
+ * Pico-USD to nano-USD, rounded up: a price is never rounded in favour of overspending. At most `MAX_NANO`, which uses
+ * up any cap there can be: no larger amount gets into an event or a counter.
+ */
+export const picoToNano = (pico: bigint): Nano => Math.min(MAX_NANO, Number((pico + 999n) / 1000n));
 
 /** A USD amount in JSON: 0 to 9,000,000. */
 export const Usd = z.number().min(0).max(toUsd(MAX_NANO));

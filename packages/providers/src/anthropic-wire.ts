@@ -8,7 +8,7 @@ import type {
 import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
 import { instructionsOf, sendable } from './conversation-text.ts';
-import { parseWire } from './parse-wire.ts';
+import { parseWire, wireUsage } from './parse-wire.ts';
 
 /** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
 
@@ -20,6 +20,7 @@ const WireUsage = z.object({
   cache_read_input_tokens: Count,
 });
 type WireUsage = z.infer<typeof WireUsage>;
+const SentUsage = wireUsage(WireUsage, null);
 
 const Block = z.object({
   type: z.string(),
@@ -34,7 +35,7 @@ const WireMessage = z.object({
   model: z.string().nullish(),
   content: z.array(Block).nullish(),
   stop_reason: z.string().nullish(),
-  usage: WireUsage.nullish(),
+  usage: SentUsage,
 });
 
 const Delta = z.object({
@@ -46,13 +47,14 @@ const Delta = z.object({
 });
 
 const StreamEvent = z.object({
-  type: z.string(),
   message: WireMessage.nullish(),
   index: z.int().nullish(),
   content_block: Block.nullish(),
   delta: Delta.nullish(),
-  usage: WireUsage.nullish(),
+  usage: SentUsage,
 });
+
+const AnyEvent = z.object({ type: z.string() });
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   end_turn: 'stop',
@@ -171,8 +173,9 @@ export const createMessagesReader = (): {
     };
   return {
     onEvent: (event, answer) => {
-      const parsed = parseWire(StreamEvent, event);
-      read[parsed.type]?.(parsed, answer);
+      const { type } = parseWire(AnyEvent, event);
+      // New types may come at any time, with fields that mean something else.
+      if (Object.hasOwn(read, type)) read[type]?.(parseWire(StreamEvent, event), answer);
     },
     onWhole: readWhole,
   };

@@ -9,6 +9,7 @@ import {
   timeoutError,
   toModelError,
 } from './failure.ts';
+import { saidIn } from './said.ts';
 
 /**
  * One physical request to a provider, from send to complete answer; the same for every wire format.
@@ -88,7 +89,8 @@ export const attemptCall = async (
     // A connection whose answer was read to its end is fit for the next call.
     if (!readToEnd) close();
   }
-  if (answer.finishReason === null) throw brokenError(seen(), 'the stream ended before the answer did');
+  if (answer.finishReason === null)
+    throw brokenError(seen(), saidIn('the stream ended before the answer did'));
   return answer.answer(exchange.modelAsked);
 };
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Price, Usage } from '@signalbox/contracts';
+import { MAX_NANO, type Price, type Usage } from '@signalbox/contracts';
 import fc from 'fast-check';
 import { affordableOutputTokens, costNano, worstCaseNano } from './cost.ts';
 import { flat, priceOf, type RateSteps } from './price-schedule.ts';
@@ -77,6 +77,13 @@ describe('money of a call', () => {
     // 10,000,001 x 100,000,000 pico + 1 pico: the sum is above 2^53
     const big = { ...usage, input_tokens: 10_000_001, output_tokens: 1 };
     assert.equal(costNano(big, at(100_000_000, 1)), 1_000_000_100_001);
+  });
+
+  it('is never more than the largest cap, whatever is counted', () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    const all = { input_tokens: most, output_tokens: most, cache_read_tokens: most, cache_write_tokens: 0 };
+    assert.equal(costNano(all, at(150_000, 600_000)), MAX_NANO);
+    assert.equal(worstCaseNano({ inputBound: most, maxOutputTokens: most }, at(150_000, 1)), MAX_NANO);
   });
 
   it('more cached than input is charged as input that large', () => {

@@ -1,5 +1,6 @@
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
+import { type Said, SaidError, saidIn, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
 export interface FailedAttempt {
@@ -30,8 +31,7 @@ export interface SdkErrors {
 
 export interface StatusFailure {
   readonly status: number;
-  /** What the provider said. */
-  readonly said: string;
+  readonly said: Said;
   readonly retryAfterMs?: number | null;
 }
 
@@ -48,20 +48,19 @@ const NEVER_ARRIVED = new Set([
   'ERR_INVALID_URL',
 ]);
 
-const CONTEXT_LENGTH =
-  /context[ _-]?(length|window|limit)|prompt is too long|too many (input |prompt )?tokens|maximum (context|input|prompt)|token count.{0,40}exceeds/i;
-
 export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErrors): ModelError => {
   if (error instanceof ModelError) return error;
   if (error instanceof sdk.connection) return connectionError(error, attempt);
   if (error instanceof sdk.api) {
     const { status, headers } = error;
-    const said = saidBy(error.error) ?? error.message;
+    // Without JSON in the body, the message is its text.
+    const said = saidIn(error.error ?? error.message);
     return status === undefined
       ? brokenError(attempt, said)
       : statusError({ status, said, retryAfterMs: retryAfterMs(headers, attempt.now) }, attempt);
   }
-  return attempt.accepted ? brokenError(attempt, messageOf(error)) : connectionError(error, attempt);
+  if (!attempt.accepted) return connectionError(error, attempt);
+  return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(messageOf(error)));
 };
 
 /** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
@@ -79,7 +78,7 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
       httpStatus: status,
       retryAfterMs: failure.retryAfterMs ?? null,
     });
-  const quoted = clean(said, secrets);
+  const quoted = clean(wordsOf(said), secrets);
   if (status === 401 || status === 403) {
     return make(
       'provider_auth',
@@ -94,7 +93,7 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
     // It may have failed after the model had worked.
     return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, 'unknown');
   }
-  const tooLong = status === 413 || ((status === 400 || status === 422) && CONTEXT_LENGTH.test(said));
+  const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));
   return tooLong
     ? make(
         'context_too_long',
@@ -124,12 +123,12 @@ export const timeoutError = (attempt: FailedAttempt, timeoutMs: number): ModelEr
   });
 
 /** The answer began and did not come to its end. */
-export const brokenError = (attempt: FailedAttempt, said: string): ModelError => {
+export const brokenError = (attempt: FailedAttempt, said: Said): ModelError => {
   const { provider, secrets, usage, outputBytes } = attempt;
-  const tooLong = CONTEXT_LENGTH.test(said);
+  const tooLong = saysTooLong(said);
   return new ModelError(
     tooLong ? 'context_too_long' : 'provider_error',
-    `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(said, secrets)}`,
+    `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(wordsOf(said), secrets)}`,
     { retryable: !tooLong, billed: 'partial', usage, outputBytes },
   );
 };
@@ -162,13 +161,6 @@ export const retryAfterMs = (headers: Headers | undefined, now: number): number 
   if (given === null) return null;
   const ms = /^\s*\d+(\.\d+)?\s*$/.test(given) ? Number(given) * 1000 : Date.parse(given) - now;
   return Number.isFinite(ms) ? Math.max(0, Math.ceil(ms)) : null;
-};
-
-/** Error bodies: `{error: {message}}`, `{message}` or something else. */
-const saidBy = (body: unknown): string | null => {
-  if (typeof body !== 'object' || body === null) return null;
-  if ('message' in body && typeof body.message === 'string') return body.message;
-  return 'error' in body ? saidBy(body.error) : null;
 };
 
 /** A SyntaxError of JSON.parse quotes what it stumbled over: part of an answer (R13). */

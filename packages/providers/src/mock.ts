@@ -2,6 +2,7 @@ import { type ModelAnswer, ModelError, type ModelPort, splitModelRef } from '@si
 import type { Clock } from '@signalbox/runtime';
 import { abortedError, type FailedAttempt, statusError } from './failure.ts';
 import type { ProviderClient } from './provider-client.ts';
+import { saidIn } from './said.ts';
 import { echoTurn, type PlayedTurn, playTurn, scriptOf } from './mock-script.ts';
 
 /**
@@ -45,7 +46,7 @@ const refused = (why: string): ModelError =>
   new ModelError('provider_error', `mock refused the request: ${why}`, { retryable: false, billed: 'none' });
 
 const scriptedError = (error: NonNullable<PlayedTurn['error']>, now: number): ModelError => {
-  const mapped = statusError({ status: error.status, said: error.message }, attemptAt(now, ''));
+  const mapped = statusError({ status: error.status, said: saidIn(error.message) }, attemptAt(now, ''));
   const { code, message, httpStatus, billed, retryable } = mapped;
   return new ModelError(code, message, { httpStatus, billed, retryable: error.retryable ?? retryable });
 };

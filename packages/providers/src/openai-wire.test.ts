@@ -85,6 +85,24 @@ describe('usage', () => {
     assert.deepEqual(groq.usage, expected);
   });
 
+  it('odd usage is unknown, also after one that was told on the way, and the answer stands', () => {
+    const before = { choices: [], usage: { prompt_tokens: 10, completion_tokens: 1 } };
+    for (const odd of [
+      { prompt_tokens: -1, completion_tokens: 5 },
+      { completion_tokens: 5.5 },
+      'much',
+      5,
+      [],
+    ]) {
+      const chunk = { choices: [{ delta: { content: 'a' }, finish_reason: 'stop' }], usage: odd };
+      const answer = read('mistral', before, chunk);
+      assert.deepEqual([answer.text, answer.finishReason, answer.usage], ['a', 'stop', null]);
+    }
+    for (const none of [{}, { usage: null }, { usage: null, x_groq: null }]) {
+      assert.deepEqual(read('openai', before, { choices: [], ...none }).usage?.output_tokens, 1);
+    }
+  });
+
   it('usage in the chunk that ends the answer counts too (mistral)', () => {
     const chunk = {
       choices: [{ delta: { content: 'a' }, finish_reason: 'stop' }],

@@ -8,7 +8,8 @@ import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
 import { instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
-import { parseWire } from './parse-wire.ts';
+import { parseWire, wireUsage } from './parse-wire.ts';
+import { SaidError } from './said.ts';
 
 /** The Chat Completions wire format: our request to theirs, their chunks and bodies into our answer. */
 
@@ -21,6 +22,8 @@ const WireUsage = z.object({
   /** deepseek's name for cached tokens. */
   prompt_cache_hit_tokens: Count,
 });
+/** Odd usage comes after what was told on the way, so it is one without counts. */
+const SentUsage = wireUsage(WireUsage, {});
 
 const Fragment = z.object({
   index: z.int().nullish(),
@@ -48,11 +51,11 @@ const Completion = z.object({
   id: z.string().nullish(),
   model: z.string().nullish(),
   choices: z.array(Choice).nullish(),
-  usage: WireUsage.nullish(),
+  usage: SentUsage,
   /** Some gateways answer an error with HTTP 200. */
-  error: z.object({ message: z.string().nullish() }).nullish(),
+  error: z.unknown().optional(),
   /** Where groq put the usage of a stream. */
-  x_groq: z.object({ usage: WireUsage.nullish() }).nullish(),
+  x_groq: z.object({ usage: SentUsage }).nullish(),
 });
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
@@ -148,7 +151,7 @@ export const createCompletionsReader = (
 
   const read = (body: unknown, answer: AnswerBuilder): void => {
     const { id, model, choices, usage, x_groq, error } = parseWire(Completion, body);
-    if (error) throw new Error(error.message ?? 'an error without a message');
+    if (error) throw new SaidError(error);
     answer.modelServed = model ?? answer.modelServed;
     answer.requestId ??= id ?? null;
     const choice = choices?.[0];

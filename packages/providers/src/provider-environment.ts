@@ -1,9 +1,15 @@
 import type { ProviderName } from '@signalbox/contracts';
 import { url } from '@signalbox/runtime';
 import { z } from 'zod';
+import { fitsHeader } from './header-value.ts';
 
 /** The environment of providers, the same for every process that calls them. */
-const key = z.string().optional();
+const key = z
+  .string()
+  // Where it came from a file, its last line end is no part of it.
+  .trim()
+  .refine(fitsHeader, 'expected a key without line breaks, control characters and characters above U+00FF')
+  .optional();
 const address = url(['http', 'https']).optional();
 
 export const providerVariables = {

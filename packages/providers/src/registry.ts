@@ -9,6 +9,7 @@ import {
 import { BoundedMap, type Clock } from '@signalbox/runtime';
 import { isProvider, providerEntry } from './catalogue.ts';
 import { DIALECTS } from './dialects.ts';
+import { fitsHeader } from './header-value.ts';
 import { createMock } from './mock.ts';
 import type { ProviderClient } from './provider-client.ts';
 import type { PerProvider } from './provider-environment.ts';
@@ -65,10 +66,19 @@ const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
       `no key for provider ${provider}: PUT /v1/providers/${provider}/key, or set ${providerEntry(provider).key_env}`,
     );
   }
-  if (key.secret !== null) return key.secret;
+  const { source, secret } = key;
+  const putAgain = `PUT /v1/providers/${provider}/key again`;
+  if (secret === null) {
+    throw refused(
+      'provider_auth',
+      `the key of ${provider} in the vault was sealed with a key that is not in ENCRYPTION_KEYS: add that one, or ${putAgain}`,
+    );
+  }
+  if (fitsHeader(secret)) return secret;
+  const remedy = source === 'env' ? `correct ${providerEntry(provider).key_env}` : putAgain;
   throw refused(
     'provider_auth',
-    `the key of ${provider} in the vault was sealed with a key that is not in ENCRYPTION_KEYS: add that one, or PUT /v1/providers/${provider}/key again`,
+    `the key of ${provider} holds a character that cannot be sent, such as a line break: ${remedy}`,
   );
 };
 

@@ -157,6 +157,8 @@ const onDenied = async (
 export interface Announced {
   readonly offer: Offer;
   readonly price: Price;
+  /** Upper bound of the input in tokens. */
+  readonly inputBound: number;
 }
 
 /** Announces the call with the largest limit that fits. Null: it does not happen, and the journal says why. */
@@ -188,7 +190,7 @@ export const announceCall = async (
     const offer = offerFor(context, action, { price, prepared, maxOutputTokens, day: today.day });
     const drafts = [...loopsTripped(context.session.state), requested(context, action, prospect, offer)];
     const reply = await context.session.announce(drafts, { hold: offer.hold });
-    if (reply.code === 'OK') return { offer, price };
+    if (reply.code === 'OK') return { offer, price, inputBound: prepared.inputBound };
     if (reply.code === 'CAP_MISSING') {
       await failRun(
         context,

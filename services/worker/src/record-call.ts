@@ -2,15 +2,13 @@ import {
   type AnswerContent,
   type ModelAnswer,
   type ModelError,
-  type Nano,
   NO_USAGE,
   type Settlement,
-  type Usage,
 } from '@signalbox/contracts';
 import { argsDigest, type CallModel, decideRetry, withoutQuotes } from '@signalbox/engine';
-import { costNano } from '@signalbox/providers';
 import { backoffMs, wellFormed } from '@signalbox/runtime';
-import type { Announced, Offer } from './announce-call.ts';
+import type { Announced } from './announce-call.ts';
+import { type Charge, chargeOfAnswer, chargeOfFailure } from './charge.ts';
 import type { Prepared } from './conversation.ts';
 import type { RunContext } from './run-context.ts';
 import type { StopReason } from './stop.ts';
@@ -18,8 +16,8 @@ import type { StopReason } from './stop.ts';
 /** After a model was called: what it gave and what it cost, in one record (R2). */
 const RETRY_BACKOFF = { baseMs: 500, capMs: 8000, random: Math.random };
 
-const settlement = (offer: Offer, observedNano: Nano, estimated: boolean): Settlement | null =>
-  offer.hold === null ? null : { hold_id: offer.hold.id, observed_nano: observedNano, estimated };
+const settlement = ({ offer }: Announced, { nano, estimated }: Charge): Settlement | null =>
+  offer.hold === null ? null : { hold_id: offer.hold.id, observed_nano: nano, estimated };
 
 const settlementsOf = (settled: Settlement | null) =>
   settled === null ? [] : [{ holdId: settled.hold_id, observedNano: settled.observed_nano, expired: false }];
@@ -63,16 +61,13 @@ export const recordAnswer = (
 ): void => {
   const { session } = context;
   const { answer, ms, outputValid } = ended;
-  const { offer, price } = announced;
   const content: AnswerContent = {
     text: wellFormed(answer.text),
     tool_calls: distinctCalls(context, answer),
   };
   const sealed = session.seal(content);
-  const settled =
-    answer.usage === null
-      ? settlement(offer, offer.hold?.amount_nano ?? 0, true)
-      : settlement(offer, costNano(answer.usage, price), false);
+  const charge = chargeOfAnswer(context, announced, answer.usage);
+  const settled = settlement(announced, charge);
   session.record(
     [
       {
@@ -84,7 +79,7 @@ export const recordAnswer = (
           model: action.model,
           model_served: told(context, answer.modelServed, MAX_MODEL),
           settlement: settled,
-          usage: answer.usage ?? NO_USAGE,
+          usage: charge.usage ?? NO_USAGE,
           duration_ms: ms,
           finish_reason: answer.finishReason,
           tool_calls: content.tool_calls.map((call) => ({
@@ -103,33 +98,13 @@ export const recordAnswer = (
     ],
     { contents: [sealed], settlements: settlementsOf(settled), progress: true },
   );
-  context.conversation.completed(action.model, answer.usage);
+  context.conversation.completed(action.model, charge.usage);
   context.metrics.callEnded(action.model, {
     outcome: 'ok',
     ms,
-    usage: answer.usage,
+    usage: charge.usage,
     observedNano: settled?.observed_nano ?? 0,
   });
-};
-
-/** What a broken call is charged: nothing only when the provider certainly did nothing (design §5, Abort). */
-const chargeOf = (
-  error: ModelError,
-  announced: Announced,
-  prepared: Prepared,
-): { nano: Nano; estimated: boolean; usage: Usage } => {
-  const { offer, price } = announced;
-  const holdNano = offer.hold?.amount_nano ?? 0;
-  if (error.billed === 'none') return { nano: 0, estimated: false, usage: NO_USAGE };
-  if (error.billed === 'unknown') return { nano: holdNano, estimated: true, usage: NO_USAGE };
-  const seen = error.usage ?? NO_USAGE;
-  const usage: Usage = {
-    ...seen,
-    input_tokens: seen.input_tokens > 0 ? seen.input_tokens : prepared.inputBound,
-    // A token covers at least one byte, so the bytes received bound what was generated.
-    output_tokens: Math.min(offer.maxOutputTokens, Math.max(seen.output_tokens, error.outputBytes)),
-  };
-  return { nano: Math.min(holdNano, costNano(usage, price)), estimated: true, usage: seen };
 };
 
 /** However long a provider asks us to stay away. */
@@ -175,9 +150,9 @@ export const recordFailure = (
   ended: { error: ModelError; prepared: Prepared; ms: number; stop: StopReason | null },
 ): void => {
   const { session, clock, metrics } = context;
-  const { error, prepared, ms, stop } = ended;
-  const charge = chargeOf(error, announced, prepared);
-  const settled = settlement(announced.offer, charge.nano, charge.estimated);
+  const { error, ms, stop } = ended;
+  const charge = chargeOfFailure(context, announced, error);
+  const settled = settlement(announced, charge);
   const stopped = stoppedFor(stop);
   const awayMs = error.retryAfterMs ?? 0;
   const decision = decideRetry(session.state, { retryable: error.retryable, awayMs, stopped });
@@ -195,7 +170,7 @@ export const recordFailure = (
           attempt: action.attempt,
           model: action.model,
           settlement: settled,
-          usage: charge.usage,
+          usage: charge.usage ?? NO_USAGE,
           duration_ms: ms,
           code,
           message: messageOf(context, ended),

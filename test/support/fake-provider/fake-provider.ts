@@ -167,7 +167,8 @@ const answer = async (
   const status = reply.status ?? 200;
   const streamed = request.stream && reply.json !== true && status < 400;
   // Only a stream can hold arguments that are no JSON.
-  const whole = () => (status < 400 ? api.whole(request, reply) : api.error(status, reply.text));
+  const whole = () =>
+    status < 400 ? api.whole(request, reply) : (reply.errorBody ?? api.error(status, reply.text));
   const events = streamed ? api.events(request, reply) : [{ text: JSON.stringify(whole()), outputBytes: 0 }];
   try {
     await pause(reply.delayMs, gone.signal);

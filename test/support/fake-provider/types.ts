@@ -36,6 +36,8 @@ export interface FakeReply {
   readonly splitBytes?: number;
   /** 400 and more: an error in the format's own shape, `text` its message. */
   readonly status?: number;
+  /** In the place of the format's own shape of an error. */
+  readonly errorBody?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   /** The socket is destroyed after this many bytes of body. */
   readonly breakAfterBytes?: number;

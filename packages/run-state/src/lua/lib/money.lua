@@ -3,6 +3,8 @@
 -- <scope>          HASH  spent, held, promised; see waiters.lua
 
 local SPEND_TTL_SECONDS = 400 * 24 * 3600
+local MOST = 9e18 -- an int64 holds it, and a double exactly
+local MOST_TOLD = 2 ^ 53 - 1 -- no event holds more
 
 -- The scopes a hold of this run counts in. `day` is the tenant's day (yyyy-mm-dd) the hold is for.
 local function scope_keys(r, day)
@@ -34,12 +36,23 @@ local function fits(scope, amount)
   return scope.cap == 'inf' or scope.spent + scope.held + amount <= tonumber(scope.cap)
 end
 
--- Returns the sum. Redis adds, since what has no cap may outgrow a double.
+-- Returns the sum. Redis adds, since what has no cap may outgrow a double. A counter ends at MOST and at zero, whatever
+-- comes: an error here would stop the script between two of its writes (R2), and what is below zero would be room that
+-- nobody gave (R1).
 local function add(scope, field, amount)
-  local sum = redis.call('HINCRBY', scope.key, field, int(amount))
+  local sum = redis.pcall('HINCRBY', scope.key, field, int(amount))
+  local bound = (type(sum) == 'table' or sum > MOST) and MOST or (sum < 0 and 0)
+  if bound then
+    redis.call('HSET', scope.key, field, int(bound))
+    sum = bound
+  end
   -- Which it is when new.
-  if sum == amount and scope.name ~= 'run' then redis.call('EXPIRE', scope.key, SPEND_TTL_SECONDS) end
+  if (bound or sum == amount) and scope.name ~= 'run' then redis.call('EXPIRE', scope.key, SPEND_TTL_SECONDS) end
   return sum
+end
+
+local function told(amount)
+  return int(math.min(amount, MOST_TOLD))
 end
 
 -- nil when there is room everywhere, else { code, [name, cap, spent, held]... }; changes nothing (R1).
@@ -53,7 +66,7 @@ local function denial(scopes, amount)
   local denied = { 'DENIED' }
   for _, scope in ipairs(scopes) do
     if scope.cap ~= 'inf' then
-      append(denied, { scope.name, int(tonumber(scope.cap)), int(scope.spent), int(scope.held) })
+      append(denied, { scope.name, int(tonumber(scope.cap)), told(scope.spent), told(scope.held) })
     end
   end
   return denied

@@ -18,7 +18,7 @@ end
 
 local function promise(run, scope, need, now)
   redis.call('ZADD', key('promised'), int(now), run)
-  redis.call('HINCRBY', scope.key, 'promised', int(need))
+  add(scope, 'promised', need)
   redis.call('HSET', key('run', run), 'promised_by', scope.key, 'promise', int(need))
 end
 

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { ModelAnswer } from '@signalbox/contracts';
+import { AnswerBuilder } from './answer-builder.ts';
+import { createMessagesReader } from './anthropic-wire.ts';
+
+const read = (...events: readonly unknown[]): ModelAnswer => {
+  const answer = new AnswerBuilder(() => undefined);
+  const reader = createMessagesReader();
+  for (const event of events) reader.onEvent(event, answer);
+  return answer.answer('claude');
+};
+
+const start = (usage: unknown): unknown => ({ type: 'message_start', message: { id: 'msg_1', usage } });
+const TEXT = { type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: 'whole' } };
+const end = (usage: unknown): unknown => ({
+  type: 'message_delta',
+  delta: { stop_reason: 'end_turn' },
+  usage,
+});
+
+describe('usage', () => {
+  const usage = (first: unknown, last: unknown): unknown => read(start(first), TEXT, end(last)).usage;
+  const expected = { input_tokens: 10, output_tokens: 5, cache_read_tokens: 0, cache_write_tokens: 0 };
+
+  it('the end of a stream says what its start did not', () => {
+    assert.deepEqual(usage({ input_tokens: 10, output_tokens: 1 }, { output_tokens: 5 }), expected);
+    assert.deepEqual(usage({}, { input_tokens: 10, output_tokens: 5 }), expected);
+  });
+
+  it('odd at the end it is unknown, not what the start said, and the answer stands', () => {
+    for (const odd of [
+      { output_tokens: -5 },
+      { output_tokens: 5.5 },
+      { output_tokens: '5' },
+      5,
+      [],
+      '',
+      null,
+    ]) {
+      const answer = read(start({ input_tokens: 10, output_tokens: 1 }), TEXT, end(odd));
+      assert.deepEqual([answer.text, answer.finishReason, answer.usage], ['whole', 'stop', null]);
+    }
+  });
+
+  it('odd at the start it is what the end says, if that is all', () => {
+    assert.equal(usage({ input_tokens: -1, output_tokens: 1 }, { output_tokens: 5 }), null);
+    assert.deepEqual(usage('odd', { input_tokens: 10, output_tokens: 5 }), expected);
+  });
+});
+
+it('an event of an unknown type is ignored, whatever its fields', () => {
+  const unknown = {
+    type: 'news',
+    message: 'text',
+    index: 'first',
+    delta: 7,
+    usage: 'much',
+    content_block: [],
+  };
+  const answer = read(
+    unknown,
+    start({ input_tokens: 10, output_tokens: 1 }),
+    TEXT,
+    unknown,
+    end({ output_tokens: 5 }),
+  );
+  assert.deepEqual([answer.text, answer.usage?.output_tokens], ['whole', 5]);
+  for (const name of ['toString', 'constructor', '__proto__'])
+    assert.equal(read({ type: name, delta: 7 }).text, '');
+});
+
+it('a known event that is none is an error that quotes nothing', () => {
+  assert.throws(
+    () => read({ type: 'content_block_delta', delta: 'secret' }),
+    (error: Error) => /delta/.test(error.message) && !error.message.includes('secret'),
+  );
+});
