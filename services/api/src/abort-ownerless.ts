@@ -23,7 +23,7 @@ import type { ApiDeps } from './deps.ts';
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
-type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'build'>;
+type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'counters' | 'build'>;
 
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
@@ -50,7 +50,8 @@ const openHolds = (state: RunState): { drafts: EventDraft[]; settlements: Commit
   };
 };
 
-const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
+/** What is still to be written, and the state it leads to. */
+const composeEnd = (deps: AbortDeps, run: Claimed) => {
   const state = fold(run.entries.map(readEntry));
   const head = { seq: state.seq, hash: state.hash };
   const context = {
@@ -68,25 +69,27 @@ const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
   const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
   for (const event of results.events) apply(state, event);
   const end = appendDrafts(results.head, [{ type: 'run.aborted', data: abortReceipt(state) }], context);
-  return commitRun(deps.partition, {
+  for (const event of end.events) apply(state, event);
+  return { head, results: results.entries, settlements, end: end.entries, state };
+};
+
+const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
+  const { head, results, settlements, end, state } = composeEnd(deps, run);
+  const reply = await commitRun(deps.partition, {
     runId: run.runId,
     leaseId: run.leaseId,
     epoch: run.epoch,
     head,
-    results: {
-      entries: results.entries,
-      contents: [],
-      settlements,
-      notes: run.notes.length,
-      progress: false,
-    },
+    results: { entries: results, contents: [], settlements, notes: run.notes.length, progress: false },
     announcement: {
-      entries: end.entries,
+      entries: end,
       contents: [],
       hold: null,
       after: { type: 'finish', status: 'aborted' },
     },
   });
+  if (reply.code === 'OK') deps.counters.runEnded(state, deps.clock.now());
+  return reply;
 };
 
 /** Resolves when the end is written or somebody else will write it. Throws `state_unavailable`. */
