@@ -40,6 +40,7 @@ export {
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, openContentText, sealContent } from './contents.ts';
+export { type CostMetric, createCostMetric } from './cost-metric.ts';
 export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
 export { eraseHot } from './erase.ts';
 export {

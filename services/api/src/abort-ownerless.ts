@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type EventDraft, newId } from '@signalbox/contracts';
+import { type EventDraft, type Hold, newId } from '@signalbox/contracts';
 import {
   abortReceipt,
   appendDrafts,
@@ -9,14 +9,7 @@ import {
   readEntry,
   type RunState,
 } from '@signalbox/engine';
-import {
-  type Claimed,
-  claimRun,
-  type CommitReply,
-  commitRun,
-  type CommitSettlement,
-  noteDraft,
-} from '@signalbox/run-state';
+import { type Claimed, claimRun, type CommitReply, commitRun, noteDraft } from '@signalbox/run-state';
 import type { ApiDeps } from './deps.ts';
 
 /**
@@ -28,27 +21,32 @@ type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'cou
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
 
-/** Holds a lost worker left open: charged whole, since nobody knows what its call cost (R1). */
-const openHolds = (state: RunState): { drafts: EventDraft[]; settlements: CommitSettlement[] } => {
-  const calls = state.steps.filter((step): step is LlmStep => step.kind === 'llm');
-  const open = calls.flatMap(({ step, attempts }) =>
-    attempts.flatMap((attempt) =>
-      attempt.hold === null || attempt.settlement !== null ? [] : [{ step, attempt, hold: attempt.hold }],
-    ),
-  );
-  return {
-    drafts: open.map(({ step, attempt, hold }) => ({
-      type: 'cost.expired',
-      data: {
-        step,
-        attempt: attempt.attempt,
-        model: attempt.model,
-        settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
-      },
-    })),
-    settlements: open.map(({ hold }) => ({ holdId: hold.id, observedNano: hold.amount_nano, expired: true })),
-  };
-};
+interface LostCall {
+  readonly step: number;
+  readonly attempt: number;
+  readonly model: string;
+  readonly hold: Hold;
+}
+
+/** Calls of a lost worker, whose holds are open: charged whole, since nobody knows what they cost (R1). */
+const lostCalls = ({ steps }: RunState): LostCall[] =>
+  steps
+    .filter((step): step is LlmStep => step.kind === 'llm')
+    .flatMap(({ step, attempts }) =>
+      attempts.flatMap(({ attempt, model, hold, settlement }) =>
+        hold === null || settlement !== null ? [] : [{ step, attempt, model, hold }],
+      ),
+    );
+
+const expired = ({ step, attempt, model, hold }: LostCall): EventDraft => ({
+  type: 'cost.expired',
+  data: {
+    step,
+    attempt,
+    model,
+    settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
+  },
+});
 
 /** What is still to be written, and the state it leads to. */
 const composeEnd = (deps: AbortDeps, run: Claimed) => {
@@ -60,27 +58,37 @@ const composeEnd = (deps: AbortDeps, run: Claimed) => {
     ts: new Date(deps.clock.now()).toISOString(),
     actor: { type: 'system', id: 'api' } as const,
   };
-  const { drafts, settlements } = openHolds(state);
+  const lost = lostCalls(state);
   const resumed = state.status === 'running';
   const claimed: EventDraft = {
     type: 'run.claimed',
     data: { worker: 'api', wake_seq: run.wakeSeq, resumed, build: deps.build },
   };
-  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
+  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...lost.map(expired)], context);
   for (const event of results.events) apply(state, event);
   const end = appendDrafts(results.head, [{ type: 'run.aborted', data: abortReceipt(state) }], context);
   for (const event of end.events) apply(state, event);
-  return { head, results: results.entries, settlements, end: end.entries, state };
+  return { head, results: results.entries, lost, end: end.entries, state };
 };
 
 const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
-  const { head, results, settlements, end, state } = composeEnd(deps, run);
+  const { head, results, lost, end, state } = composeEnd(deps, run);
   const reply = await commitRun(deps.partition, {
     runId: run.runId,
     leaseId: run.leaseId,
     epoch: run.epoch,
     head,
-    results: { entries: results, contents: [], settlements, notes: run.notes.length, progress: false },
+    results: {
+      entries: results,
+      contents: [],
+      settlements: lost.map(({ hold }) => ({
+        holdId: hold.id,
+        observedNano: hold.amount_nano,
+        expired: true,
+      })),
+      notes: run.notes.length,
+      progress: false,
+    },
     announcement: {
       entries: end,
       contents: [],
@@ -88,7 +96,9 @@ const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> =>
       after: { type: 'finish', status: 'aborted' },
     },
   });
-  if (reply.code === 'OK') deps.counters.runEnded(state, deps.clock.now());
+  if (reply.code !== 'OK') return reply;
+  deps.counters.runEnded(state, deps.clock.now());
+  for (const { model, hold } of lost) deps.counters.charged(model, hold.amount_nano);
   return reply;
 };
 

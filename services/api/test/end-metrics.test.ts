@@ -59,7 +59,7 @@ test('a run with a live owner is counted by that owner alone', async (t) => {
   assert.equal(value('runs_finished_total{agent="helper",status="aborted",code=""}'), Number.NaN);
 });
 
-test('an abort after a worker was lost in a call counts as one in flight', async (t) => {
+test('an abort after a worker was lost in a call counts as one in flight, with what the call is charged', async (t) => {
   const { h, abort } = await setUp(t);
   const { id } = await h.submit({ agent: 'helper' });
   const writer = await own(h, id);
@@ -68,5 +68,6 @@ test('an abort after a worker was lost in a call counts as one in flight', async
   assert.equal(await abort(id), 202);
   const value = await read(h);
   assert.equal(value('aborts_total{state="in_flight"}'), 1);
+  assert.equal(value('cost_usd_total{provider="mock",model="echo"}'), 0.001);
   assert.equal(value('runs_finished_total{agent="helper",status="aborted",code=""}'), 1);
 });

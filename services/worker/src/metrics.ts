@@ -1,9 +1,9 @@
-import { type Nano, splitModelRef, toUsd, type Usage } from '@signalbox/contracts';
-import { createEndMetrics, type EndMetrics } from '@signalbox/run-state';
+import { type Nano, splitModelRef, type Usage } from '@signalbox/contracts';
+import { type CostMetric, createCostMetric, createEndMetrics, type EndMetrics } from '@signalbox/run-state';
 import { createMetrics, type Counter, type Metrics } from '@signalbox/runtime';
 
 /** What a worker counts (contract §4). No label carries a run, user or session id. */
-export interface WorkerMetrics extends EndMetrics {
+export interface WorkerMetrics extends EndMetrics, CostMetric {
   readonly registry: Metrics;
   readonly costDenied: Counter<'scope'>;
   readonly fencedWrites: Counter;
@@ -16,8 +16,6 @@ export interface WorkerMetrics extends EndMetrics {
     model: string,
     call: { outcome: string; ms: number; usage: Usage | null; observedNano: Nano },
   ): void;
-  /** A call whose result was lost. */
-  charged(model: string, nano: Nano): void;
   toolEnded(tool: string, call: { outcome: string; ms: number }): void;
   stepOverhead(ms: number): void;
 }
@@ -27,18 +25,7 @@ const LATENCY_BUCKETS = [
 ];
 const WAIT_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-const costMetric = (registry: Metrics): WorkerMetrics['charged'] => {
-  const cost = registry.counter({
-    name: 'cost_usd_total',
-    help: 'Settled cost, and what a call is charged whose result was lost.',
-    labels: ['provider', 'model'],
-  });
-  return (ref, nano) => {
-    if (nano > 0) cost.inc(splitModelRef(ref), toUsd(nano));
-  };
-};
-
-const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): WorkerMetrics['callEnded'] => {
+const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -59,7 +46,7 @@ const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): Work
     const labels = splitModelRef(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
     if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
-    charged(ref, observedNano);
+    cost.charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
     tokens.inc({ ...labels, direction: 'output' }, usage.output_tokens);
@@ -68,7 +55,7 @@ const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): Work
 
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
-  const charged = costMetric(registry);
+  const cost = createCostMetric(registry);
   const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
   const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
   const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
@@ -89,6 +76,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
   });
   return {
     ...createEndMetrics(registry),
+    ...cost,
     registry,
     costDenied: registry.counter({ name: 'cost_denied_total', help: 'Holds refused.', labels: ['scope'] }),
     fencedWrites: registry.counter({
@@ -110,8 +98,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
       active.set(count);
     },
     queueWait: (seconds) => queueWait.observe(seconds),
-    callEnded: callMetrics(registry, charged),
-    charged,
+    callEnded: callMetrics(registry, cost),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
   };
