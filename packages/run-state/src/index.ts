@@ -96,6 +96,7 @@ export {
 } from './queue.ts';
 export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
 export { type HotRun, readAbort, readEntries, readRun } from './read.ts';
+export { redisUrl } from './redis-url.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
 export { scriptOfSha, type ScriptName } from './scripts.ts';

@@ -12,12 +12,14 @@ export {
 export {
   build,
   csv,
-  intFrom,
+  intBetween,
   keyring,
   type LogLevel,
   logLevel,
+  otlpEndpoint,
   port,
   positiveInt,
+  seconds,
   url,
   usd,
 } from './config-fields.ts';
