@@ -32,6 +32,7 @@ export {
   type LivenessWatch,
   watchLiveness,
 } from './liveness.ts';
+export { type Address, listen, ListenError } from './listen.ts';
 export { loadedSecrets } from './loaded-secrets.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions } from './logger.ts';
 export { ManualClock } from './manual-clock.ts';
