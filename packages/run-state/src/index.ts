@@ -34,6 +34,8 @@ export {
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, openContentText, sealContent } from './contents.ts';
+export { type CostMetric, createCostMetric } from './cost-metric.ts';
+export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
 export { eraseHot } from './erase.ts';
 export {
   awakenRun,
@@ -91,6 +93,7 @@ export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
 export { getTenantCaps, getUserCaps } from './read-caps.ts';
 export { reachingState } from './reaching.ts';
 export { type HotRun, readAbort, readEntries, readRun } from './read.ts';
+export { redisUrl } from './redis-url.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
 export { scriptOfSha, type ScriptName } from './scripts.ts';

@@ -34,14 +34,18 @@ export const build = z
 export const port = (fallback: number) =>
   field('a port, 0 to 65535', (text) => wholeNumber(text, 0, 65_535)).default(fallback);
 
-export const positiveInt = (fallback: number) =>
-  field('a whole number, 1 or more', (text) => wholeNumber(text, 1, Number.MAX_SAFE_INTEGER)).default(
-    fallback,
-  );
+/** A whole number between bounds; `what` names it. */
+export const intBetween = (what: string, least: number, most: number) =>
+  field(`${what}, ${least} to ${most}`, (text) => wholeNumber(text, least, most));
 
-/** A whole number with a floor; `what` names it, and why it has one. */
-export const intFrom = (least: number, what: string) =>
-  field(`${what}, ${least} or more`, (text) => wholeNumber(text, least, Number.MAX_SAFE_INTEGER));
+export const positiveInt = (fallback: number, most: number) =>
+  intBetween('a whole number', 1, most).default(fallback);
+
+const DAY_SECONDS = 86_400;
+
+/** A duration. It has an end, since Node lets a timer of more than 24 days fire at once. */
+export const seconds = (fallback: number, most = DAY_SECONDS) =>
+  intBetween('a whole number of seconds', 1, most).default(fallback);
 
 /** A URL with one of the protocols (named without colon), returned as it was written. */
 export function url(protocols: readonly string[]) {
@@ -53,6 +57,9 @@ export function url(protocols: readonly string[]) {
     return parsed.hostname !== '' || parsed.searchParams.has('host') ? text : undefined;
   });
 }
+
+/** Of `startTelemetry`. */
+export const otlpEndpoint = url(['http', 'https']).optional();
 
 /** An amount of USD, read into integer nano-USD; the default is written the same way ("0.5"). */
 export const usd = (fallback: string) =>

@@ -3,14 +3,24 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { ConfigError, parseEnv } from './config.ts';
-import { csv, keyring, logLevel, port, positiveInt, url, usd } from './config-fields.ts';
+import {
+  csv,
+  keyring,
+  logLevel,
+  otlpEndpoint,
+  port,
+  positiveInt,
+  seconds,
+  url,
+  usd,
+} from './config-fields.ts';
 
 const key = Buffer.alloc(32, 7);
 const schema = z.object({
   STORE_URL: url(['redis', 'rediss']),
   KEYS: keyring,
   PORT: port(8080),
-  SLOTS: positiveInt(100),
+  SLOTS: positiveInt(100, 500),
   CAP: usd('0.29'),
   LEVEL: logLevel,
   ALLOW: csv,
@@ -70,7 +80,7 @@ test('one error lists every problem, one per line, and repeats no value', () => 
         '  KEYS is malformed: expected id:base64(32 bytes)[,id:base64(32 bytes)...]; entry 2 does not have this form',
         '  KEYS is malformed: expected id:base64(32 bytes)[,id:base64(32 bytes)...]; entry 3 repeats an id',
         '  PORT is malformed: expected a port, 0 to 65535',
-        '  SLOTS is malformed: expected a whole number, 1 or more',
+        '  SLOTS is malformed: expected a whole number, 1 to 500',
         '  CAP is malformed: expected an amount in USD such as 20 or 0.5, at most 9 decimals, at most 9000000',
         '  LEVEL is malformed: expected one of debug, info, warn, error, fatal, silent',
         '  API_KEY is malformed: expected at least 8 characters',
@@ -92,6 +102,30 @@ for (const malformed of ['localhost:6379', 'http://localhost', 'redis:6379', 're
     assert.throws(() => parseEnv(schema, { ...required, STORE_URL: malformed }), /STORE_URL is malformed/);
   });
 }
+
+test('a duration ends where a timer would fire at once, and says where', () => {
+  const fields = z.object({ LEASE: seconds(30, 60), STALL: seconds(60) });
+  assert.deepEqual(parseEnv(fields, {}), { LEASE: 30, STALL: 60 });
+  assert.deepEqual(parseEnv(fields, { LEASE: '60', STALL: '86400' }), { LEASE: 60, STALL: 86_400 });
+  for (const [LEASE, STALL] of [
+    ['61', '86401'],
+    ['0', '2147483648'],
+    ['999999999999999', '9999999999999999999'],
+  ]) {
+    assert.throws(
+      () => parseEnv(fields, { LEASE, STALL }),
+      /LEASE is malformed: expected a whole number of seconds, 1 to 60\n {2}STALL is malformed: expected .*1 to 86400$/,
+    );
+  }
+});
+
+test('a collector is named by a URL of HTTP, or not at all', () => {
+  const fields = z.object({ OTLP: otlpEndpoint });
+  assert.deepEqual(parseEnv(fields, {}), {});
+  assert.deepEqual(parseEnv(fields, { OTLP: 'http://otel:4318' }), { OTLP: 'http://otel:4318' });
+  for (const OTLP of ['notaurl', 'otel:4318', 'grpc://otel:4317'])
+    assert.throws(() => parseEnv(fields, { OTLP }), /OTLP is malformed: expected a URL/);
+});
 
 test('a Postgres URL may name a socket directory instead of a host', () => {
   const text = 'postgres:///app?host=/var/run/postgresql';

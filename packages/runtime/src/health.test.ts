@@ -38,9 +38,18 @@ test('port 0 binds a free port and logs it once as "listening"', async (t) => {
   );
 });
 
-test('a taken port rejects', async (t) => {
+test('a taken port, and a host that this machine has not, are rejected with what to do', async (t) => {
   const { port } = await serve(t);
-  await assert.rejects(serve(t, { port }), { code: 'EADDRINUSE' });
+  await assert.rejects(serve(t, { port }), {
+    name: 'ListenError',
+    message: `cannot listen on port ${port} of 127.0.0.1 (EADDRINUSE): it is taken; end what listens there, or set METRICS_PORT to another`,
+  });
+  await assert.rejects(serve(t, { host: 'no.such.host.invalid' }), {
+    name: 'ListenError',
+    message:
+      /^cannot listen on port 0 of no\.such\.host\.invalid \(E[A-Z_]+\): set HOST to an address of this machine/,
+  });
+  await assert.rejects(serve(t, { host: '192.0.2.1' }), { message: /EADDRNOTAVAIL\): set HOST to/ });
 });
 
 for (const [status, code] of [

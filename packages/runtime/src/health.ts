@@ -1,5 +1,6 @@
 /** The small HTTP server beside a process that has no other: health, readiness, metrics. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { listen } from './listen.ts';
 import type { Logger } from './logger.ts';
 import { answerProbe, type Probes } from './probes.ts';
 
@@ -15,7 +16,7 @@ export interface HealthServer {
   readonly close: () => Promise<void>;
 }
 
-/** Rejects when the address cannot be bound. */
+/** Rejects with `ListenError` when the address cannot be bound. */
 export async function startHealthServer(options: HealthServerOptions): Promise<HealthServer> {
   const server = createServer((request, response) => {
     answer(options, request, response).catch((error: unknown) => {
@@ -23,7 +24,7 @@ export async function startHealthServer(options: HealthServerOptions): Promise<H
       response.destroy();
     });
   });
-  const port = await listen(server, options);
+  const port = await listen(server, { host: options.host, port: options.port, variable: 'METRICS_PORT' });
   options.logger.info('listening', { port, host: options.host, serves: 'health' });
   return { port, close: () => close(server) };
 }
@@ -37,17 +38,6 @@ async function answer(probes: Probes, request: IncomingMessage, response: Server
   }
   response.writeHead(reply.status, { 'content-type': reply.contentType, 'cache-control': 'no-store' });
   response.end(reply.body);
-}
-
-function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : port);
-    });
-  });
 }
 
 /** Cuts open connections: a slow scraper must not hold the process up. */

@@ -12,12 +12,14 @@ export {
 export {
   build,
   csv,
-  intFrom,
+  intBetween,
   keyring,
   type LogLevel,
   logLevel,
+  otlpEndpoint,
   port,
   positiveInt,
+  seconds,
   url,
   usd,
 } from './config-fields.ts';
@@ -36,6 +38,7 @@ export {
   type LivenessWatch,
   watchLiveness,
 } from './liveness.ts';
+export { type Address, listen, ListenError } from './listen.ts';
 export { loadedSecrets } from './loaded-secrets.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions } from './logger.ts';
 export { ManualClock } from './manual-clock.ts';

@@ -167,6 +167,17 @@ test('a second signal exits 130 at once, though a step hangs', async () => {
   assert.equal(code, 130);
 });
 
+test('an address that cannot be listened on is one line that says what to do, and exits 1', async () => {
+  const { code, entries } = await runChild(`
+    import { createServer } from 'node:http';
+    import { listen } from './listen.ts';
+    await listen(createServer(), { host: '192.0.2.1', port: 0, variable: 'PORT' });`);
+  assert.equal(code, 1);
+  const [entry, ...more] = entries;
+  assert.deepEqual([entry?.level, entry?.error, more], ['fatal', undefined, []]);
+  assert.match(entry?.msg ?? '', /^cannot listen on port 0 of 192\.0\.2\.1 \(EADDRNOTAVAIL\): set HOST to/);
+});
+
 for (const [kind, tail] of [
   ['uncaught exception', `setTimeout(() => { throw new Error('boom'); });`],
   ['unhandled rejection', `Promise.reject(new Error('boom'));`],

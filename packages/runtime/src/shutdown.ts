@@ -9,6 +9,7 @@
  * exited:   0 if every step stopped that may not fail and nothing had failed, else 1.
  */
 import { type Clock, systemClock } from './clock.ts';
+import { ListenError } from './listen.ts';
 import type { Logger } from './logger.ts';
 import { withTimeout } from './timeout.ts';
 
@@ -93,7 +94,8 @@ export function createShutdown({
     exit(EXIT_INTERRUPTED);
   };
   const onFatal = (kind: string) => (error: unknown) => {
-    logger.fatal(kind, { error });
+    if (error instanceof ListenError) logger.fatal(error.message);
+    else logger.fatal(kind, { error });
     exit(EXIT_FAILED);
   };
   for (const signal of ['SIGTERM', 'SIGINT']) events.on(signal, () => onSignal(signal));

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type EventDraft, newId } from '@signalbox/contracts';
+import { type EventDraft, type Hold, newId } from '@signalbox/contracts';
 import {
   abortReceipt,
   appendDrafts,
@@ -9,48 +9,47 @@ import {
   readEntry,
   type RunState,
 } from '@signalbox/engine';
-import {
-  type Claimed,
-  claimRun,
-  type CommitReply,
-  commitRun,
-  type CommitSettlement,
-  noteDraft,
-} from '@signalbox/run-state';
+import { type Claimed, claimRun, type CommitReply, commitRun, noteDraft } from '@signalbox/run-state';
 import type { ApiDeps } from './deps.ts';
 
 /**
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
-type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'build'>;
+type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'counters' | 'build'>;
 
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
 
-/** Holds a lost worker left open: charged whole, since nobody knows what its call cost (R1). */
-const openHolds = (state: RunState): { drafts: EventDraft[]; settlements: CommitSettlement[] } => {
-  const calls = state.steps.filter((step): step is LlmStep => step.kind === 'llm');
-  const open = calls.flatMap(({ step, attempts }) =>
-    attempts.flatMap((attempt) =>
-      attempt.hold === null || attempt.settlement !== null ? [] : [{ step, attempt, hold: attempt.hold }],
-    ),
-  );
-  return {
-    drafts: open.map(({ step, attempt, hold }) => ({
-      type: 'cost.expired',
-      data: {
-        step,
-        attempt: attempt.attempt,
-        model: attempt.model,
-        settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
-      },
-    })),
-    settlements: open.map(({ hold }) => ({ holdId: hold.id, observedNano: hold.amount_nano, expired: true })),
-  };
-};
+interface LostCall {
+  readonly step: number;
+  readonly attempt: number;
+  readonly model: string;
+  readonly hold: Hold;
+}
 
-const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
+/** Calls of a lost worker, whose holds are open: charged whole, since nobody knows what they cost (R1). */
+const lostCalls = ({ steps }: RunState): LostCall[] =>
+  steps
+    .filter((step): step is LlmStep => step.kind === 'llm')
+    .flatMap(({ step, attempts }) =>
+      attempts.flatMap(({ attempt, model, hold, settlement }) =>
+        hold === null || settlement !== null ? [] : [{ step, attempt, model, hold }],
+      ),
+    );
+
+const expired = ({ step, attempt, model, hold }: LostCall): EventDraft => ({
+  type: 'cost.expired',
+  data: {
+    step,
+    attempt,
+    model,
+    settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
+  },
+});
+
+/** What is still to be written, and the state it leads to. */
+const composeEnd = (deps: AbortDeps, run: Claimed) => {
   const state = fold(run.entries.map(readEntry));
   const head = { seq: state.seq, hash: state.hash };
   const context = {
@@ -59,34 +58,48 @@ const commitEnd = (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
     ts: new Date(deps.clock.now()).toISOString(),
     actor: { type: 'system', id: 'api' } as const,
   };
-  const { drafts, settlements } = openHolds(state);
+  const lost = lostCalls(state);
   const resumed = state.status === 'running';
   const claimed: EventDraft = {
     type: 'run.claimed',
     data: { worker: 'api', wake_seq: run.wakeSeq, resumed, build: deps.build },
   };
-  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
+  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...lost.map(expired)], context);
   for (const event of results.events) apply(state, event);
   const end = appendDrafts(results.head, [{ type: 'run.aborted', data: abortReceipt(state) }], context);
-  return commitRun(deps.partition, {
+  for (const event of end.events) apply(state, event);
+  return { head, results: results.entries, lost, end: end.entries, state };
+};
+
+const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
+  const { head, results, lost, end, state } = composeEnd(deps, run);
+  const reply = await commitRun(deps.partition, {
     runId: run.runId,
     leaseId: run.leaseId,
     epoch: run.epoch,
     head,
     results: {
-      entries: results.entries,
+      entries: results,
       contents: [],
-      settlements,
+      settlements: lost.map(({ hold }) => ({
+        holdId: hold.id,
+        observedNano: hold.amount_nano,
+        expired: true,
+      })),
       notes: run.notes.length,
       progress: false,
     },
     announcement: {
-      entries: end.entries,
+      entries: end,
       contents: [],
       hold: null,
       after: { type: 'finish', status: 'aborted' },
     },
   });
+  if (reply.code !== 'OK') return reply;
+  deps.counters.runEnded(state, deps.clock.now());
+  for (const { model, hold } of lost) deps.counters.charged(model, hold.amount_nano);
+  return reply;
 };
 
 /** Resolves when the end is written or somebody else will write it. Throws `state_unavailable`. */

@@ -1,7 +1,11 @@
 import { tenantDay } from '@signalbox/engine';
 import { type Nano, toUsd } from '@signalbox/contracts';
 import {
+  type CostMetric,
+  createCostMetric,
+  createEndMetrics,
   type Demand,
+  type EndMetrics,
   getTenantCaps,
   type Partition,
   readDemand,
@@ -11,7 +15,7 @@ import {
 import type { Clock, Gauge, Metrics } from '@signalbox/runtime';
 
 /** The metrics of contract §4 that the api can tell. Gauges are read when they are scraped. */
-export interface ApiMetrics {
+export interface ApiMetrics extends EndMetrics, CostMetric {
   /** Null: an inline spec. */
   runSubmitted(agent: string | null): void;
   requestDone(labels: { method: string; route: string; status: number }, seconds: number): void;
@@ -128,6 +132,8 @@ export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
     shared(deps.clock, () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant)))),
   );
   return {
+    ...createEndMetrics(metrics),
+    ...createCostMetric(metrics),
     runSubmitted: (agent) => submitted.inc({ agent: agent ?? 'inline' }),
     requestDone: (labels, seconds) => requests.observe(labels, seconds),
     tenantSeen: (tenantId) => {

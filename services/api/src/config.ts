@@ -5,7 +5,7 @@ import {
   type ProviderAccess,
   providerVariables,
 } from '@signalbox/providers';
-import { redisCheck, type RedisCheck } from '@signalbox/run-state';
+import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
   build,
   type Environment,
@@ -14,6 +14,7 @@ import {
   loadedSecrets,
   type LogLevel,
   logLevel,
+  otlpEndpoint,
   parseEnv,
   port,
   positiveInt,
@@ -53,14 +54,15 @@ export interface ApiConfig {
   readonly secrets: readonly string[];
 }
 
-const REDIS = ['redis', 'rediss'];
-
 /** Far above what one client needs, below what one can do to the others. */
 const rateLimit = z
   .string()
   .regex(/^\d{1,7}$/, 'expected a whole number of requests, 0 for no limit')
   .prefault('1000')
   .transform(Number);
+
+/** More commits than a Redis has room for. */
+const MAX_BACKLOG = 1_000_000_000;
 
 /** More than this a grace period hardly allows. */
 const MAX_DELAY_SECONDS = 120;
@@ -72,8 +74,8 @@ const shutdownDelay = z
   .refine((seconds) => seconds <= MAX_DELAY_SECONDS, `expected at most ${MAX_DELAY_SECONDS} seconds`);
 
 const Schema = z.object({
-  REDIS_URL: url(REDIS),
-  QUEUE_REDIS_URL: url(REDIS).optional(),
+  REDIS_URL: redisUrl,
+  QUEUE_REDIS_URL: redisUrl.optional(),
   REDIS_CHECK: redisCheck,
   DATABASE_URL: url(['postgres', 'postgresql']),
   ENCRYPTION_KEYS: keyring,
@@ -89,10 +91,10 @@ const Schema = z.object({
   ...providerVariables,
   PRICE_OVERRIDES_FILE: priceOverridesFile,
   RATE_LIMIT_PER_SECOND: rateLimit,
-  AUDIT_BACKLOG_LIMIT: positiveInt(100_000),
+  AUDIT_BACKLOG_LIMIT: positiveInt(100_000, MAX_BACKLOG),
   SHUTDOWN_DELAY_SECONDS: shutdownDelay,
   BUILD_SHA: build,
-  OTEL_EXPORTER_OTLP_ENDPOINT: z.string().optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
   LOG_LEVEL: logLevel,
 });
 

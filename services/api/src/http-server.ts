@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
-import { type Clock, systemClock } from '@signalbox/runtime';
+import type { Socket } from 'node:net';
+import { type Clock, listen, systemClock } from '@signalbox/runtime';
 
 /**
  * Where the api listens. Owns its connections, so that a stop breaks none that is in use.
@@ -77,22 +77,16 @@ const close = (server: Server, connections: Connections, finishMs: number): Prom
     connections.closeIdle();
   });
 
-/** Rejects when the address cannot be bound. */
+/** Rejects with `ListenError` when the address cannot be bound. */
 export const startServer = async (
   server: Server,
   address: { port: number; host: string },
 ): Promise<HttpServer> => {
   const connections = trackConnections(server);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(address.port, address.host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
+  const port = await listen(server, { ...address, variable: 'PORT' });
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     stop: async ({ leaveMs, finishMs, onClosing, clock = systemClock }) => {
       connections.retire();
       if (leaveMs > 0) await clock.sleep(leaveMs);

@@ -239,6 +239,26 @@ test('a bad configuration is one message that lists every problem', async () => 
   assert.ok(!child.output().includes('short'));
 });
 
+test('a host that is not here ends it with one line that says what to do', async () => {
+  const child = await startChild({
+    name: 'api',
+    command: [process.execPath, `${REPOSITORY}/${ENTRY}`],
+    cwd: REPOSITORY,
+    env: {
+      ...environment('redis://127.0.0.1:1', 'postgres://nobody@127.0.0.1:1/none'),
+      HOST: 'no.such.host.invalid',
+    },
+    logFile: `${await temporaryDir()}/api.log`,
+  });
+  const exit = await waitFor(() => child.exit(), { what: 'the end', timeoutMs: 60_000 });
+  assert.equal(exit.code, 1);
+  const lines = child.output().trim().split('\n');
+  const fatal = lines.map((line) => JSON.parse(line) as { level: string; msg: string; error?: object });
+  const [{ msg, error } = { msg: '' }, ...more] = fatal.filter(({ level }) => level === 'fatal');
+  assert.match(msg, /^cannot listen on port 0 of no\.such\.host\.invalid .* set HOST to an address/);
+  assert.deepEqual([error, more], [undefined, []]);
+});
+
 test('defaults are those of the contract', () => {
   const config = readConfig({
     REDIS_URL: 'redis://127.0.0.1:6379',

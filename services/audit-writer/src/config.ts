@@ -1,29 +1,31 @@
 /** The environment of the audit-writer (contract §2). */
-import { redisCheck, type RedisCheck } from '@signalbox/run-state';
+import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
   loadConfigOrExit,
   loadedSecrets,
   type LogLevel,
   logLevel,
+  otlpEndpoint,
   port,
-  positiveInt,
+  seconds,
   url,
 } from '@signalbox/runtime';
 import { z } from 'zod';
 
 const HOUR_SECONDS = 3600;
+const MONTH_SECONDS = 30 * 24 * HOUR_SECONDS;
 
 const Environment = z.object({
-  REDIS_URL: url(['redis', 'rediss']),
+  REDIS_URL: redisUrl,
   REDIS_CHECK: redisCheck,
   DATABASE_URL: url(['postgres', 'postgresql']),
   METRICS_PORT: port(9465),
   HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: logLevel,
-  OTEL_EXPORTER_OTLP_ENDPOINT: url(['http', 'https']).optional(),
-  LEASE_SECONDS: positiveInt(30),
-  RUN_TTL_SECONDS: positiveInt(HOUR_SECONDS),
-  STALL_SECONDS: positiveInt(60),
+  OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
+  LEASE_SECONDS: seconds(30, HOUR_SECONDS),
+  RUN_TTL_SECONDS: seconds(HOUR_SECONDS, MONTH_SECONDS),
+  STALL_SECONDS: seconds(60),
 });
 
 export interface Config {

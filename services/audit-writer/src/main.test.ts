@@ -45,7 +45,7 @@ test('a bad environment stops it at once with one message that lists every probl
   assert.equal(output.split('bad configuration').length, 2);
 });
 
-test('a taken port ends it with an error', async () => {
+test('a taken port ends it with one line that says what to do', async () => {
   const { server } = await ownRedis();
   const service = await startMain('audit-writer', {
     REDIS_URL: server.url,
@@ -53,7 +53,10 @@ test('a taken port ends it with an error', async () => {
     METRICS_PORT: String(server.port),
   });
   assert.equal((await service.exited).code, 1);
-  assert.match(service.output(), /EADDRINUSE/);
+  const fatal = service.lines().filter(({ level }) => level === 'fatal');
+  assert.equal(fatal.length, 1);
+  assert.match(String(fatal[0]?.['msg']), /\(EADDRINUSE\): .* set METRICS_PORT to another$/);
+  assert.ok(!service.output().includes('    at '), 'a stack is shown');
   await server.stop();
 });
 

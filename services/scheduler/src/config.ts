@@ -1,23 +1,28 @@
 /** The environment of the scheduler (contract §2). */
 import type { KeyObject } from 'node:crypto';
 import { MIN_EVENT_DAYS } from '@signalbox/contracts';
-import { redisCheck, type RedisCheck } from '@signalbox/run-state';
+import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
-  intFrom,
+  intBetween,
   keyring,
   loadConfigOrExit,
   loadedSecrets,
   type LogLevel,
   logLevel,
+  otlpEndpoint,
   port,
   positiveInt,
+  seconds,
   url,
   type WrappingKey,
 } from '@signalbox/runtime';
 import { z } from 'zod';
 import { signingKeyFrom } from './signing-key.ts';
 
-const REDIS = ['redis', 'rediss'];
+const HOUR_SECONDS = 3600;
+const MONTH_SECONDS = 30 * 24 * HOUR_SECONDS;
+/** A hundred years. */
+const MAX_DAYS = 36_500;
 
 const signingKey = z.string().transform((text, context): KeyObject => {
   const key = signingKeyFrom(text);
@@ -27,23 +32,27 @@ const signingKey = z.string().transform((text, context): KeyObject => {
 });
 
 const Environment = z.object({
-  REDIS_URL: url(REDIS),
-  QUEUE_REDIS_URL: url(REDIS).optional(),
+  REDIS_URL: redisUrl,
+  QUEUE_REDIS_URL: redisUrl.optional(),
   REDIS_CHECK: redisCheck,
   DATABASE_URL: url(['postgres', 'postgresql']),
   // Only checked: all services get the same keys, and a bad value should show before it is needed.
   ENCRYPTION_KEYS: keyring,
-  LEASE_SECONDS: positiveInt(30),
-  STALL_SECONDS: positiveInt(60),
-  HIBERNATE_AFTER_SECONDS: positiveInt(600),
-  WAITING_EXPIRY_DAYS: positiveInt(30),
-  AUDIT_RETENTION_DAYS: intFrom(MIN_EVENT_DAYS, 'days to keep audit events (unset: for ever)').optional(),
+  LEASE_SECONDS: seconds(30, HOUR_SECONDS),
+  STALL_SECONDS: seconds(60),
+  HIBERNATE_AFTER_SECONDS: seconds(600, MONTH_SECONDS),
+  WAITING_EXPIRY_DAYS: positiveInt(30, MAX_DAYS),
+  AUDIT_RETENTION_DAYS: intBetween(
+    'days to keep audit events (unset: for ever)',
+    MIN_EVENT_DAYS,
+    MAX_DAYS,
+  ).optional(),
   AUDIT_SIGNING_KEY: signingKey.optional(),
   CHECKPOINT_FILE: z.string().min(1).optional(),
   METRICS_PORT: port(9466),
   HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: logLevel,
-  OTEL_EXPORTER_OTLP_ENDPOINT: url(['http', 'https']).optional(),
+  OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
 });
 
 export interface Config {

@@ -1,39 +1,41 @@
 import { priceOverridesFile, providerAccess, providerVariables } from '@signalbox/providers';
-import { redisCheck } from '@signalbox/run-state';
+import { redisCheck, redisUrl } from '@signalbox/run-state';
 import {
   build,
   keyring,
   loadConfigOrExit,
   loadedSecrets,
   logLevel,
+  otlpEndpoint,
   port,
   positiveInt,
-  url,
+  seconds,
 } from '@signalbox/runtime';
 import { z } from 'zod';
 import { allowList } from './tools/allow-list.ts';
 
-const text = z.string().optional();
-const redis = url(['redis', 'rediss']);
+/** So long, at most, others wait for the runs of a lost worker. */
+const MAX_LEASE_SECONDS = 3600;
+const MAX_CONCURRENCY = 10_000;
 
 const Environment = z
   .object({
-    REDIS_URL: redis,
-    QUEUE_REDIS_URL: redis.optional(),
+    REDIS_URL: redisUrl,
+    QUEUE_REDIS_URL: redisUrl.optional(),
     REDIS_CHECK: redisCheck,
     ENCRYPTION_KEYS: keyring,
     HOST: z.string().default('127.0.0.1'),
     METRICS_PORT: port(9464),
-    WORKER_CONCURRENCY: positiveInt(100),
-    LEASE_SECONDS: positiveInt(30),
-    DRAIN_SECONDS: positiveInt(330),
-    TIME_SLICE_SECONDS: positiveInt(600),
-    STALL_SECONDS: positiveInt(60),
+    WORKER_CONCURRENCY: positiveInt(100, MAX_CONCURRENCY),
+    LEASE_SECONDS: seconds(30, MAX_LEASE_SECONDS),
+    DRAIN_SECONDS: seconds(330),
+    TIME_SLICE_SECONDS: seconds(600),
+    STALL_SECONDS: seconds(60),
     ...providerVariables,
     PRICE_OVERRIDES_FILE: priceOverridesFile,
     HTTP_TOOL_ALLOW: allowList,
     BUILD_SHA: build,
-    OTEL_EXPORTER_OTLP_ENDPOINT: text,
+    OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
     LOG_LEVEL: logLevel,
   })
   .transform((env) => ({

@@ -15,9 +15,7 @@ const finish = async (
   const { session, metrics, clock } = context;
   const reply = await session.announce(drafts, { after: { type: 'finish', status } });
   if (reply.code !== 'OK') return false;
-  const { submitted, createdAt, error } = session.state;
-  const seconds = (clock.now() - Date.parse(createdAt)) / 1000;
-  metrics.runFinished({ agent: submitted.agent.name, status, code: error?.code ?? '', seconds });
+  metrics.runEnded(session.state, clock.now());
   return true;
 };
 
@@ -48,19 +46,13 @@ export const failRun = (
 };
 
 export const abortRun = async (context: Ending): Promise<boolean> => {
-  const { session, metrics, clock } = context;
+  const { session } = context;
   // Who asked stands before the end, also where the flag was only seen as a refused write.
   await session.absorbNotes();
   // What broke may have left its call open; nothing can be settled after the end (R2, R7).
   const { turn } = session.state;
   if (turn?.status === 'open') expireCall(context, turn);
-  const receipt = abortReceipt(session.state);
-  const requestedAt = session.state.abort?.requested_at;
-  const ended = await finish(context, [{ type: 'run.aborted', data: receipt }], 'aborted');
-  if (!ended) return false;
-  metrics.aborts.inc({ state: receipt.caught });
-  if (requestedAt !== undefined) metrics.abortLatency(clock.now() - Date.parse(requestedAt));
-  return true;
+  return finish(context, [{ type: 'run.aborted', data: abortReceipt(session.state) }], 'aborted');
 };
 
 export const parkRun = async (context: Ending, until: string | null): Promise<boolean> => {

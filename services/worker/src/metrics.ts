@@ -1,46 +1,31 @@
-import { type Nano, splitModelRef, toUsd, type Usage } from '@signalbox/contracts';
+import { type Nano, splitModelRef, type Usage } from '@signalbox/contracts';
+import { type CostMetric, createCostMetric, createEndMetrics, type EndMetrics } from '@signalbox/run-state';
 import { createMetrics, type Counter, type Metrics } from '@signalbox/runtime';
 
 /** What a worker counts (contract §4). No label carries a run, user or session id. */
-export interface WorkerMetrics {
+export interface WorkerMetrics extends EndMetrics, CostMetric {
   readonly registry: Metrics;
   readonly costDenied: Counter<'scope'>;
   readonly fencedWrites: Counter;
   readonly resumes: Counter<'reason'>;
   readonly duplicateAttempts: Counter;
-  readonly aborts: Counter<'state'>;
   slots(total: number): void;
   active(count: number): void;
   queueWait(seconds: number): void;
-  runFinished(run: { agent: string | null; status: string; code: string; seconds: number }): void;
   callEnded(
     model: string,
     call: { outcome: string; ms: number; usage: Usage | null; observedNano: Nano },
   ): void;
-  /** A call whose result was lost. */
-  charged(model: string, nano: Nano): void;
   toolEnded(tool: string, call: { outcome: string; ms: number }): void;
   stepOverhead(ms: number): void;
-  abortLatency(ms: number): void;
 }
 
 const LATENCY_BUCKETS = [
   0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
 ];
-const RUN_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+const WAIT_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-const costMetric = (registry: Metrics): WorkerMetrics['charged'] => {
-  const cost = registry.counter({
-    name: 'cost_usd_total',
-    help: 'Settled cost, and what a call is charged whose result was lost.',
-    labels: ['provider', 'model'],
-  });
-  return (ref, nano) => {
-    if (nano > 0) cost.inc(splitModelRef(ref), toUsd(nano));
-  };
-};
-
-const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): WorkerMetrics['callEnded'] => {
+const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -61,41 +46,23 @@ const callMetrics = (registry: Metrics, charged: WorkerMetrics['charged']): Work
     const labels = splitModelRef(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
     if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
-    charged(ref, observedNano);
+    cost.charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
     tokens.inc({ ...labels, direction: 'output' }, usage.output_tokens);
   };
 };
 
-const runMetrics = (registry: Metrics): WorkerMetrics['runFinished'] => {
-  const finished = registry.counter({
-    name: 'runs_finished_total',
-    help: 'Runs that ended here.',
-    labels: ['agent', 'status', 'code'],
-  });
-  const duration = registry.histogram({
-    name: 'run_duration_seconds',
-    help: 'From submission to the end.',
-    labels: ['agent', 'status'],
-    buckets: RUN_BUCKETS,
-  });
-  return ({ agent, status, code, seconds }) => {
-    finished.inc({ agent: agent ?? 'inline', status, code });
-    duration.observe({ agent: agent ?? 'inline', status }, seconds);
-  };
-};
-
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
-  const charged = costMetric(registry);
+  const cost = createCostMetric(registry);
   const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
   const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
   const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
   const queueWait = registry.histogram({
     name: 'run_queue_wait_seconds',
     help: 'From runnable to claimed.',
-    buckets: RUN_BUCKETS,
+    buckets: WAIT_BUCKETS,
   });
   const tools = registry.histogram({
     name: 'tool_duration_seconds',
@@ -107,11 +74,9 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     name: 'step_overhead_seconds',
     help: 'Time a step took outside provider and tool.',
   });
-  const abortLatency = registry.histogram({
-    name: 'abort_latency_seconds',
-    help: 'From the abort request to the end of the run.',
-  });
   return {
+    ...createEndMetrics(registry),
+    ...cost,
     registry,
     costDenied: registry.counter({ name: 'cost_denied_total', help: 'Holds refused.', labels: ['scope'] }),
     fencedWrites: registry.counter({
@@ -127,18 +92,14 @@ export const createWorkerMetrics = (): WorkerMetrics => {
       name: 'duplicate_attempts_total',
       help: 'Model calls made again because a result was lost.',
     }),
-    aborts: registry.counter({ name: 'aborts_total', help: 'Runs ended by an abort.', labels: ['state'] }),
     slots: (total) => slots.set(total),
     active: (count) => {
       busy.set(count);
       active.set(count);
     },
     queueWait: (seconds) => queueWait.observe(seconds),
-    runFinished: runMetrics(registry),
-    callEnded: callMetrics(registry, charged),
-    charged,
+    callEnded: callMetrics(registry, cost),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
-    abortLatency: (ms) => abortLatency.observe(ms / 1000),
   };
 };

@@ -40,10 +40,15 @@ describe('abort', () => {
     const world = await openWorld();
     const runId = await world.submit();
     await abort(world, runId);
-    await world.settle(await world.worker());
+    const worker = await world.worker();
+    await world.settle(worker);
     const run = await world.read(runId);
     assertAborted(run, 'before_start');
     assert.equal(run.all('llm.requested').length, 0);
+    const metrics = await worker.metrics.registry.render();
+    assert.match(metrics, /^signalbox_runs_finished_total\{[^}]*status="aborted"[^}]*\} 1$/m);
+    assert.match(metrics, /^signalbox_aborts_total\{state="before_start"\} 1$/m);
+    assert.match(metrics, /^signalbox_abort_latency_seconds_count 1$/m);
   });
 
   test('between two steps, without any hint: the next commit says so', async () => {

@@ -20,7 +20,10 @@ export interface CheckedRequest {
   readonly signal: AbortSignal;
 }
 
-/** Resolves when the answer begins. Throws `ToolError` for a name that leads nowhere or to a private address. */
+/**
+ * Resolves when the answer begins. Throws `ToolError` for a name that leads nowhere or to a private address, and for a
+ * server that changes the protocol.
+ */
 export type Send = (url: URL, request: CheckedRequest) => Promise<IncomingMessage>;
 
 export const resolveAll: Resolve = async (host) =>
@@ -56,6 +59,11 @@ const checkedLookup =
 const framed = ({ headers, body }: CheckedRequest): Readonly<Record<string, string>> =>
   body === undefined ? headers : { ...headers, 'content-length': String(Buffer.byteLength(body)) };
 
+/** Its connection would stay open, and nothing that follows is an answer. */
+const SWITCHING_PROTOCOLS = 101;
+const changesProtocol = (): ToolError =>
+  new ToolError('tool_error', 'The server wants to speak another protocol (HTTP 101).');
+
 export const createSend = (resolve: Resolve): Send => {
   const lookup = checkedLookup(resolve);
   const [http, https] = [new HttpAgent({ lookup }), new HttpsAgent({ lookup })];
@@ -67,7 +75,15 @@ export const createSend = (resolve: Resolve): Send => {
         url.protocol === 'https:'
           ? requestHttps(url, { ...options, agent: https })
           : requestHttp(url, { ...options, agent: http });
-      sent.once('response', answered);
+      sent.once('response', (response) => {
+        if (response.statusCode !== SWITCHING_PROTOCOLS) return answered(response);
+        response.destroy();
+        failed(changesProtocol());
+      });
+      sent.once('upgrade', (_, socket) => {
+        socket.destroy();
+        failed(changesProtocol());
+      });
       // Also one that comes after the answer began: its reader hears of it too.
       sent.on('error', failed);
       sent.end(body);

@@ -34,7 +34,23 @@ let onHangUp = (): void => undefined;
 let ports = { main: 0, other: 0 };
 const servers: { close(): Promise<unknown> }[] = [];
 
+/** As it goes over the wire: Node's server would not write it. */
+const switching =
+  (...headers: readonly string[]): Handler =>
+  ({ socket }) => {
+    socket.once('close', () => onHangUp());
+    socket.write(['HTTP/1.1 101 Switching Protocols', ...headers, '', ''].join('\r\n'));
+  };
+
+const to =
+  (status: number): Handler =>
+  (_, response) =>
+    void response.writeHead(status, { location: '/got' }).end();
+
 const answers: Record<string, Handler> = {
+  '/upgrade': switching('Connection: Upgrade', 'Upgrade: websocket'),
+  '/upgrade-bare': switching(),
+  ...Object.fromEntries([300, 301, 302, 303, 304, 305, 306, 307, 308].map((s) => [`/to-${s}`, to(s)])),
   '/big': (_, response) => void response.end('x'.repeat(2_000_000)),
   '/hang': (_, response) => {
     response.flushHeaders();
@@ -204,6 +220,26 @@ describe('http_request', () => {
     await assert.rejects(run(tool([listed()]), { url: at('/to-nowhere') }), refused(/no address/));
     await assert.rejects(run(tool([listed()]), { url: at('/loop') }), refused(/more than 5 times/));
     assert.ok(seen.slice(before).every(({ url }) => url !== '/got'));
+  });
+
+  test('only what is a redirect is followed', async () => {
+    for (const status of [301, 302, 303, 307, 308])
+      assert.match(await run(tool([listed()]), { url: at(`/to-${status}`) }), /GET \/got$/, String(status));
+    for (const status of [300, 304, 305, 306])
+      assert.match(await run(tool([listed()]), { url: at(`/to-${status}`) }), new RegExp(`^HTTP ${status} `));
+  });
+
+  test('a change of protocol is an error at once, and its connection is closed', async () => {
+    for (const path of ['/upgrade', '/upgrade-bare']) {
+      const closed = new Promise<void>((resolve) => {
+        onHangUp = resolve;
+      });
+      await assert.rejects(
+        run(tool([listed()]), { url: at(path) }),
+        refused(/another protocol \(HTTP 101\)/),
+      );
+      await closed;
+    }
   });
 
   test('a redirect to another host carries no credentials, and its body only when it must', async () => {

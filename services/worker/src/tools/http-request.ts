@@ -80,11 +80,14 @@ interface Hop {
   readonly body: string | undefined;
 }
 
+/** Others may name a location too: 300 offers several, 304 says that nothing has changed. */
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
 const redirectOf = (
   { statusCode: status = 0, headers: { location } }: IncomingMessage,
   hop: Hop,
 ): Hop | null => {
-  if (status < 300 || status > 399 || location === undefined) return null;
+  if (!REDIRECTS.has(status) || location === undefined) return null;
   const target = URL.parse(location, hop.url.href);
   if (target === null) throw refuse('The server redirected to something that is no address.');
   const keeps = status === 307 || status === 308;
