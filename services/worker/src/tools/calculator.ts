@@ -126,6 +126,7 @@ export const calculator: Tool<z.infer<typeof Arguments>> = {
   parameters: Arguments,
   timeoutMs: 1000,
   repeatable: () => true,
+  inline: true,
   execute: async ({ expression }) => {
     const value = evaluate(parse(expression));
     if (!Number.isFinite(value))

@@ -11,6 +11,7 @@ export const currentTime: Tool<z.infer<typeof Arguments>> = {
   parameters: Arguments,
   timeoutMs: 1000,
   repeatable: () => true,
+  inline: true,
   execute: async ({ timezone = 'UTC' }, { clock }) => {
     const now = new Date(clock.now());
     try {

@@ -22,6 +22,11 @@ export interface Tool<Args> {
   readonly timeoutMs: number;
   /** True when the call may be made again after a crash, under the same idempotency key. */
   repeatable(args: Args): boolean;
+  /**
+   * True for a tool that changes nothing, asks nobody and is done at once. Nothing is lost or doubled when it runs
+   * again, so it needs no write before it runs, nor one of its own for its result.
+   */
+  readonly inline?: boolean;
   /** For a tool that only waits: when its result is due, instead of `execute`. */
   dueAt?(args: Args, nowMs: number): number;
   execute(args: Args, context: ToolContext): Promise<string>;
@@ -30,6 +35,7 @@ export interface Tool<Args> {
 /** A call the worker has looked at and not made yet. */
 export interface PlannedCall {
   readonly repeatable: boolean;
+  readonly inline: boolean;
   /** Epoch milliseconds; null when it is to be executed. */
   readonly dueAt: number | null;
   readonly timeoutMs: number;

@@ -6,6 +6,7 @@ const REFUSED_TIMEOUT_MS = 1000;
 
 const refused = (error: ToolError): PlannedCall => ({
   repeatable: true,
+  inline: true,
   dueAt: null,
   timeoutMs: REFUSED_TIMEOUT_MS,
   run: () => Promise.reject(error),
@@ -40,6 +41,7 @@ const planTool = <Args>(tool: Tool<Args>, text: string, nowMs: number): PlannedC
   }
   return {
     repeatable: tool.repeatable(parsed.data),
+    inline: tool.inline ?? false,
     dueAt: tool.dueAt?.(parsed.data, nowMs) ?? null,
     timeoutMs: tool.timeoutMs,
     run: (context) => tool.execute(parsed.data, context),
