@@ -2,6 +2,10 @@ import type { Principal } from '@signalbox/contracts';
 import type { RedactorOf } from '@signalbox/engine';
 import type { AbortFlag } from '@signalbox/run-state';
 import { type Clock, wellFormed } from '@signalbox/runtime';
+import { z } from 'zod';
+
+/** Why a run is to stop. */
+export const AbortRequest = z.strictObject({ reason: z.string().max(1000).nullish() });
 
 /** Who asks to stop, when and why. The reason goes into the journal in clear, so secrets in it do not (R13). */
 export const abortFlag = (

@@ -14,6 +14,7 @@ import {
 } from '@signalbox/contracts';
 import { DIVERGENCE_KINDS } from '@signalbox/engine';
 import { VERSION } from '@signalbox/runtime';
+import { AbortRequest } from './abort-flag.ts';
 import { AbortedRuns, AbortRunsRequest } from './abort-runs.ts';
 import { AuditEvent } from './audit-query.ts';
 import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from './caps-schemas.ts';
@@ -102,8 +103,6 @@ const Autoscale = z.object({
   workers: count,
   slots: count,
 });
-
-export const AbortRequest = z.strictObject({ reason: z.string().max(1000).nullish() });
 
 const ReplayReport = z.object({
   identical: z.boolean(),

@@ -16,7 +16,7 @@ import {
   readEntries,
   readRun,
 } from '@signalbox/run-state';
-import { lastTypeOf, refsOf } from './entries.ts';
+import { peek, refsOf } from './entries.ts';
 import { sharedInTurn } from './share-turn.ts';
 
 /**
@@ -66,7 +66,7 @@ const whole = (entries: readonly Entry[]): Entry[] => entries.filter((entry) => 
 /** Of a run's contents only input and output are shown. */
 const shown = (entries: readonly Entry[]): string[] => {
   const submission = refsOf(entries[0])['submission'];
-  const answer = entries.findLast((entry) => lastTypeOf([entry]) === 'llm.completed');
+  const answer = entries.findLast((entry) => peek(entry).type === 'llm.completed');
   return [submission, refsOf(answer)['output']].filter((ref) => ref !== undefined);
 };
 

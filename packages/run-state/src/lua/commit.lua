@@ -69,7 +69,7 @@ if r.owner ~= h.lease or tonumber(r.epoch) ~= h.epoch or not lease_is_live(h.lea
 end
 if known < 0 or (known > 0 and known ~= h.results) or (known == 0 and r.head ~= h.head) then return reply('CONFLICT') end
 
--- Why the announcement is not written, or nil: then its hold is taken.
+-- What is answered in place of an announcement (and which scopes deny it), or nil: it is written, and its hold is taken.
 local function refusal()
   if h.announce == 0 then return r.abort and 'ABORTED' or 'OK' end
   local aborting = h.after == 'finish' and h.status == 'aborted'

@@ -5,8 +5,6 @@
 -- ARGV[1] token of the verification  [2..] scope (key behind the root), spent, held, ...
 --         spent: what the ledger says at least; what is here stays if it is more
 -- returns "OK" | "OVERTAKEN" (nothing was done)
-local SPEND_TTL_SECONDS = 400 * 24 * 3600
-
 if not is_verifying(ARGV[1]) then return 'OVERTAKEN' end
 for i = 2, #ARGV, 3 do
   local scope, is_run = key(ARGV[i]), string.sub(ARGV[i], 1, 4) == 'run:'

@@ -1,10 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
 import { SignalboxError } from '@signalbox/contracts';
 import { type AbortFlag, requestAbort } from '@signalbox/run-state';
-import { abortFlag } from '../abort-flag.ts';
+import { abortFlag, AbortRequest } from '../abort-flag.ts';
 import { abortOwnerless } from '../abort-ownerless.ts';
 import type { ApiDeps, Route } from '../deps.ts';
-import { AbortRequest, answers, jsonOf, PROBLEMS } from '../openapi.ts';
+import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
 import { viewOf } from '../run-view.ts';
 import { readOptionalBody } from '../validation.ts';
 import { RunParams } from './run-params.ts';

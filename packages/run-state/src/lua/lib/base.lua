@@ -84,6 +84,8 @@ local function scope_key(name, r, day)
   return key('spend', 'tenant_month', r.tenant, month)
 end
 
+local SPEND_TTL_SECONDS = 400 * 24 * 3600 -- of day and month scopes
+
 -- In front of the scope's name: behind it, it would be the scope of a user whose id ends so.
 local function waiters_key(scope)
   return key('waiters', string.sub(scope, #ROOT + 2))

@@ -2,7 +2,6 @@
 -- Amounts are integer nano-USD below 9e15, exact in a Lua double.
 -- <scope>          HASH  spent, held, promised; see waiters.lua
 
-local SPEND_TTL_SECONDS = 400 * 24 * 3600
 local MOST = 9e18 -- an int64 holds it, and a double exactly
 local MOST_TOLD = 2 ^ 53 - 1 -- no event holds more
 
