@@ -116,6 +116,7 @@ export {
 } from './verification.ts';
 export {
   type AuditFilter,
+  type AuditPage,
   type AuditPlace,
   type AuditQuery,
   type AuditRow,

@@ -71,23 +71,60 @@ const conditions = ({
   return all;
 };
 
-/** A page of events: of one run or chain in their order, else newest first. Throws `audit_store_unavailable`. */
-export const listAuditEvents = (db: Db, query: AuditQuery): Promise<AuditRow[]> =>
+/** Of the column: `ts` alone would be the text that is answered, which no index orders. */
+const order = sql`audit_events.ts desc, run_id desc, seq desc`;
+
+/** Behind a place of the list that is newest first. */
+const behind = ({ ts, runId, seq }: AuditPlace): Condition =>
+  sql`(ts, run_id, seq) < (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`;
+
+/** The last event that a look through so many of the tenant's comes to; null when there are fewer. */
+const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<AuditPlace | null> => {
+  const { tenantId, from, to, after } = query;
+  const where = [...conditions({ tenantId, from, to }), ...(after === undefined ? [] : [behind(after)])];
+  const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
+    select ${TS} as ts, run_id, seq from audit_events
+    where ${sql.join(where, sql` and `)} order by ${order} offset ${most - 1} limit 1`.execute(db);
+  const [last] = rows;
+  return last === undefined ? null : { ts: last.ts, runId: last.run_id, seq: last.seq };
+};
+
+/** No index holds these, so what is rare may lie behind millions of events. The administration is a chain by itself. */
+const isSearch = ({ runId, category, actor, type }: AuditFilter): boolean =>
+  runId === undefined && category !== 'admin' && (category ?? actor ?? type) !== undefined;
+
+/** Events that one search looks through; far below the time limit of a statement. */
+const MOST_LOOKED_AT = 20_000;
+
+export interface AuditPage {
+  readonly rows: readonly AuditRow[];
+  /** Where a search ended that did not look at all there is; it goes on behind. */
+  readonly lookedTo: AuditPlace | null;
+}
+
+/**
+ * A page of events: of one run or chain in their order, else newest first. A search looks at so many events and no
+ * more, so its page may be short, or empty, and there be another. Throws `audit_store_unavailable`.
+ */
+export const listAuditEvents = (
+  db: Db,
+  query: AuditQuery,
+  { mostLookedAt = MOST_LOOKED_AT } = {},
+): Promise<AuditPage> =>
   reaching(async () => {
     const where = [...conditions(query)];
     const { after, runId, limit } = query;
-    if (after !== undefined) {
-      where.push(
-        runId === undefined
-          ? sql`(ts, run_id, seq) < (${after.ts}::timestamptz, ${after.runId} collate "C", ${after.seq}::int)`
-          : sql`seq > ${after.seq}`,
-      );
+    if (after !== undefined) where.push(runId === undefined ? behind(after) : sql`seq > ${after.seq}`);
+    const lookedTo = isSearch(query) ? await endOfLook(db, query, mostLookedAt) : null;
+    if (lookedTo !== null) {
+      const { ts, runId: last, seq } = lookedTo;
+      where.push(sql`(ts, run_id, seq) >= (${ts}::timestamptz, ${last} collate "C", ${seq}::int)`);
     }
-    const order = runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
     const { rows } = await sql<AuditRow>`
       select event_id, run_id, seq, epoch, type, category, ${TS} as ts, actor, data, refs, prev, hash
-      from audit_events where ${sql.join(where, sql` and `)} order by ${order} limit ${limit}`.execute(db);
-    return rows;
+      from audit_events where ${sql.join(where, sql` and `)}
+      order by ${runId === undefined ? order : sql`seq`} limit ${limit}`.execute(db);
+    return { rows, lookedTo };
   });
 
 /** An event as it was hashed. `body` null: it lies in quarantine, and only its place and hash are known. */

@@ -73,7 +73,9 @@ const Place = z.tuple([
   z.int().min(1).max(MAX_SEQ),
 ]);
 
-export const placeOf = (row: AuditRow): string => JSON.stringify([row.ts, row.run_id, row.seq]);
+export const placeOf = ({ ts, run_id, seq }: AuditRow): AuditPlace => ({ ts, runId: run_id, seq });
+
+export const textOf = ({ ts, runId, seq }: AuditPlace): string => JSON.stringify([ts, runId, seq]);
 
 const parse = (text: string, runId: string | undefined): z.infer<typeof Place> | null => {
   try {
