@@ -1,5 +1,6 @@
 import type { RunState } from '@signalbox/engine';
 import type { Metrics } from '@signalbox/runtime';
+import { createAgentLabel } from './agent-label.ts';
 
 /**
  * What is counted of runs that end (contract §4), alike in every process that writes ends: a worker, or the api where
@@ -13,6 +14,7 @@ export interface EndMetrics {
 const RUN_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
 export const createEndMetrics = (registry: Metrics): EndMetrics => {
+  const agentLabel = createAgentLabel();
   const finished = registry.counter({
     name: 'runs_finished_total',
     help: 'Runs that ended here.',
@@ -36,7 +38,7 @@ export const createEndMetrics = (registry: Metrics): EndMetrics => {
   return {
     runEnded: ({ submitted, status, error, abort, aborted, createdAt }, nowMs) => {
       const secondsSince = (time: string): number => (nowMs - Date.parse(time)) / 1000;
-      const agent = submitted.agent.name ?? 'inline';
+      const agent = agentLabel(submitted.agent.name);
       finished.inc({ agent, status, code: error?.code ?? '' });
       duration.observe({ agent, status }, secondsSince(createdAt));
       if (aborted === null) return;

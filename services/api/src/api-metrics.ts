@@ -3,6 +3,7 @@ import { type Nano, toUsd } from '@signalbox/contracts';
 import {
   type CostMetric,
   createCostMetric,
+  createAgentLabel,
   createEndMetrics,
   type Demand,
   type EndMetrics,
@@ -112,6 +113,7 @@ const addDemandGauges = (metrics: Metrics, demand: () => Promise<Demand>): void 
 
 export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
   const { metrics } = deps;
+  const agentLabel = createAgentLabel();
   const tenants = new Set<string>();
   const submitted = metrics.counter({
     name: 'runs_submitted_total',
@@ -134,7 +136,7 @@ export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
   return {
     ...createEndMetrics(metrics),
     ...createCostMetric(metrics),
-    runSubmitted: (agent) => submitted.inc({ agent: agent ?? 'inline' }),
+    runSubmitted: (agent) => submitted.inc({ agent: agentLabel(agent) }),
     requestDone: (labels, seconds) => requests.observe(labels, seconds),
     tenantSeen: (tenantId) => {
       if (tenants.size < MOST_TENANTS) tenants.add(tenantId);
