@@ -208,8 +208,12 @@ function* failure({ events, index, state }: Place, { data }: Of<'run.failed'>): 
   const how = { kind: 'end', expected: failSummary(data.code, data.step) } as const;
   const before = events[index - 1];
   const refused = before?.type === 'cost.denied' && before.data.code === data.code;
-  if (refused) yield* unless(state, (action) => action.type === 'call_model', how);
-  else yield* unless(state, (action) => sameJson(actionSummary(action), how.expected), how);
+  // Before a call the worker knows how long the conversation is; behind it the provider says so, and the journal.
+  const beforeCall = refused || data.code === 'context_too_long';
+  const fits = (action: Action): boolean =>
+    (beforeCall && action.type === 'call_model') ||
+    (!refused && sameJson(actionSummary(action), how.expected));
+  yield* unless(state, fits, how);
 }
 
 /** Who cannot even open a run ends it without a claim of its epoch, with a receipt that says no more than that. */

@@ -265,6 +265,18 @@ test('the end of a run that nobody could open is no divergence: its writer could
   assert.equal(firstOf(endedAt(1))?.kind, 'end');
 });
 
+test('a conversation that was too long for its next call is no divergence; the end of another run would be', () => {
+  const data = { code: 'context_too_long', message: 'too long', step: 1 };
+  const opened = [submitted({ spec_digest: digest(specText(SPEC)) }), claimed()];
+  const recording = { spec: SPEC, storedSpec: SPEC, input: '', contents: NOTHING_SAID, digest };
+  const endOf = (...more: EventDraft[]): Replayed => {
+    const drafts: EventDraft[] = [...opened, ...more, { type: 'run.failed', data }];
+    return replayEntries(appendDrafts(EMPTY_HEAD, drafts, { ...OWNER, epoch: 1 }).entries, recording);
+  };
+  assert.equal(endOf().identical, true);
+  assert.equal(firstOf(endOf(abortRequested()))?.kind, 'end');
+});
+
 test('an end that today would be another is told of', () => {
   forAll((journey) => {
     const last = journey.events.at(-1);

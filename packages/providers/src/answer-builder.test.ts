@@ -33,3 +33,21 @@ it('a tool call without id or arguments gets both, and makes a stop a tool_calls
   assert.deepEqual(toolCalls, [{ id: 'req_1', name: 'current_time', arguments: '{}' }]);
   assert.equal(finishReason, 'tool_calls');
 });
+
+it('an answer without end is cut off, whatever it consists of', () => {
+  const mb = 'x'.repeat(1_000_000);
+  const ways: readonly ((builder: AnswerBuilder) => void)[] = [
+    (builder) => builder.addText(mb),
+    (builder) => builder.addHidden(mb),
+    (builder) => builder.addArguments(builder.openCall('', 'f'), mb),
+  ];
+  for (const add of ways) {
+    const builder = new AnswerBuilder(() => undefined);
+    for (let n = 0; n < 9; n += 1) add(builder);
+    assert.throws(() => [add(builder), add(builder)], {
+      code: 'provider_error',
+      retryable: false,
+      billed: 'partial',
+    });
+  }
+});

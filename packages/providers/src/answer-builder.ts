@@ -1,4 +1,13 @@
-import type { FinishReason, ModelAnswer, ToolCall, Usage } from '@signalbox/contracts';
+import {
+  type FinishReason,
+  type ModelAnswer,
+  ModelError,
+  type ToolCall,
+  type Usage,
+} from '@signalbox/contracts';
+
+/** No content of a run may be longer (design §5); what no model writes would fill the memory of all it passes. */
+const MOST_BYTES = 10_000_000;
 
 /**
  * Owns the answer of one attempt while it arrives, streamed or whole.
@@ -29,7 +38,7 @@ export class AnswerBuilder {
 
   addText(piece: string): void {
     if (piece === '') return;
-    this.#bytes += Buffer.byteLength(piece);
+    this.#count(piece);
     const text = this.#waiting + piece;
     this.#waiting = endsInHalfPair(text) ? text.slice(-1) : '';
     this.#emit(this.#waiting === '' ? text : text.slice(0, -1));
@@ -37,19 +46,19 @@ export class AnswerBuilder {
 
   /** Reasoning is billed but not part of the answer. */
   addHidden(piece: string): void {
-    this.#bytes += Buffer.byteLength(piece);
+    this.#count(piece);
   }
 
   /** Opens a tool call and returns its position, the handle for its later fragments. */
   openCall(id: string, name: string): number {
-    this.#bytes += Buffer.byteLength(name);
+    this.#count(name);
     return this.#calls.push({ id, name, arguments: '' }) - 1;
   }
 
   addArguments(position: number, piece: string): void {
     const call = this.#calls[position];
     if (call === undefined) return;
-    this.#bytes += Buffer.byteLength(piece);
+    this.#count(piece);
     call.arguments += piece;
   }
 
@@ -68,6 +77,18 @@ export class AnswerBuilder {
       modelServed: this.modelServed ?? modelAsked,
       providerRequestId: this.requestId,
     };
+  }
+
+  /** Throws `provider_error`. */
+  #count(piece: string): void {
+    this.#bytes += Buffer.byteLength(piece);
+    if (this.#bytes <= MOST_BYTES) return;
+    throw new ModelError('provider_error', `The answer is longer than ${MOST_BYTES} bytes; it was cut off.`, {
+      retryable: false,
+      billed: 'partial',
+      usage: this.usage,
+      outputBytes: this.#bytes,
+    });
   }
 
   #emit(text: string): void {

@@ -23,9 +23,12 @@ import { z } from 'zod';
  * played is the number of assistant messages in the conversation, so a replay meets the same turns;
  * after the last turn the last one repeats.
  */
+/** Of an answer, with all that stands in for its placeholders. */
+const MOST_CHARS = 1_000_000;
+
 const Turn = z.strictObject({
   text: z.string().optional(),
-  text_length: z.int().min(1).max(1_000_000).optional(),
+  text_length: z.int().min(1).max(MOST_CHARS).optional(),
   tool_calls: z
     .array(
       z.strictObject({
@@ -118,8 +121,8 @@ const readScript = (text: string): MockScript | string | null => {
 export const playTurn = (script: MockScript, conversation: Conversation): PlayedTurn => {
   const { answers: played } = measure(conversation.messages);
   const turn = script.turns[Math.min(played, script.turns.length - 1)] ?? {};
-  const results = toolResultsSinceAnswer(conversation.messages);
-  const said = (turn.text ?? '').replaceAll('{{tool_results}}', () => results.join(', '));
+  const said = withResults(turn.text ?? '', toolResultsSinceAnswer(conversation.messages).join(', '));
+  if (said === null) return { ...SILENT, error: TOO_LONG };
   const text = turn.text_length === undefined ? said : ''.padEnd(turn.text_length, said);
   const toolCalls = (turn.tool_calls ?? []).map((call, index) => ({
     id: call.id ?? `call_${played + 1}_${index + 1}`,
@@ -138,18 +141,30 @@ export const playTurn = (script: MockScript, conversation: Conversation): Played
   };
 };
 
+const PLACEHOLDER = '{{tool_results}}';
+
+/** Null: it would be longer than an answer may be, which is known before it is made. */
+const withResults = (text: string, results: string): string | null => {
+  const parts = text.split(PLACEHOLDER);
+  const chars = text.length + (parts.length - 1) * (results.length - PLACEHOLDER.length);
+  return chars > MOST_CHARS ? null : parts.join(results);
+};
+
+const SILENT: Omit<PlayedTurn, 'error'> = {
+  text: '',
+  toolCalls: [],
+  usage: null,
+  finishReason: 'stop',
+  delayMs: 0,
+  chunkDelayMs: 0,
+};
+
+const TOO_LONG = { status: 400, message: `the answer would be longer than ${MOST_CHARS} characters` };
+
 /** The answer that repeats what the user said last. */
 export const echoTurn = (conversation: Conversation): PlayedTurn => {
   const text = conversation.messages.findLast(({ role }) => role === 'user')?.content ?? '';
-  return {
-    text,
-    toolCalls: [],
-    usage: estimatedUsage(conversation, text, []),
-    finishReason: 'stop',
-    delayMs: 0,
-    chunkDelayMs: 0,
-    error: null,
-  };
+  return { ...SILENT, text, usage: estimatedUsage(conversation, text, []), error: null };
 };
 
 /** A token per four bytes, begun ones counted; at least one each way. */

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Message, ModelAnswer, ModelRequest } from '@signalbox/contracts';
 import { ManualClock } from '@signalbox/runtime';
+import { assertLinear } from '../../engine/test/linear-time.ts';
+import { piecesOf } from './mock.ts';
 import { createModels } from './registry.ts';
 
 const clock = new ManualClock();
@@ -59,6 +61,29 @@ describe('mock/script', () => {
   it('repeats its text up to a length', async () => {
     const answer = await play(scripted([{ text: 'got {{tool_results}} ', text_length: 12 }], called));
     assert.equal(answer.text, 'got $&1, b g');
+  });
+
+  it('makes no answer that is longer than one may be, however often results stand in it', async () => {
+    const result: Message = {
+      role: 'tool',
+      callId: 'call_1_1',
+      content: 'x'.repeat(100_000),
+      isError: false,
+    };
+    const twelve = scripted([{ text: '{{tool_results}}'.repeat(12) }], [...called.slice(0, 1), result]);
+    await assert.rejects(play(twelve), {
+      code: 'provider_error',
+      retryable: false,
+      message: /1000000 characters/,
+    });
+    const nine = scripted([{ text: '{{tool_results}}'.repeat(9) }], [...called.slice(0, 1), result]);
+    assert.equal((await play(nine)).text.length, 900_000);
+  });
+
+  it('is cut into words in time that grows with its text, whatever that is', () => {
+    for (const unit of [' ', 'a', ' a', 'a '])
+      assertLinear(unit, (text) => piecesOf({ text, chunkDelayMs: 1 }).join(''));
+    assert.deepEqual(piecesOf({ text: ' one  two\n', chunkDelayMs: 1 }), [' ', 'one  ', 'two\n']);
   });
 
   it('plays the turn after as many assistant messages, and the last one for ever', async () => {
@@ -132,12 +157,12 @@ describe('mock/script', () => {
       signal: stop.signal,
       onDelta: (text) => heard.push(text),
     });
-    const failed = assert.rejects(call, { aborted: true, billed: 'partial', outputBytes: 7 });
+    const failed = assert.rejects(call, { aborted: true, billed: 'partial', outputBytes: 8 });
     await clock.whenSleeping();
     await clock.advance(59_999);
     assert.deepEqual(heard, []);
     await clock.advance(1001);
-    assert.deepEqual(heard, ['one', ' two']);
+    assert.deepEqual(heard, ['one ', 'two ']);
     stop.abort();
     await failed;
     assert.equal(clock.sleeping, 0);

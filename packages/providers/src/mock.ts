@@ -66,10 +66,13 @@ const pause = async (clock: Clock, ms: number, signal: AbortSignal): Promise<voi
   if (ms > 0) await clock.sleep(ms, signal);
 };
 
-/** Word by word when there is time between words, else at once. */
-const piecesOf = ({ text, chunkDelayMs }: PlayedTurn): readonly string[] => {
+/** Word by word, each with the blanks behind it, when there is time between words; else at once. */
+export const piecesOf = ({
+  text,
+  chunkDelayMs,
+}: Pick<PlayedTurn, 'text' | 'chunkDelayMs'>): readonly string[] => {
   if (text === '') return [];
-  return chunkDelayMs === 0 ? [text] : (text.match(/\s*\S+\s*$|\s*\S+/g) ?? [text]);
+  return chunkDelayMs === 0 ? [text] : (text.match(/\S+\s*|\s+/g) ?? [text]);
 };
 
 const answerOf = (turn: PlayedTurn, model: string): ModelAnswer => ({

@@ -161,6 +161,9 @@ export interface Announced {
   readonly inputBound: number;
 }
 
+/** More than the window of any model: what is longer only fills the memory of all it passes. */
+const MOST_INPUT_TOKENS = 10_000_000;
+
 /** Announces the call with the largest limit that fits. Null: it does not happen, and the journal says why. */
 export const announceCall = async (
   context: RunContext,
@@ -179,6 +182,15 @@ export const announceCall = async (
         step: action.step,
         before: [denied(action, free, { code: 'price_unknown' })],
       },
+    );
+    return null;
+  }
+  if (prepared.inputBound > MOST_INPUT_TOKENS) {
+    await failRun(
+      context,
+      'context_too_long',
+      `The conversation may have ${prepared.inputBound} tokens, and no model takes more than ${MOST_INPUT_TOKENS}. Give the agent less to do, or tools that answer shorter.`,
+      { step: action.step },
     );
     return null;
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fakeProvider, HAIKU, inTurn, MINI, type Answer } from './fake.ts';
-import { openWorld, type SubmitOptions, until } from './harness.ts';
+import { openWorld, script, type SubmitOptions, until } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { toolboxWith } from './tools.ts';
 
@@ -167,6 +167,23 @@ describe('a model that answers badly', () => {
     );
   });
 
+  test('without end: no conversation grows past what any model reads', async () => {
+    const world = await openWorld();
+    const turns = Array.from({ length: 12 }, (_, n) => ({
+      text: 'more ',
+      text_length: 1_000_000,
+      tool_calls: [{ name: 'calculator', arguments: { expression: `${n}` } }],
+      usage: null,
+    }));
+    const run = await world.play(await world.worker(), {
+      input: script(...turns),
+      spec: { tools: ['calculator'] },
+      limits: { max_steps: 1000 },
+    });
+    assert.equal(run.state.error?.code, 'context_too_long');
+    assert.equal(run.all('llm.completed').length, 10);
+  });
+
   test('three times in a row: the run ends', async () => {
     for (const bad of [empty, cut, { text: '{"n": "x"}' }]) {
       const { run, requests } = await play([bad], {
@@ -207,6 +224,18 @@ describe('a model that answers badly', () => {
     assert.equal(run.state.error?.code, 'invalid_output');
     assert.match(run.state.error?.message ?? '', /refused/);
     assert.equal(requests.length, 1);
+  });
+
+  test('with more calls than the run may make, under ids that collide: it ends, and says so in few words', async () => {
+    const ids = [...Array.from({ length: 300 }, (_, n) => `a_${n + 300}`), ...Array(300).fill('a')];
+    const toolCalls = ids.map((id: string) => ({ id, name: 'calculator', arguments: '{}' }));
+    const { run } = await play([{ toolCalls }], {
+      spec: { tools: ['calculator'] },
+      limits: { max_steps: 400 },
+    });
+    assert.equal(run.state.error?.code, 'max_steps');
+    const calls = run.all('llm.completed')[0]?.tool_calls ?? [];
+    assert.equal(new Set(calls.map(({ call_id }) => call_id)).size, 401);
   });
 
   test('with the same id for two calls: both are made, and each gets its own result', async () => {
