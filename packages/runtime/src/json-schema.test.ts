@@ -6,7 +6,7 @@ const schemas = createJsonSchemas();
 after(() => schemas.close());
 
 const verdict = async (schema: unknown, text: string): Promise<string> =>
-  (await schemas.judge({ schema: JSON.stringify(schema), text })).type;
+  (await schemas.judge('me', { schema: JSON.stringify(schema), text })).type;
 
 const NAMED = { type: 'object', properties: { name: { type: 'string' } }, required: ['name'] };
 
@@ -46,12 +46,15 @@ describe('a schema', () => {
       { $async: true, type: 'object' },
       { $schema: 'http://json-schema.org/draft-04/schema#' },
     ]) {
-      const answer = await schemas.judge({ schema: JSON.stringify(schema), text: 'null' });
+      const answer = await schemas.judge('me', { schema: JSON.stringify(schema), text: 'null' });
       assert.equal(answer.type, 'unusable', JSON.stringify(schema));
       assert.ok(answer.type === 'unusable' && answer.why.length > 10);
     }
   });
 });
+
+/** Enough for a schema of ours, however busy the machine is. */
+const LIMIT_MS = 1000;
 
 const BACKTRACKING = { type: 'string', pattern: '^(a+)+$' };
 const ENDLESS = JSON.stringify(`${'a'.repeat(40)}!`);
@@ -69,7 +72,7 @@ const multiplying = (levels: number): unknown => ({
 
 describe('what takes for ever', () => {
   test('is given up, and holds up neither this thread nor the next question', async () => {
-    const impatient = createJsonSchemas({ limitMs: 300 });
+    const impatient = createJsonSchemas({ limitMs: LIMIT_MS });
     after(() => impatient.close());
     let turns = 0;
     const ticking = setInterval(() => (turns += 1), 5);
@@ -77,8 +80,8 @@ describe('what takes for ever', () => {
       [BACKTRACKING, ENDLESS],
       [multiplying(60), '1'],
     ] as const) {
-      const asked = impatient.judge({ schema: JSON.stringify(schema), text });
-      const next = impatient.judge({ schema: JSON.stringify(NAMED), text: '{"name":"a"}' });
+      const asked = impatient.judge('me', { schema: JSON.stringify(schema), text });
+      const next = impatient.judge('me', { schema: JSON.stringify(NAMED), text: '{"name":"a"}' });
       assert.equal((await asked).type, 'too_slow');
       assert.equal((await next).type, 'fits');
     }
@@ -86,11 +89,27 @@ describe('what takes for ever', () => {
     assert.ok(turns > 10, `the event loop had ${turns} turns`);
   });
 
+  test('keeps others waiting for one question and no more', async () => {
+    const impatient = createJsonSchemas({ limitMs: LIMIT_MS });
+    after(() => impatient.close());
+    const told: string[] = [];
+    const slow = Array.from({ length: 2 }, (_, n) =>
+      impatient
+        .judge('busy', { schema: JSON.stringify({ ...BACKTRACKING, title: `${n}` }), text: ENDLESS })
+        .then(({ type }) => told.push(type)),
+    );
+    const mine = impatient
+      .judge('other', { schema: JSON.stringify(NAMED), text: '{"name":"a"}' })
+      .then(({ type }) => told.push(type));
+    await Promise.all([...slow, mine]);
+    assert.deepEqual(told, ['too_slow', 'fits', 'too_slow']);
+  });
+
   test('is not tried again, whatever the text', async () => {
-    const impatient = createJsonSchemas({ limitMs: 300 });
+    const impatient = createJsonSchemas({ limitMs: LIMIT_MS });
     after(() => impatient.close());
     const schema = JSON.stringify(BACKTRACKING);
-    assert.equal((await impatient.judge({ schema, text: ENDLESS })).type, 'too_slow');
-    assert.equal((await impatient.judge({ schema, text: '"aaa"' })).type, 'too_slow');
+    assert.equal((await impatient.judge('me', { schema, text: ENDLESS })).type, 'too_slow');
+    assert.equal((await impatient.judge('me', { schema, text: '"aaa"' })).type, 'too_slow');
   });
 });

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { BoundedMap } from './bounded-map.ts';
+import { FairLine } from './fair-line.ts';
 import { sha256Hex } from './sealing.ts';
 
 /**
  * JSON Schemas that somebody else wrote, held against texts that a model wrote. A pattern that backtracks or references
  * that multiply take for ever, and would hold up all else in the process, so this is done in a thread of its own.
- * Owns the thread; one question at a time.
+ * Owns the thread; one question at a time, and who asks take turns.
  *
  * States: none -> idle <-> asked; a thread that does not answer in time, or runs out of memory, is ended (none), and its
  * schema is condemned: it is not tried again.
@@ -26,12 +27,12 @@ export interface SchemaQuestion {
 }
 
 export interface JsonSchemas {
-  /** Dialects: 2020-12 (default), 2019-09, draft-07 and draft-06. */
-  judge(question: SchemaQuestion): Promise<SchemaVerdict>;
+  /** On behalf of `asker`, a tenant. Dialects: 2020-12 (default), 2019-09, draft-07 and draft-06. */
+  judge(asker: string, question: SchemaQuestion): Promise<SchemaVerdict>;
   close(): Promise<void>;
 }
 
-const LIMIT_MS = 1000;
+const LIMIT_MS = 500;
 const MOST_CONDEMNED = 10_000;
 const THREAD = new URL('./json-schema-thread.ts', import.meta.url);
 const RESOURCES = { maxOldGenerationSizeMb: 128 };
@@ -62,7 +63,8 @@ const ask = (thread: Worker, question: SchemaQuestion, limitMs: number): Promise
 export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
   const condemned = new BoundedMap<string, true>(MOST_CONDEMNED);
   let thread: Worker | null = null;
-  let last: Promise<unknown> = Promise.resolve();
+  const line = new FairLine<() => Promise<void>>();
+  let working: Promise<void> | null = null;
   const endThread = async (): Promise<void> => {
     const ended = thread;
     thread = null;
@@ -83,12 +85,19 @@ export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
     await endThread();
     return { type: 'too_slow' };
   };
+  const workOff = async (): Promise<void> => {
+    for (let next = line.take(); next !== undefined; next = line.take()) await next();
+    working = null;
+  };
   return {
-    judge: (question) => {
-      const answer = last.then(() => judge(question));
-      last = answer.catch(() => undefined);
-      return answer;
+    judge: (asker, question) =>
+      new Promise((resolve, reject) => {
+        line.add(asker, () => judge(question).then(resolve, reject));
+        working ??= workOff();
+      }),
+    close: async () => {
+      await working;
+      await endThread();
     },
-    close: () => last.then(endThread),
   };
 };

@@ -17,10 +17,10 @@ const problemOf = (verdict: SchemaVerdict): string | null => {
 export const checkOutputSchema = async (
   { schemas }: Pick<ApiDeps, 'schemas'>,
   { output_schema: schema }: AgentSpec,
-  at: string,
+  { tenantId, at }: { readonly tenantId: string; readonly at: string },
 ): Promise<void> => {
   if (schema === null) return;
-  const message = problemOf(await schemas.judge({ schema: JSON.stringify(schema), text: 'null' }));
+  const message = problemOf(await schemas.judge(tenantId, { schema: JSON.stringify(schema), text: 'null' }));
   if (message === null) return;
   const path = at === '' ? 'output_schema' : `${at}.output_schema`;
   throw new SignalboxError('invalid_request', `${path}: ${message}.`, { errors: [{ path, message }] });

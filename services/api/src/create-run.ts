@@ -215,7 +215,7 @@ export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Crea
   const { agent } = plan;
   checkModels(deps.prices, agent.spec, plan.at.spec);
   // That of a published version was looked at when it was published.
-  if (agent.name === null) await checkOutputSchema(deps, agent.spec, plan.at.spec);
+  if (agent.name === null) await checkOutputSchema(deps, agent.spec, { tenantId, at: plan.at.spec });
   const outer = [...(await asked), ...plan.caps];
   const resolved = resolveLimits(agent.spec.limits, plan.limits, { outer, at: plan.at.limits });
   const { outcome, runId, state } = await write(deps, plan, resolved);

@@ -23,7 +23,7 @@ const asModelError = (error: unknown): ModelError =>
 const followsSchema = async (context: RunContext, { toolCalls, text }: ModelAnswer): Promise<boolean> => {
   if (toolCalls.length > 0) return true;
   try {
-    return await context.outputValid(text);
+    return await context.outputValid(context.session.state.submitted.tenant_id, text);
   } catch (error) {
     context.logger.error('an answer cannot be held against its schema', {
       run_id: context.session.runId,

@@ -25,10 +25,9 @@ it('a request is measured with its instructions, tools and model', () => {
 it('an answer is checked by the schema of its own agent', async () => {
   const schema = { type: 'object', required: ['n'] };
   const strict = specs(textOf({ output_schema: schema }));
-  assert.deepEqual(await Promise.all(['{"n":1}', '{}', 'no JSON'].map((text) => strict.outputValid(text))), [
-    true,
-    false,
-    false,
-  ]);
-  assert.equal(await specs(textOf({})).outputValid('no JSON'), true);
+  assert.deepEqual(
+    await Promise.all(['{"n":1}', '{}', 'no JSON'].map((text) => strict.outputValid('acme', text))),
+    [true, false, false],
+  );
+  assert.equal(await specs(textOf({})).outputValid('acme', 'no JSON'), true);
 });

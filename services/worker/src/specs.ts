@@ -21,7 +21,7 @@ export interface ReadSpec {
   /** Of each request to a model. */
   frameBytes(model: string): number;
   /** Whether an answer is what `output_schema` asks for; one that takes too long to judge is not. */
-  outputValid(text: string): Promise<boolean>;
+  outputValid(tenantId: string, text: string): Promise<boolean>;
 }
 
 export type Specs = (text: string) => ReadSpec;
@@ -40,7 +40,7 @@ const outputCheck = (
 ): ReadSpec['outputValid'] => {
   if (outputSchema === null) return () => Promise.resolve(true);
   const schema = JSON.stringify(outputSchema);
-  return async (text) => (await schemas.judge({ schema, text })).type === 'fits';
+  return async (tenantId, text) => (await schemas.judge(tenantId, { schema, text })).type === 'fits';
 };
 
 const framesOf = (spec: AgentSpec, tools: readonly ToolDefinition[]): ReadSpec['frameBytes'] => {

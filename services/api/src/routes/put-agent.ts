@@ -36,9 +36,9 @@ export const putAgent: Route = (app, deps) => {
       const { body } = await readBody(c, AgentSpec);
       const spec = wellFormedDeep(body as Parameters<typeof wellFormedDeep>[0]) as AgentSpec;
       checkModels(deps.prices, spec, '');
-      await checkOutputSchema(deps, spec, '');
       const principal = c.get('principal');
       const { tenantId } = principal;
+      await checkOutputSchema(deps, spec, { tenantId, at: '' });
       const agent = { tenantId, name: c.req.valid('param').name };
       // A tenant that Postgres has not met yet: its first key may be in Redis alone.
       await ensureTenantWithCaps(deps.db, {
