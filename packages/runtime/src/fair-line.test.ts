@@ -11,3 +11,12 @@ test('owners take turns, each with its own in order', () => {
   assert.deepEqual(taken, ['a1', 'b1', 'c1', 'a2', 'd1', 'c2', 'a3']);
   assert.equal(line.take(), undefined);
 });
+
+test('who had the last turn comes after those who came meanwhile', () => {
+  const line = new FairLine<string>();
+  line.add('a', 'a1');
+  assert.equal(line.take(), 'a1');
+  line.add('a', 'a2');
+  line.add('b', 'b1');
+  assert.deepEqual([line.take(), line.take(), line.take()], ['b1', 'a2', undefined]);
+});

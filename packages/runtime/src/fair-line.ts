@@ -2,6 +2,7 @@
 export class FairLine<T> {
   /** In the order of their turns. */
   readonly #owners = new Map<string, T[]>();
+  #served: string | undefined;
 
   add(owner: string, item: T): void {
     const items = this.#owners.get(owner);
@@ -11,12 +12,15 @@ export class FairLine<T> {
 
   /** The next one; undefined when nothing waits. */
   take(): T | undefined {
-    const [first] = this.#owners;
-    if (first === undefined) return undefined;
-    const [owner, items] = first;
+    const owners = [...this.#owners.keys()];
+    // Whoever had the last turn may be first again only when it was alone meanwhile.
+    const owner = owners.find((name) => name !== this.#served) ?? owners[0];
+    if (owner === undefined) return undefined;
+    const items = this.#owners.get(owner) ?? [];
     const item = items.shift();
     this.#owners.delete(owner);
     if (items.length > 0) this.#owners.set(owner, items);
+    this.#served = owner;
     return item;
   }
 }
