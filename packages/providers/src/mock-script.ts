@@ -26,6 +26,9 @@ import { z } from 'zod';
 /** Of an answer, with all that stands in for its placeholders. */
 const MOST_CHARS = 1_000_000;
 
+/** As long as a call to a provider may take. */
+const LONGEST_MS = 600_000;
+
 const Turn = z.strictObject({
   text: z.string().optional(),
   text_length: z.int().min(1).max(MOST_CHARS).optional(),
@@ -48,8 +51,8 @@ const Turn = z.strictObject({
     .nullable()
     .optional(),
   finish_reason: z.enum(['stop', 'tool_calls', 'length', 'refusal']).optional(),
-  delay_ms: z.int().min(0).max(86_400_000).optional(),
-  chunk_delay_ms: z.int().min(0).max(86_400_000).optional(),
+  delay_ms: z.int().min(0).max(LONGEST_MS).optional(),
+  chunk_delay_ms: z.int().min(0).max(LONGEST_MS).optional(),
   error: z
     .strictObject({
       status: z.int().min(400).max(599),
