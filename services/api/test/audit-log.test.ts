@@ -104,9 +104,10 @@ test('what is done to a tenant is in its audit log, with who did it, without sec
     assert.match(event_id, /^evt_/);
   }
   const [created, , first, second, user, dropped, agent, read, aborted] = told.map(({ data }) => data);
+  assert.match(String(created?.['name']), /^for \[EMAIL:[0-9a-f]{8}\]$/);
   assert.deepEqual(created, {
     key_id: made.id,
-    name: 'for [EMAIL]',
+    name: created?.['name'],
     scopes: ['runs:read'],
     expires_at: null,
   });
