@@ -1,4 +1,4 @@
-import type { AdminEventData, AdminEventType, AdminFact } from '@signalbox/contracts';
+import type { AdminEventData, AdminEventType } from '@signalbox/contracts';
 import type { Redactor } from '@signalbox/engine';
 import { wellFormedDeep } from '@signalbox/runtime';
 
@@ -29,20 +29,27 @@ const WRITTEN: { readonly [T in AdminEventType]: readonly (keyof AdminEventData<
   'runs.aborted': ['filter', 'reason'],
 };
 
+const writtenIn = new Map<string, readonly string[]>(Object.entries(WRITTEN));
+
 const isFields = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const valuesWith = (value: object, change: (value: unknown, name: string) => unknown): object =>
   Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, change(inner, name)]));
 
-/** The data of the event, of the same shape. */
-export const redactFact = (redactor: Redactor, { type, data }: AdminFact): object => {
-  const written: ReadonlySet<string> = new Set(WRITTEN[type]);
-  return valuesWith(
-    wellFormedDeep(data as Parameters<typeof wellFormedDeep>[0]) as object,
-    (value, name): unknown => {
-      if (!written.has(name)) return value;
-      return isFields(value) ? valuesWith(value, redactor.json) : redactor.json(value);
-    },
-  );
+/** As it is about to be recorded, or as it was. */
+interface Told {
+  readonly type: string;
+  readonly data: unknown;
+}
+
+/** The data of the event, of the same shape. Of a type that we do not know all texts are redacted. */
+export const redactFact = (redactor: Redactor, { type, data: told }: Told): unknown => {
+  const data = wellFormedDeep(told as Parameters<typeof wellFormedDeep>[0]);
+  const written = writtenIn.get(type);
+  if (written === undefined || !isFields(data)) return redactor.json(data);
+  return valuesWith(data, (value, name): unknown => {
+    if (!written.includes(name)) return value;
+    return isFields(value) ? valuesWith(value, redactor.json) : redactor.json(value);
+  });
 };

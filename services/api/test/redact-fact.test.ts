@@ -65,6 +65,11 @@ for (const [fact, changed] of FACTS) {
   });
 }
 
+test('of a type that is not known every text is redacted', () => {
+  const data = { key_id: `sk-ant-api03-${'k'.repeat(40)}` };
+  assert.deepEqual(redactFact(createRedactor(), { type: 'not.known', data }), { key_id: GONE });
+});
+
 test('what has the form of a secret or names a person goes too, within a filter as well (R13)', () => {
   const [key, mail] = [`sk-ant-api03-${'k'.repeat(40)}`, 'ada@example.com'];
   const filter = { user_id: mail, agent: 'helper', tags: [key, { token: 'x' }] };
