@@ -60,7 +60,7 @@ export {
   redactorsOf,
   type RedactorOf,
 } from './redaction/redactor.ts';
-export { HeldSecrets } from './redaction/held-secrets.ts';
+export { HeldSecrets, LEAST_TENANT_SECRET, type SecretOwner } from './redaction/held-secrets.ts';
 export { withoutQuotes } from './redaction/quotes.ts';
 export { REDACTED } from './redaction/secrets.ts';
 export type { Recording } from './recording.ts';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { createRedactor, HeldSecrets } from '@signalbox/engine';
+import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { createKeyring, ManualClock, newDataKey } from '@signalbox/runtime';
 import { createKeyVault, type KeyVaultOptions } from './key-vault.ts';
 
 const RING = { id: 'k1', key: newDataKey() };
 const ENV = 'key-of-the-environment';
-const OWN = 'own-key-of-acme';
+const OWN = 'own-key-of-acme-number-one';
 
 const vaultWith = (options: Partial<KeyVaultOptions> = {}) => {
   const stored = new Map<string, Map<string, string>>();
@@ -80,6 +80,9 @@ describe('key vault', () => {
     assert.equal(text(OWN), OWN);
     await vault.keysOf('acme');
     assert.equal(text(OWN), '[REDACTED]', 'as it is opened');
+    const redactorOf = redactorsOf({ secrets, digest: (said) => said });
+    const ofEach = ['acme', 'other'].map((tenantId) => redactorOf(tenantId).text(OWN));
+    assert.deepEqual(ofEach, ['[REDACTED]', OWN], 'in the texts of its tenant');
   });
 
   test('an answer stands for its time, one for all who ask at once; a failure does not stand', async () => {

@@ -1,5 +1,5 @@
 import { type ProviderKey, providerKeyPlace, type ProviderName, PROVIDERS } from '@signalbox/contracts';
-import type { HeldSecrets } from '@signalbox/engine';
+import type { HeldSecrets, SecretOwner } from '@signalbox/engine';
 import { BoundedMap, type Clock, type Keyring, openText, SealError, sealText } from '@signalbox/runtime';
 import { z } from 'zod';
 import type { PerProvider } from './provider-environment.ts';
@@ -41,13 +41,9 @@ const Content = z.object({ id: z.string(), key: z.string() });
 const ID_LENGTH = 16;
 const MOST_TENANTS = 5000;
 
-const sealKey = (
-  { keyring, secrets }: KeyVaultOptions,
-  where: { tenantId: string; provider: string },
-  secret: string,
-): SealedKey => {
-  secrets.add(secret);
-  const place = providerKeyPlace(where.tenantId, where.provider);
+const sealKey = ({ keyring, secrets }: KeyVaultOptions, owner: SecretOwner, secret: string): SealedKey => {
+  secrets.add(owner, secret);
+  const place = providerKeyPlace(owner.tenantId, owner.provider);
   const id = keyId(keyring, place, secret);
   return { id, sealed: sealText(keyring, JSON.stringify({ id, key: secret }), place) };
 };
@@ -56,10 +52,11 @@ const sealKey = (
 const keyId = (keyring: Keyring, place: string, secret: string): string =>
   `pk_${keyring.digest(`${place} ${secret}`).slice(0, ID_LENGTH)}`;
 
-const openKey = ({ keyring, secrets }: KeyVaultOptions, place: string, sealed: string): ProviderKey => {
+const openKey = ({ keyring, secrets }: KeyVaultOptions, owner: SecretOwner, sealed: string): ProviderKey => {
   try {
+    const place = providerKeyPlace(owner.tenantId, owner.provider);
     const { id, key } = Content.parse(JSON.parse(openText(keyring, sealed, place)));
-    secrets.add(key);
+    secrets.add(owner, key);
     return { source: 'vault', id, secret: key };
   } catch (error) {
     if (error instanceof SealError) return { source: 'vault', id: null, secret: null };
@@ -72,12 +69,11 @@ const lookUp = async (options: KeyVaultOptions, tenantId: string): Promise<Tenan
   const stored = await find(tenantId);
   const found = new Map<string, ProviderKey>();
   for (const provider of PROVIDERS) {
-    const place = providerKeyPlace(tenantId, provider);
     const sealed = stored.get(provider);
     const ofEnvironment = keys[provider] ?? '';
-    if (sealed !== undefined) found.set(provider, openKey(options, place, sealed));
+    if (sealed !== undefined) found.set(provider, openKey(options, { tenantId, provider }, sealed));
     else if (ofEnvironment !== '') {
-      const id = keyId(keyring, place, ofEnvironment);
+      const id = keyId(keyring, providerKeyPlace(tenantId, provider), ofEnvironment);
       found.set(provider, { source: 'env', id, secret: ofEnvironment });
     }
   }

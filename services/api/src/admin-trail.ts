@@ -8,7 +8,8 @@ import {
 } from '@signalbox/contracts';
 import type { RedactorOf } from '@signalbox/engine';
 import { type Partition, recordAdminEvents } from '@signalbox/run-state';
-import { type Clock, wellFormedDeep } from '@signalbox/runtime';
+import type { Clock } from '@signalbox/runtime';
+import { redactFact } from './redact-fact.ts';
 
 /**
  * What this api writes into the administration chains. Redacted before it leaves the process (R13), and in the audit
@@ -43,14 +44,14 @@ export const fieldsOf = (fields: { readonly [name: string]: Json | undefined }):
     Object.entries(fields).filter((field): field is [string, Json] => field[1] !== undefined),
   );
 
-const draftOf = (deps: TrailDeps, { tenantId, actor }: TrailBy, { type, data }: AdminFact): AdminEventDraft =>
+const draftOf = (deps: TrailDeps, { tenantId, actor }: TrailBy, fact: AdminFact): AdminEventDraft =>
   AdminEventDraft.parse({
     event_id: newId('evt'),
     tenant_id: tenantId,
-    type,
+    type: fact.type,
     ts: new Date(deps.clock.now()).toISOString(),
     actor,
-    data: deps.redactorOf(tenantId).json(wellFormedDeep(data as Parameters<typeof wellFormedDeep>[0])),
+    data: redactFact(deps.redactorOf(tenantId), fact),
   });
 
 /** Throws `state_unavailable`; then what the facts tell of must not be done. */

@@ -4,6 +4,7 @@ import type { Redactor } from '@signalbox/engine';
 import { wellFormed } from '@signalbox/runtime';
 import { z } from 'zod';
 import { fromCursor } from './cursor.ts';
+import { redactFact } from './redact-fact.ts';
 import { invalidRequest } from './validation.ts';
 
 /** The audit log as requests and answers spell it. */
@@ -58,11 +59,11 @@ export const AuditEvent = z.object({
   hash: z.string(),
 });
 
-export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditEvent> => ({
-  ...row,
-  actor: redactor.json(row.actor),
-  data: redactor.json(row.data),
-});
+/** Who did what to a tenant is ours to say: no key of a provider hides it. */
+export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditEvent> =>
+  row.category === 'admin'
+    ? { ...row, data: redactFact(redactor, row) }
+    : { ...row, actor: redactor.json(row.actor), data: redactor.json(row.data) };
 
 const MAX_SEQ = 2 ** 31 - 1;
 

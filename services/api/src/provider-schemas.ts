@@ -1,8 +1,10 @@
+import { LEAST_TENANT_SECRET } from '@signalbox/engine';
 import { z } from 'zod';
 
 /** Providers and their keys as requests and answers spell them. */
-const SHORTEST = 8;
 const LONGEST = 4096;
+/** A key that is taken is taken out of texts too, and a shorter one could be any word of them. */
+const SHORTEST = LEAST_TENANT_SECRET;
 
 /** What a header can carry; a bridge's token may be long. */
 export const ProviderKeyRequest = z.strictObject({

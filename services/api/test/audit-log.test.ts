@@ -104,9 +104,10 @@ test('what is done to a tenant is in its audit log, with who did it, without sec
     assert.match(event_id, /^evt_/);
   }
   const [created, , first, second, user, dropped, agent, read, aborted] = told.map(({ data }) => data);
+  assert.match(String(created?.['name']), /^for \[EMAIL:[0-9a-f]{8}\]$/);
   assert.deepEqual(created, {
     key_id: made.id,
-    name: 'for [EMAIL]',
+    name: created?.['name'],
     scopes: ['runs:read'],
     expires_at: null,
   });
@@ -123,6 +124,18 @@ test('what is done to a tenant is in its audit log, with who did it, without sec
   assert.deepEqual([uses.length, uses.filter((admin) => admin === true).length], [3, 1]);
   const text = JSON.stringify(await exported('', key));
   for (const secret of [made.secret, key, 'ann@example.com', 'sk-proj']) assert.ok(!text.includes(secret));
+});
+
+test('who did something is told, whatever is set as the key of a provider', async () => {
+  const [key, other] = [await h.key('hiding', ['admin']), await h.key('hiding', ['admin'])];
+  const { id } = keyOf(key);
+  await h.call('PUT', '/v1/providers/openai/key', { key, json: { key: id } });
+  assert.equal((await h.call('PUT', '/v1/caps/users/u1', { key, json: { daily_usd: 1 } })).status, 200);
+  assert.equal((await h.call('DELETE', `/v1/keys/${id}`, { key: other })).status, 200);
+  await storeAll(h);
+  const events = await all('&category=admin', other);
+  const of = (type: string): AuditEvent | undefined => events.find((event) => event.type === type);
+  assert.deepEqual([of('caps.changed')?.actor.id, of('key.revoked')?.data['key_id']], [id, id]);
 });
 
 test('refused requests are counted by source and reason, so that they cannot flood the log', async () => {

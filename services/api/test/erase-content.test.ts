@@ -96,7 +96,7 @@ test('the reason of a hold is kept without the secrets and people it names (R13)
   const path = `/v1/runs/${await finished()}/legal-hold`;
   const json = { held: true, reason: 'asked by ada@example.com' };
   const { reason } = (await (await h.call('PUT', path, { json })).json()) as { reason: string };
-  assert.equal(reason, 'asked by [EMAIL]');
+  assert.match(reason, /^asked by \[EMAIL:[0-9a-f]{8}\]$/);
   const kept = await h.db.selectFrom('legal_holds').select('reason').execute();
   assert.ok(kept.every((hold) => hold.reason?.includes('@') !== true));
 });

@@ -1,7 +1,7 @@
 /**
  * The api against real Redis and Postgres, without a port: each harness has keys and a database of its own.
  */
-import { createRedactor, HeldSecrets, type Redactor } from '@signalbox/engine';
+import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { randomUUID } from 'node:crypto';
 import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import type { ApiScope, Run } from '@signalbox/contracts';
@@ -116,7 +116,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
     destination: { write: (line) => logs.push(line) },
   });
   const keyring = createKeyring([{ id: 'test', key: newDataKey() }]);
-  const redactorOf = (): Redactor => createRedactor({ secrets });
+  const redactorOf = redactorsOf({ secrets, digest: keyring.digest });
   const deps: ApiDeps = {
     ...stores,
     runs: createRunReader({ partition, db }),

@@ -55,7 +55,7 @@ test('a key works at once, and its secret is shown once and kept nowhere', async
 test('a name that holds a secret or a person is kept without them (R13)', async () => {
   const value = `sk-ant-api03-${'k'.repeat(40)}`;
   const { name } = await make({ name: `for ada@example.com ${value}`, scopes: ['runs:read'] });
-  assert.equal(name, 'for [EMAIL] [REDACTED]');
+  assert.match(name, /^for \[EMAIL:[0-9a-f]{8}\] \[REDACTED\]$/);
   assert.ok(!(await (await h.call('GET', '/v1/keys?limit=100')).text()).includes(value));
 });
 

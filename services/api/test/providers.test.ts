@@ -130,12 +130,29 @@ test('a ping of a provider without a key says so; the mock needs none', async ()
   assert.equal((await ok('POST', '/v1/providers/mock/ping')).last_ping?.ok, true);
 });
 
+test('what a tenant sets as a key takes no word from another tenant, nor from the trail of either', async () => {
+  const [evil, victim] = [await h.key('evil', ['admin']), await h.key('victim', ['admin'])];
+  const word = 'a-name-that-is-long-enough';
+  for (const key of ['anthropic', 'requested', 'runs:read'])
+    assert.equal((await h.call('PUT', '/v1/providers/openai/key', { key: evil, json: { key } })).status, 422);
+  await setKey('openai', word, { key: evil });
+  for (const [key, name] of [
+    [evil, '[REDACTED]'],
+    [victim, word],
+  ] as const) {
+    const made = await h.call('POST', '/v1/keys', { key, json: { name: word, scopes: ['runs:read'] } });
+    assert.equal(made.status, 201);
+    const created = (await trail('key.created')).at(-1) as { name: string; scopes: string[] };
+    assert.deepEqual([created.name, created.scopes], [name, ['runs:read']]);
+  }
+});
+
 test('what does not fit is refused without a word of it', async () => {
   const long = `${SECRET}${'x'.repeat(4096)}`;
   const bodies = [
     JSON.stringify({ key: KEY }),
     JSON.stringify({ key: long }),
-    JSON.stringify({ key: 'short' }),
+    JSON.stringify({ key: SECRET.slice(0, 19) }),
     JSON.stringify({ key: `${SECRET}\n` }),
     JSON.stringify({ key: [SECRET] }),
     JSON.stringify({ [SECRET]: 'key' }),
@@ -182,7 +199,7 @@ test('a key that no key of the keyring opens stays in use: its calls fail, nobod
 
 test('of two that change a key at once, the one that Postgres has last is used', async () => {
   const admin = await h.key('racers', ['admin']);
-  const secrets = Array.from({ length: 6 }, (_, n) => `race-key-number-${n}`);
+  const secrets = Array.from({ length: 6 }, (_, n) => `race-key-of-racers-number-${n}`);
   await Promise.all(secrets.map((secret) => setKey('openai', secret, { key: admin })));
   const [stored] = (await listProviderKeys(h.db)).filter(({ tenantId }) => tenantId === 'racers');
   const used = (await h.deps.vault.keysOf('racers')).get('openai');

@@ -9,7 +9,7 @@ import { createKeyring, newDataKey, sha256Hex, systemClock } from '@signalbox/ru
 import { type FakeReply, fakeProvider, HAIKU } from './fake.ts';
 import { openWorld, type RunSeen, TENANT, type World } from './harness.ts';
 
-const OWN = 'own-key-of-acme';
+const OWN = 'own-key-of-acme-number-one';
 const ENV = 'sk-test-0123456789abcdefghij';
 
 /** As the api does it: seals the key, and mirrors it. */

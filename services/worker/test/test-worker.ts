@@ -12,7 +12,7 @@ import { type Clock, createJsonSchemas, type Keyring, type Logger, systemClock }
 import { createDays } from '../src/days.ts';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../src/metrics.ts';
-import { createRedactor, HeldSecrets } from '@signalbox/engine';
+import { HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { spansTo } from '../src/spans.ts';
 import { builtInTools } from '../src/tools/index.ts';
 import type { Toolbox } from '../src/tools/tool.ts';
@@ -122,7 +122,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
     logger,
     metrics,
     spans: spansTo(undefined),
-    redactorOf: () => createRedactor({ secrets }),
+    redactorOf: redactorsOf({ secrets, digest: keyring.digest }),
     onActivations,
     stopping: stopping.signal,
     cut: cut.signal,

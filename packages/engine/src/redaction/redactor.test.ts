@@ -66,25 +66,80 @@ test('redacting twice changes nothing', () => {
   assert.equal(text(once), once);
 });
 
-test('a secret that comes later is taken out from then on, by every redactor that was given the same', () => {
+const digest = (said: string): string => said;
+const of = (tenantId: string, provider = 'openai') => ({ tenantId, provider });
+
+test("a secret that comes later is taken out from then on: of its tenant's texts, and of the log", () => {
   const secrets = new HeldSecrets([KEY]);
-  const [one, two] = [createRedactor({ secrets }), redactorsOf({ secrets, digest: (said) => said })('acme')];
-  const late = 'tenant/key+of=acme';
-  assert.equal(one.text(`said ${late}`), `said ${late}`);
-  secrets.add(late);
-  for (const { text } of [one, two]) {
+  const [log, acme] = [createRedactor({ secrets }), redactorsOf({ secrets, digest })('acme')];
+  const late = 'tenant/key+of=acme"number-one';
+  assert.equal(acme.text(`said ${late}`), `said ${late}`);
+  secrets.add(of('acme'), late);
+  for (const { text } of [log, acme]) {
     assert.equal(text(`said ${late}, ${KEY}`), 'said [REDACTED], [REDACTED]');
     assert.equal(text(`?k=${encodeURIComponent(late)}`), '?k=[REDACTED]');
+    assert.equal(text(JSON.stringify({ said: late })), '{"said":"[REDACTED]"}');
   }
 });
 
-test('of those that come later the last are held, and those of the environment always', () => {
+test('what one tenant calls a secret changes no text of another', () => {
   const secrets = new HeldSecrets([KEY]);
-  const { text } = createRedactor({ secrets });
-  for (let n = 0; n <= 5000; n += 1) {
-    secrets.add(`plain-tenant-${n}.`);
-    secrets.add('used again');
+  const redactorOf = redactorsOf({ secrets, digest });
+  const [evil, victim] = [redactorOf('evil'), redactorOf('victim')];
+  const said = 'provider_key.changed:agent-of-the-victim';
+  secrets.add(of('evil'), said);
+  assert.equal(victim.text(`${said} ${KEY}`), `${said} [REDACTED]`);
+  assert.equal(evil.text(`${said} ${KEY}`), '[REDACTED] [REDACTED]');
+  secrets.add(of('victim'), `own-${said}`);
+  assert.equal(victim.text(`${said}, own-${said}`), `${said}, [REDACTED]`);
+});
+
+test('a text of a tenant that is shorter than 20 signs is no secret', () => {
+  const secrets = new HeldSecrets([]);
+  secrets.add(of('acme'), 'x'.repeat(19));
+  secrets.add(of('acme'), 'y'.repeat(20));
+  for (const { text } of [createRedactor({ secrets }), redactorsOf({ secrets, digest })('acme')])
+    assert.equal(text(`${'x'.repeat(19)} ${'y'.repeat(20)}`), `${'x'.repeat(19)} [REDACTED]`);
+});
+
+test('of each provider the key in use and the one before are held, however many were set', () => {
+  const secrets = new HeldSecrets([KEY]);
+  const key = (n: number): string => `key-of-acme-number-${1000 + n}`;
+  for (let n = 0; n < 50; n += 1) secrets.add(of('acme'), key(n));
+  secrets.add(of('acme', 'groq'), key(100));
+  secrets.add(of('acme'), key(48));
+  for (const { text } of [createRedactor({ secrets }), redactorsOf({ secrets, digest })('acme')]) {
+    const [held, gone] = [[key(49), key(48), key(100), KEY], key(47)];
+    assert.equal(text([...held, gone].join(' ')), `${'[REDACTED] '.repeat(4)}${gone}`);
   }
-  assert.equal(text(`plain-tenant-0. plain-tenant-5000.`), 'plain-tenant-0. [REDACTED]');
-  assert.equal(text(`used again ${KEY}`), '[REDACTED] [REDACTED]');
+});
+
+test('the tenants whose keys were used last are held, and the environment always', () => {
+  const secrets = new HeldSecrets([KEY]);
+  const key = (n: number): string => `key-of-the-tenant-${n}.`;
+  for (let n = 0; n <= 5000; n += 1) {
+    secrets.add(of(`tenant-${n}`), key(n));
+    secrets.add(of('busy'), 'the-key-of-a-busy-tenant');
+  }
+  const { text } = createRedactor({ secrets });
+  assert.equal(text(`${key(0)} ${key(1)} ${key(2)}`), `${key(0)} ${key(1)} [REDACTED]`);
+  assert.equal(text(`the-key-of-a-busy-tenant ${KEY} ${key(5000)}`), '[REDACTED] [REDACTED] [REDACTED]');
+  const redactorOf = redactorsOf({ secrets, digest });
+  assert.deepEqual(
+    [redactorOf('tenant-0').text(key(0)), redactorOf('tenant-2').text(key(2))],
+    [key(0), '[REDACTED]'],
+  );
+  assert.equal(redactorOf('tenant-0').text(KEY), '[REDACTED]');
+});
+
+test('a key that two tenants hold stays one until neither holds it', () => {
+  const secrets = new HeldSecrets([]);
+  const { text } = createRedactor({ secrets });
+  const [shared, other] = ['the-key-that-both-have', (n: number) => `another-key-of-them-${n}`];
+  for (const tenantId of ['a', 'b']) secrets.add(of(tenantId), shared);
+  const replace = (tenantId: string): void => [1, 2].forEach((n) => secrets.add(of(tenantId), other(n)));
+  replace('a');
+  assert.equal(text(shared), '[REDACTED]');
+  replace('b');
+  assert.equal(text(shared), shared);
 });

@@ -14,7 +14,7 @@ export interface Redactor {
 }
 
 export interface RedactorOptions {
-  /** What this process holds: provider keys, passwords of its stores. Shorter ones than 6 signs are no secrets. */
+  /** What this process holds, of all tenants: provider keys, passwords of its stores. */
   readonly secrets?: readonly string[] | HeldSecrets;
   /** A short name for a value, the same for the same value, so that redacted entries can still be related. */
   readonly pseudonym?: (kind: PersonalDataKind, value: string) => string;
@@ -25,13 +25,13 @@ const TOKEN_LENGTH = 8;
 const held = (secrets: readonly string[] | HeldSecrets): HeldSecrets =>
   secrets instanceof HeldSecrets ? secrets : new HeldSecrets(secrets);
 
-const redactorWith = (loaded: HeldSecrets, pseudonym: RedactorOptions['pseudonym']): Redactor => {
+const redactorWith = (
+  unloaded: (text: string) => string,
+  pseudonym: RedactorOptions['pseudonym'],
+): Redactor => {
   const token = (kind: PersonalDataKind, value: string): string =>
     pseudonym === undefined ? `[${kind}]` : `[${kind}:${pseudonym(kind, value)}]`;
-  const text = (from: string): string => {
-    const unloaded = loaded.forms().reduce((rest, secret) => rest.replaceAll(secret, REDACTED), from);
-    return replacePersonalData(redactSecrets(unloaded), token);
-  };
+  const text = (from: string): string => replacePersonalData(redactSecrets(unloaded(from)), token);
   const field = ([name, value]: [string, unknown]): [string, unknown] =>
     isSecretName(name) && value !== null && typeof value !== 'boolean'
       ? [text(name), REDACTED]
@@ -45,10 +45,16 @@ const redactorWith = (loaded: HeldSecrets, pseudonym: RedactorOptions['pseudonym
   return { text, json };
 };
 
-export const createRedactor = ({ secrets = [], pseudonym }: RedactorOptions = {}): Redactor =>
-  redactorWith(held(secrets), pseudonym);
+/** For what is no tenant's alone, such as the log of a process. */
+export const createRedactor = ({ secrets = [], pseudonym }: RedactorOptions = {}): Redactor => {
+  const loaded = held(secrets);
+  return redactorWith((text) => loaded.withoutAny(text), pseudonym);
+};
 
-/** A redactor for each tenant: `digest` is keyed, so tokens tell nothing and differ between tenants. */
+/**
+ * A redactor for each tenant, of the environment's secrets and its own: what another tenant calls a secret changes
+ * nothing. `digest` is keyed, so tokens tell nothing and differ between tenants.
+ */
 export type RedactorOf = (tenantId: string) => Redactor;
 
 export const redactorsOf = ({
@@ -60,7 +66,8 @@ export const redactorsOf = ({
 }): RedactorOf => {
   const loaded = held(secrets);
   return (tenantId) =>
-    redactorWith(loaded, (kind, value) =>
-      digest(`redaction ${tenantId} ${kind} ${value}`).slice(0, TOKEN_LENGTH),
+    redactorWith(
+      (text) => loaded.withoutThoseOf(tenantId, text),
+      (kind, value) => digest(`redaction ${tenantId} ${kind} ${value}`).slice(0, TOKEN_LENGTH),
     );
 };
