@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -133,21 +134,35 @@ export interface PlacedAgentVersion {
   readonly sealedSpec: string;
 }
 
-/** Every version of every agent, oldest version first. Throws `audit_store_unavailable`. */
-export const listAgentVersions = (db: Db): Promise<PlacedAgentVersion[]> =>
-  reaching(() =>
-    db
-      .selectFrom('agent_versions')
-      .innerJoin('tenants', 'tenants.id', 'agent_versions.tenant_id')
-      .select([
-        'agent_versions.tenant_id as tenantId',
-        'tenants.partition',
-        'agent_versions.name',
-        'agent_versions.version',
-        'agent_versions.sealed_spec as sealedSpec',
-      ])
-      .orderBy('agent_versions.tenant_id')
-      .orderBy('agent_versions.name')
-      .orderBy('agent_versions.version')
-      .execute(),
-  );
+/** So many specs are in memory at once; one may have some hundred KB. */
+const PAGE = 50;
+
+type AfterVersion = Pick<PlacedAgentVersion, 'tenantId' | 'name' | 'version'>;
+
+const newestPage = async (db: Db, newest: number, after: AfterVersion): Promise<PlacedAgentVersion[]> => {
+  const { rows } = await sql<PlacedAgentVersion>`
+    select v.tenant_id as "tenantId", tenants.partition, v.name, v.version, v.sealed_spec as "sealedSpec"
+    from agent_versions v
+    join agents on agents.tenant_id = v.tenant_id and agents.name = v.name
+    join tenants on tenants.id = v.tenant_id
+    where (v.tenant_id, v.name, v.version) > (${after.tenantId}, ${after.name}, ${after.version})
+      and v.version > agents.latest_version - ${newest}::int
+    order by v.tenant_id, v.name, v.version limit ${PAGE}`.execute(db);
+  return rows;
+};
+
+/** The `newest` versions of every agent, oldest version first, a page at a time. Throws `audit_store_unavailable`. */
+export async function* readNewestVersions(
+  db: Db,
+  newest: number,
+): AsyncGenerator<PlacedAgentVersion[], undefined> {
+  let after: AfterVersion = { tenantId: '', name: '', version: 0 };
+  for (;;) {
+    const from = after;
+    const page = await reaching(() => newestPage(db, newest, from));
+    yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) return;
+    after = last;
+  }
+}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AgentSpec, type Run } from '@signalbox/contracts';
+import { MIRRORED_VERSIONS } from '@signalbox/run-state';
 import { createKeyring, newDataKey, SealError } from '@signalbox/runtime';
 import { openSpec, sealSpec } from '../src/agent-specs.ts';
 import { type Harness, openHarness } from './harness.ts';
@@ -72,6 +73,24 @@ test('a mirror that lost its agents is filled from Postgres, the latest first', 
     (await h.submit({ agent: 'lost' })).agent.version,
     2,
     'version 1 does not pass for the latest',
+  );
+});
+
+test('a version too old for the mirror is read from Postgres, and does not go back to the mirror', async () => {
+  for (let n = 1; n <= MIRRORED_VERSIONS + 2; n += 1) await put('many', `version ${n}`);
+  const { redis, root } = h.deps.partition;
+  const mirrored = async () => (await redis.hkeys(`${root}:agent:default:many`)).map(Number);
+  const newest = Array.from({ length: MIRRORED_VERSIONS }, (_, i) => i + 3);
+  assert.deepEqual(
+    (await mirrored()).toSorted((a, b) => a - b),
+    newest,
+  );
+  assert.equal((await h.submit({ agent: 'many@1' })).agent.version, 1);
+  assert.equal((await put('many', 'version 2')).agent.version, 2, 'what it was is published again');
+  assert.equal((await h.submit({ agent: 'many' })).agent.version, MIRRORED_VERSIONS + 2);
+  assert.deepEqual(
+    (await mirrored()).toSorted((a, b) => a - b),
+    newest,
   );
 });
 
