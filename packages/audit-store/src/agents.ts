@@ -1,3 +1,4 @@
+import { SignalboxError } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
@@ -35,8 +36,27 @@ const select = (db: Db) =>
 /** Told of a new version before it is committed: if it throws, nothing is changed. */
 type Watch = (version: number) => Promise<void>;
 
+/** Each is mirrored in Redis and restored by every verification. */
+const MAX_AGENTS = 1000;
+
+/** The lock gives those who make agents of one tenant their turn: no two take the last place. */
+const assertRoom = async (tx: Db, { tenantId, name }: NewAgentVersion): Promise<void> => {
+  const ofTenant = tx.selectFrom('agents').where('tenant_id', '=', tenantId);
+  const known = ofTenant.select('name').where('name', '=', name);
+  if ((await known.executeTakeFirst()) !== undefined) return;
+  await sql`select pg_advisory_xact_lock(hashtext('signalbox agents'), hashtext(${tenantId}))`.execute(tx);
+  if ((await known.executeTakeFirst()) !== undefined) return;
+  const { n } = await ofTenant.select((eb) => eb.fn.countAll<number>().as('n')).executeTakeFirstOrThrow();
+  if (n < MAX_AGENTS) return;
+  throw new SignalboxError(
+    'quota_exceeded',
+    `A tenant may have ${MAX_AGENTS} agents, so ${name} was not made. Publish a new version of one there is.`,
+  );
+};
+
 const publish = async (tx: Db, agent: NewAgentVersion, watch: Watch | undefined): Promise<Published> => {
   const { tenantId, name, digest, sealedSpec } = agent;
+  await assertRoom(tx, agent);
   await tx
     .insertInto('agents')
     .values({ tenant_id: tenantId, name })
@@ -68,7 +88,10 @@ const publish = async (tx: Db, agent: NewAgentVersion, watch: Watch | undefined)
   return { ...(await ofAgent.where('version', '=', version).executeTakeFirstOrThrow()), created: true };
 };
 
-/** Adds a version, or answers the one that has this digest. The tenant must exist. Throws `audit_store_unavailable`. */
+/**
+ * Adds a version, or answers the one that has this digest. The tenant must exist. Throws `quota_exceeded` for an agent
+ * beyond what a tenant may have, `audit_store_unavailable`.
+ */
 export const publishAgentVersion = (db: Db, agent: NewAgentVersion, watch?: Watch): Promise<Published> =>
   reaching(() => db.transaction().execute((tx) => publish(tx, agent, watch)));
 

@@ -158,6 +158,24 @@ test('a name that is none is refused before anything is written', async () => {
   assert.equal(response.status, 422);
 });
 
+test('an agent beyond the quota is refused, in no store and no trail', async () => {
+  const key = await h.key('crowd', ['admin']);
+  await put('first', 'one', key);
+  const others = Array.from({ length: 999 }, (_, i) => ({ tenant_id: 'crowd', name: `filler-${i}` }));
+  await h.db.insertInto('agents').values(others).execute();
+  const { redis, root } = h.deps.partition;
+  const trail = await redis.xlen(`${root}:audit`);
+  const response = await h.call('PUT', '/v1/agents/more', { json: { model: 'mock/echo' }, key });
+  const problem = (await response.json()) as { code: string; detail: string };
+  assert.deepEqual([response.status, problem.code], [422, 'quota_exceeded']);
+  assert.match(problem.detail, /1000 agents/);
+  assert.deepEqual(
+    [await redis.exists(`${root}:agent:crowd:more`), await redis.xlen(`${root}:audit`)],
+    [0, trail],
+  );
+  assert.equal((await put('first', 'two', key)).agent.version, 2);
+});
+
 test('a spec that was opened once opens for its own agent alone', () => {
   const { keyring } = h.deps;
   const [own, other] = ['a', 'b'].map((name) => ({ tenantId: 'acme', name }));
