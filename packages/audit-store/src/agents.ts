@@ -1,3 +1,5 @@
+import { SignalboxError } from '@signalbox/contracts';
+import { sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -34,8 +36,27 @@ const select = (db: Db) =>
 /** Told of a new version before it is committed: if it throws, nothing is changed. */
 type Watch = (version: number) => Promise<void>;
 
+/** Each is mirrored in Redis and restored by every verification. */
+const MAX_AGENTS = 1000;
+
+/** The lock gives those who make agents of one tenant their turn: no two take the last place. */
+const assertRoom = async (tx: Db, { tenantId, name }: NewAgentVersion): Promise<void> => {
+  const ofTenant = tx.selectFrom('agents').where('tenant_id', '=', tenantId);
+  const known = ofTenant.select('name').where('name', '=', name);
+  if ((await known.executeTakeFirst()) !== undefined) return;
+  await sql`select pg_advisory_xact_lock(hashtext('signalbox agents'), hashtext(${tenantId}))`.execute(tx);
+  if ((await known.executeTakeFirst()) !== undefined) return;
+  const { n } = await ofTenant.select((eb) => eb.fn.countAll<number>().as('n')).executeTakeFirstOrThrow();
+  if (n < MAX_AGENTS) return;
+  throw new SignalboxError(
+    'quota_exceeded',
+    `A tenant may have ${MAX_AGENTS} agents, so ${name} was not made. Publish a new version of one there is.`,
+  );
+};
+
 const publish = async (tx: Db, agent: NewAgentVersion, watch: Watch | undefined): Promise<Published> => {
   const { tenantId, name, digest, sealedSpec } = agent;
+  await assertRoom(tx, agent);
   await tx
     .insertInto('agents')
     .values({ tenant_id: tenantId, name })
@@ -67,7 +88,10 @@ const publish = async (tx: Db, agent: NewAgentVersion, watch: Watch | undefined)
   return { ...(await ofAgent.where('version', '=', version).executeTakeFirstOrThrow()), created: true };
 };
 
-/** Adds a version, or answers the one that has this digest. The tenant must exist. Throws `audit_store_unavailable`. */
+/**
+ * Adds a version, or answers the one that has this digest. The tenant must exist. Throws `quota_exceeded` for an agent
+ * beyond what a tenant may have, `audit_store_unavailable`.
+ */
 export const publishAgentVersion = (db: Db, agent: NewAgentVersion, watch?: Watch): Promise<Published> =>
   reaching(() => db.transaction().execute((tx) => publish(tx, agent, watch)));
 
@@ -133,21 +157,35 @@ export interface PlacedAgentVersion {
   readonly sealedSpec: string;
 }
 
-/** Every version of every agent, oldest version first. Throws `audit_store_unavailable`. */
-export const listAgentVersions = (db: Db): Promise<PlacedAgentVersion[]> =>
-  reaching(() =>
-    db
-      .selectFrom('agent_versions')
-      .innerJoin('tenants', 'tenants.id', 'agent_versions.tenant_id')
-      .select([
-        'agent_versions.tenant_id as tenantId',
-        'tenants.partition',
-        'agent_versions.name',
-        'agent_versions.version',
-        'agent_versions.sealed_spec as sealedSpec',
-      ])
-      .orderBy('agent_versions.tenant_id')
-      .orderBy('agent_versions.name')
-      .orderBy('agent_versions.version')
-      .execute(),
-  );
+/** So many specs are in memory at once; one may have some hundred KB. */
+const PAGE = 50;
+
+type AfterVersion = Pick<PlacedAgentVersion, 'tenantId' | 'name' | 'version'>;
+
+const newestPage = async (db: Db, newest: number, after: AfterVersion): Promise<PlacedAgentVersion[]> => {
+  const { rows } = await sql<PlacedAgentVersion>`
+    select v.tenant_id as "tenantId", tenants.partition, v.name, v.version, v.sealed_spec as "sealedSpec"
+    from agent_versions v
+    join agents on agents.tenant_id = v.tenant_id and agents.name = v.name
+    join tenants on tenants.id = v.tenant_id
+    where (v.tenant_id, v.name, v.version) > (${after.tenantId}, ${after.name}, ${after.version})
+      and v.version > agents.latest_version - ${newest}::int
+    order by v.tenant_id, v.name, v.version limit ${PAGE}`.execute(db);
+  return rows;
+};
+
+/** The `newest` versions of every agent, oldest version first, a page at a time. Throws `audit_store_unavailable`. */
+export async function* readNewestVersions(
+  db: Db,
+  newest: number,
+): AsyncGenerator<PlacedAgentVersion[], undefined> {
+  let after: AfterVersion = { tenantId: '', name: '', version: 0 };
+  for (;;) {
+    const from = after;
+    const page = await reaching(() => newestPage(db, newest, from));
+    yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < PAGE) return;
+    after = last;
+  }
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { sql } from 'kysely';
 import { migratedDatabase } from '../test/support.ts';
-import { listAgentVersions, publishAgentVersion } from './agents.ts';
+import { publishAgentVersion, readNewestVersions } from './agents.ts';
 import { listApiKeys, upsertApiKey } from './api-keys.ts';
 import type { TenantAmounts } from './cap-rows.ts';
 import { deleteUserCaps, ensureTenantWithCaps, saveTenantCaps, saveUserCaps } from './caps.ts';
@@ -145,7 +145,7 @@ const withPause = async (tx: Db): Promise<void> => {
   }
 };
 
-test('keys to mirror are all, and of a revoked one that it is; versions to mirror are all', async () => {
+test('keys to mirror are all, and of a revoked one that it is; versions to mirror are the newest', async () => {
   await ensureTenant(db, { id: 'dir', partition: 4, timeZone: 'UTC' });
   const key = (id: string, hash: string, expiresAt: Date | null) =>
     upsertApiKey(db, { id, tenantId: 'dir', name: id, hash: hash.repeat(32), scopes: ['admin'], expiresAt });
@@ -167,24 +167,31 @@ test('keys to mirror are all, and of a revoked one that it is; versions to mirro
       [['key_d', 'dir', 4, ['admin'], 'dd'.repeat(32)], true],
     ],
   );
-  for (const [name, digest] of [
-    ['b', '1'],
-    ['a', '1'],
-    ['a', '2'],
+  const digests = Array.from({ length: 60 }, (_, i) => String(i + 1));
+  for (const [name, count] of [
+    ['b', 1],
+    ['a', 3],
+    ['c', 60],
   ] as const) {
-    await publishAgentVersion(db, { tenantId: 'dir', name, digest, sealedSpec: `${name}${digest}` });
+    for (const digest of digests.slice(0, count))
+      await publishAgentVersion(db, { tenantId: 'dir', name, digest, sealedSpec: `${name}${digest}` });
   }
+  const newest = async (count: number) => {
+    const found = [];
+    for await (const page of readNewestVersions(db, count)) found.push(...page);
+    return found.map(({ partition, name, version, sealedSpec }) => [partition, name, version, sealedSpec]);
+  };
+  assert.deepEqual(await newest(2), [
+    [4, 'a', 2, 'a2'],
+    [4, 'a', 3, 'a3'],
+    [4, 'b', 1, 'b1'],
+    [4, 'c', 59, 'c59'],
+    [4, 'c', 60, 'c60'],
+  ]);
+  const names = ['a1', 'a2', 'a3', 'b1', ...digests.map((digest) => `c${digest}`)];
   assert.deepEqual(
-    (await listAgentVersions(db)).map(({ partition, name, version, sealedSpec }) => [
-      partition,
-      name,
-      version,
-      sealedSpec,
-    ]),
-    [
-      [4, 'a', 1, 'a1'],
-      [4, 'a', 2, 'a2'],
-      [4, 'b', 1, 'b1'],
-    ],
+    (await newest(100)).map(([, , , sealedSpec]) => sealedSpec),
+    names,
+    'more than a page',
   );
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
+import { sql } from 'kysely';
 import { migratedDatabase } from '../test/support.ts';
 import { getAgent, listAgents, publishAgentVersion } from './agents.ts';
 import { findApiKeyByHash, upsertApiKey } from './api-keys.ts';
@@ -107,6 +108,58 @@ describe('agents', () => {
     for (const content of ['w', 'x', 'y', 'z']) {
       assert.equal(new Set(made.filter((m) => m.sealedSpec === content).map((m) => m.version)).size, 1);
     }
+  });
+
+  describe('a tenant may have a thousand of them', () => {
+    /** Made without publishing each. */
+    const fill = (tenantId: string, count: number) =>
+      sql`insert into agents (tenant_id, name)
+        select ${tenantId}, 'filler-' || i from generate_series(1, ${count}::int) i`.execute(db);
+    const full = (error: unknown) => error instanceof SignalboxError && error.code === 'quota_exceeded';
+    const namesOf = async (tenantId: string) =>
+      (await db.selectFrom('agents').select('name').where('tenant_id', '=', tenantId).execute()).map(
+        ({ name }) => name,
+      );
+
+    test('one more is refused and leaves nothing, a version of one there is goes on', async () => {
+      await ensureTenant(db, { id: 'full', partition: 0, timeZone: 'UTC' });
+      await fill('full', 999);
+      const publish = (name: string, content: string) =>
+        publishAgentVersion(db, { ...version(name, content), tenantId: 'full' });
+      assert.equal((await publish('last', '1')).version, 1);
+      await assert.rejects(publish('more', '1'), full);
+      assert.equal((await publish('last', '2')).version, 2);
+      const names = await namesOf('full');
+      assert.deepEqual([names.length, names.includes('more')], [1000, false]);
+      assert.equal(await getAgent(db, { tenantId: 'full', name: 'more' }), null);
+    });
+
+    const isWaiting = async (): Promise<boolean> => {
+      const { rows } = await sql<{ waiting: boolean }>`
+        select exists (select from pg_locks join pg_database d on d.oid = pg_locks.database
+          where locktype = 'advisory' and not granted and d.datname = current_database()) as waiting`.execute(
+        db,
+      );
+      return rows[0]?.waiting === true;
+    };
+
+    test('two that are made at once do not both take the last place', async () => {
+      await ensureTenant(db, { id: 'rush', partition: 0, timeZone: 'UTC' });
+      await fill('rush', 999);
+      const publish = (name: string, watch?: () => Promise<void>) =>
+        publishAgentVersion(db, { ...version(name, '1'), tenantId: 'rush' }, watch);
+      const ends: Promise<unknown>[] = [];
+      await publish('first', async () => {
+        const its = { ended: false };
+        const second = publish('second').finally(() => {
+          its.ended = true;
+        });
+        ends.push(assert.rejects(second, full));
+        while (!its.ended && !(await isWaiting()));
+      });
+      await Promise.all(ends);
+      assert.equal((await namesOf('rush')).length, 1000);
+    });
   });
 
   test('the list has the latest of each, by name, page by page', async () => {

@@ -3,11 +3,11 @@ export {
   type AgentQuery,
   getAgent,
   listAgents,
-  listAgentVersions,
   type NewAgentVersion,
   type PlacedAgentVersion,
   publishAgentVersion,
   type Published,
+  readNewestVersions,
   type StoredAgent,
 } from './agents.ts';
 export {

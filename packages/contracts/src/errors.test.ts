@@ -31,6 +31,7 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   agent_not_found: 422,
   model_unknown: 422,
   content_erased: 410,
+  quota_exceeded: 422,
   run_terminal: 409,
   last_admin_key: 409,
   run_live: 409,

@@ -25,6 +25,7 @@ export const ERRORS = {
   agent_not_found: entry('No such agent', false, 422),
   model_unknown: entry('No such model', false, 422),
   content_erased: entry('What was said in the run is erased', false, 410),
+  quota_exceeded: entry('There may be no more of them', false, 422),
   last_admin_key: entry('The last admin key stays', false, 409),
   run_terminal: entry('The run has already ended', false, 409),
   run_live: entry('The run has not ended', false, 409),

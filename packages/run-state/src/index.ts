@@ -69,6 +69,7 @@ export {
   latestAgentVersion,
   mirrorAgent,
   mirrorApiKey,
+  MIRRORED_VERSIONS,
   type RefusedKey,
 } from './mirror.ts';
 export { ensureTenantCaps, replaceCaps, setTenantCaps, setUserCaps } from './mirror-caps.ts';

@@ -1,6 +1,7 @@
 import { ApiScope, type Principal } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
+import { runScript } from './scripts.ts';
 import { assertTrusted } from './trust.ts';
 import { writeTogether } from './write-together.ts';
 
@@ -65,12 +66,33 @@ export type AgentRecord = z.infer<typeof AgentRecord>;
 const agentKey = (partition: Partition, tenantId: string, name: string): string =>
   `${partition.root}:agent:${tenantId}:${name}`;
 
-/** Versions only grow: an older one written late does not become the latest. Throws `state_unavailable`. */
-export const mirrorAgent = (
+/** Of an agent the newest versions are mirrored, so many and of so many bytes together, and the latest in any case. */
+export const MIRRORED_VERSIONS = 10;
+const MIRRORED_BYTES = 262_144;
+
+/** Lets go of old versions, once `written` is there. Answers the latest that is here. */
+const keepNewest = async (
   partition: Partition,
-  { tenantId, name, version, sealedSpec }: { tenantId: string; name: string } & AgentRecord,
-): Promise<void> =>
-  writeTogether(partition, [['HSET', agentKey(partition, tenantId, name), String(version), sealedSpec]]);
+  { tenantId, name }: { tenantId: string; name: string },
+  written: readonly (string | number)[] = [],
+): Promise<number | null> => {
+  const args = [tenantId, name, MIRRORED_VERSIONS, MIRRORED_BYTES, ...written];
+  return z
+    .int()
+    .nullable()
+    .parse(await runScript(partition, 'agent', args));
+};
+
+/**
+ * Versions only grow: an older one written late does not become the latest, and stays only if it is among the newest.
+ * Throws `state_unavailable`.
+ */
+export const mirrorAgent = async (
+  partition: Partition,
+  { version, sealedSpec, ...agent }: { tenantId: string; name: string } & AgentRecord,
+): Promise<void> => {
+  await keepNewest(partition, agent, [version, sealedSpec]);
+};
 
 /** The latest version of an agent that is here; null when none is. */
 export const latestAgentVersion = async (
@@ -78,6 +100,8 @@ export const latestAgentVersion = async (
   { tenantId, name }: { tenantId: string; name: string },
 ): Promise<number | null> => {
   const versions = await partition.redis.hkeys(agentKey(partition, tenantId, name));
+  // Written by older code, which kept them all: they are not to be read at each submission.
+  if (versions.length > MIRRORED_VERSIONS) return keepNewest(partition, { tenantId, name });
   return versions.length === 0 ? null : Math.max(...versions.map(Number));
 };
 

@@ -7,6 +7,7 @@ import type { Partition } from './partition.ts';
 const NAMES = [
   'acknowledge',
   'admin',
+  'agent',
   'awaken',
   'expire_waits',
   'hibernate',

@@ -31,7 +31,10 @@ const splitRef = (ref: string): { name: string; version: number | null } => {
   return { name, version: version === undefined ? null : Number(version) };
 };
 
-/** Copies a version from Postgres to the mirror; null when Postgres does not have it either. */
+/**
+ * Reads a version that is not mirrored; null when Postgres does not have it either. Only the latest goes to the mirror:
+ * any other is older than what is kept there, and would be passed off as the latest where nothing is.
+ */
 const fetchVersion = async (
   { db, partition }: ResolveDeps,
   { tenantId, name, version }: Wanted,
@@ -39,18 +42,12 @@ const fetchVersion = async (
   const stored = await getAgent(db, { tenantId, name, version: version ?? undefined });
   if (stored === null) return null;
   const record = { version: stored.version, sealedSpec: stored.sealedSpec };
-  await reachingState(() => mirrorAgent(partition, { tenantId, name, ...record }));
+  if (version === null) await reachingState(() => mirrorAgent(partition, { tenantId, name, ...record }));
   return record;
 };
 
-const findRecord = async (deps: ResolveDeps, wanted: Wanted): Promise<AgentRecord | null> => {
-  const mirrored = await reachingState(() => findAgent(deps.partition, wanted));
-  if (mirrored !== null) return mirrored;
-  // The latest goes first: a mirror that holds only an old version would pass it off as the latest.
-  const latest = await fetchVersion(deps, { ...wanted, version: null });
-  if (latest === null || wanted.version === null || wanted.version === latest.version) return latest;
-  return wanted.version > latest.version ? null : fetchVersion(deps, wanted);
-};
+const findRecord = async (deps: ResolveDeps, wanted: Wanted): Promise<AgentRecord | null> =>
+  (await reachingState(() => findAgent(deps.partition, wanted))) ?? fetchVersion(deps, wanted);
 
 /** A version that this process opened before: only which is the latest must be asked. Null: it is to be read. */
 const recall = async (

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AgentSpec, type Run } from '@signalbox/contracts';
+import { MIRRORED_VERSIONS } from '@signalbox/run-state';
 import { createKeyring, newDataKey, SealError } from '@signalbox/runtime';
 import { openSpec, sealSpec } from '../src/agent-specs.ts';
 import { type Harness, openHarness } from './harness.ts';
@@ -75,6 +76,24 @@ test('a mirror that lost its agents is filled from Postgres, the latest first', 
   );
 });
 
+test('a version too old for the mirror is read from Postgres, and does not go back to the mirror', async () => {
+  for (let n = 1; n <= MIRRORED_VERSIONS + 2; n += 1) await put('many', `version ${n}`);
+  const { redis, root } = h.deps.partition;
+  const mirrored = async () => (await redis.hkeys(`${root}:agent:default:many`)).map(Number);
+  const newest = Array.from({ length: MIRRORED_VERSIONS }, (_, i) => i + 3);
+  assert.deepEqual(
+    (await mirrored()).toSorted((a, b) => a - b),
+    newest,
+  );
+  assert.equal((await h.submit({ agent: 'many@1' })).agent.version, 1);
+  assert.equal((await put('many', 'version 2')).agent.version, 2, 'what it was is published again');
+  assert.equal((await h.submit({ agent: 'many' })).agent.version, MIRRORED_VERSIONS + 2);
+  assert.deepEqual(
+    (await mirrored()).toSorted((a, b) => a - b),
+    newest,
+  );
+});
+
 test('a mirrored agent is enough to submit while Postgres is away', async () => {
   await put('hot', 'one');
   const { createPool } = await import('@signalbox/audit-store');
@@ -137,6 +156,24 @@ test('a spec lies sealed in Redis and Postgres', async () => {
 test('a name that is none is refused before anything is written', async () => {
   const response = await h.call('PUT', '/v1/agents/Not%20A%20Name', { json: { model: 'mock/echo' } });
   assert.equal(response.status, 422);
+});
+
+test('an agent beyond the quota is refused, in no store and no trail', async () => {
+  const key = await h.key('crowd', ['admin']);
+  await put('first', 'one', key);
+  const others = Array.from({ length: 999 }, (_, i) => ({ tenant_id: 'crowd', name: `filler-${i}` }));
+  await h.db.insertInto('agents').values(others).execute();
+  const { redis, root } = h.deps.partition;
+  const trail = await redis.xlen(`${root}:audit`);
+  const response = await h.call('PUT', '/v1/agents/more', { json: { model: 'mock/echo' }, key });
+  const problem = (await response.json()) as { code: string; detail: string };
+  assert.deepEqual([response.status, problem.code], [422, 'quota_exceeded']);
+  assert.match(problem.detail, /1000 agents/);
+  assert.deepEqual(
+    [await redis.exists(`${root}:agent:crowd:more`), await redis.xlen(`${root}:audit`)],
+    [0, trail],
+  );
+  assert.equal((await put('first', 'two', key)).agent.version, 2);
 });
 
 test('a spec that was opened once opens for its own agent alone', () => {

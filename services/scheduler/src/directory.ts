@@ -1,5 +1,6 @@
-import { type Db, listAgentVersions, listApiKeys, listCaps, listProviderKeys } from '@signalbox/audit-store';
+import { type Db, listApiKeys, listCaps, listProviderKeys, readNewestVersions } from '@signalbox/audit-store';
 import {
+  MIRRORED_VERSIONS,
   mirrorAgent,
   mirrorApiKey,
   type Partition,
@@ -8,8 +9,8 @@ import {
 } from '@signalbox/run-state';
 
 /**
- * Writes again what the api mirrors from Postgres: caps, provider keys, API keys, agent versions (design §5). API keys
- * that Redis has beyond that stay, as one that has not reached Postgres yet; a revoked one stays revoked. A provider key
+ * Writes again what the api mirrors from Postgres: caps, provider keys, API keys, the newest agent versions (design §5).
+ * API keys that Redis has beyond that stay, as one that has not reached Postgres yet; a revoked one stays revoked. A provider key
  * that Postgres does not have was removed: it goes.
  */
 export const restoreDirectory = async (partition: Partition, tx: Db): Promise<void> => {
@@ -29,7 +30,9 @@ export const restoreDirectory = async (partition: Partition, tx: Db): Promise<vo
       ...(key.revokedAt === null ? {} : { revoked: true }),
     });
   }
-  for (const { tenantId, name, version, sealedSpec } of here(await listAgentVersions(tx))) {
-    await mirrorAgent(partition, { tenantId, name, version, sealedSpec });
+  for await (const versions of readNewestVersions(tx, MIRRORED_VERSIONS)) {
+    for (const { tenantId, name, version, sealedSpec } of here(versions)) {
+      await mirrorAgent(partition, { tenantId, name, version, sealedSpec });
+    }
   }
 };

@@ -12,6 +12,7 @@ import {
   findPrincipal,
   findProviderKeys,
   getTenantCaps,
+  MIRRORED_VERSIONS,
   mirrorApiKey,
   readTrust,
   replaceProviderKeys,
@@ -166,6 +167,20 @@ test('FLUSHALL: keys, agents and caps are back before anything is trusted', asyn
   assert.deepEqual([...(await findProviderKeys(partition, TENANT))], [['openai', 'k1.sealed']]);
   const agent = await findAgent(partition, { tenantId: TENANT, name: 'support', version: null });
   assert.deepEqual(agent, { version: 1, sealedSpec: 'sealed' });
+});
+
+test('FLUSHALL: of an agent the newest versions are back, as they are mirrored when they are published', async () => {
+  const loss = await openLoss();
+  const { partition, db } = loss;
+  await ensureTenant(db, { id: TENANT, partition: 0, timeZone: 'UTC' });
+  const agent = { tenantId: TENANT, name: 'support' };
+  for (let n = 1; n <= MIRRORED_VERSIONS + 5; n += 1)
+    await publishAgentVersion(db, { ...agent, digest: `d${n}`, sealedSpec: `sealed ${n}` });
+  await flush(loss);
+  await loss.verify();
+  assert.equal(await partition.redis.hlen(`${partition.root}:agent:${TENANT}:support`), MIRRORED_VERSIONS);
+  assert.equal((await findAgent(partition, { ...agent, version: 6 }))?.sealedSpec, 'sealed 6');
+  assert.equal((await findAgent(partition, { ...agent, version: null }))?.version, MIRRORED_VERSIONS + 5);
 });
 
 test('run state that is ahead of Postgres is left alone', async () => {

@@ -12,7 +12,10 @@ for i = 2, #ARGV, 3 do
   if not is_run or redis.call('HEXISTS', scope, 'status') == 1 then
     local spent = math.max(tonumber(redis.call('HGET', scope, 'spent') or 0), tonumber(ARGV[i + 1]))
     redis.call('HSET', scope, 'spent', int(spent), 'held', ARGV[i + 2])
-    if not is_run then redis.call('EXPIRE', scope, SPEND_TTL_SECONDS) end
+    if not is_run then
+      expire_spend(scope)
+      forget_unused(scope)
+    end
   end
 end
 return 'OK'

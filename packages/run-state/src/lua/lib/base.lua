@@ -84,7 +84,23 @@ local function scope_key(name, r, day)
   return key('spend', 'tenant_month', r.tenant, month)
 end
 
-local SPEND_TTL_SECONDS = 400 * 24 * 3600 -- of day and month scopes
+-- A scope counts until its day or month is over, everywhere on earth; after that only Postgres is asked.
+local DAY_TTL_SECONDS = 40 * 24 * 3600
+local MONTH_TTL_SECONDS = 70 * 24 * 3600
+
+-- From when something is first spent or held in a scope of a day or month.
+local function expire_spend(scope)
+  local is_month = string.find(scope, '^spend:%a+_month:', #ROOT + 2)
+  redis.call('EXPIRE', scope, is_month and MONTH_TTL_SECONDS or DAY_TTL_SECONDS)
+end
+
+-- Where nothing is spent, held or promised, no key says the same: users are made up faster than their days expire.
+local function forget_unused(scope)
+  for _, amount in ipairs(redis.call('HMGET', scope, 'spent', 'held', 'promised')) do
+    if amount and tonumber(amount) ~= 0 then return end
+  end
+  redis.call('DEL', scope)
+end
 
 -- In front of the scope's name: behind it, it would be the scope of a user whose id ends so.
 local function waiters_key(scope)

@@ -46,7 +46,7 @@ local function add(scope, field, amount)
     sum = bound
   end
   -- Which it is when new.
-  if (bound or sum == amount) and scope.name ~= 'run' then redis.call('EXPIRE', scope.key, SPEND_TTL_SECONDS) end
+  if (bound or sum == amount) and scope.name ~= 'run' then expire_spend(scope.key) end
   return sum
 end
 
@@ -96,6 +96,7 @@ local function settle(run, r, settlement)
   for _, scope in ipairs(scopes) do
     scope.spent = add(scope, 'spent', settlement.observed - was_spent)
     scope.held = add(scope, 'held', -was_held)
+    if scope.spent == 0 and scope.held == 0 and scope.name ~= 'run' then forget_unused(scope.key) end
   end
   local to = settlement.expired and 'expired' or 'settled'
   redis.call('HSET', holds, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))
