@@ -48,8 +48,9 @@ const isRunId = (id: string): boolean => RunId.safeParse(id).success;
 export const listRuns: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const { limit = DEFAULT_LIMIT, cursor, ...query } = c.req.valid('query');
-    const runs = await deps.runs.list({
-      tenantId: c.get('principal').tenantId,
+    const { tenantId } = c.get('principal');
+    const wanted = {
+      tenantId,
       status: query.status,
       agent: query.agent,
       userId: query.user_id,
@@ -58,7 +59,8 @@ export const listRuns: Route = (app, deps) => {
       createdBefore: query.created_before,
       limit: limit + 1,
       before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
-    });
+    };
+    const runs = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
     const { page, next_cursor } = toPage(runs, limit, (run) => run.runId);
     return c.json({ data: page.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
   });
