@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { AgentName, type Run, RunId, RunStatus } from '@signalbox/contracts';
-import { fromCursor, toPage } from '../cursor.ts';
+import { fromCursor, toCursor } from '../cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../openapi.ts';
 import type { ListedRun } from '../run-reader.ts';
@@ -17,7 +17,8 @@ const route = createRoute({
   path: '/v1/runs',
   tags: ['runs'],
   summary: 'Runs, newest first.',
-  description: 'Read from the audit store: a run appears here moments after it was submitted.',
+  description:
+    'Read from the audit store: a run appears here moments after it was submitted. A page of runs with long texts may be short before the last one: go on until next_cursor is null.',
   request: {
     query: z.strictObject({
       status: RunStatus.optional(),
@@ -57,11 +58,12 @@ export const listRuns: Route = (app, deps) => {
       sessionId: query.session_id,
       createdAfter: query.created_after,
       createdBefore: query.created_before,
-      limit: limit + 1,
+      limit,
       before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
     };
-    const runs = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
-    const { page, next_cursor } = toPage(runs, limit, (run) => run.runId);
-    return c.json({ data: page.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
+    const { runs, more } = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
+    const last = runs.at(-1);
+    const next_cursor = more && last !== undefined ? toCursor(last.runId) : null;
+    return c.json({ data: runs.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
   });
 };
