@@ -5,7 +5,7 @@ import { runIdAt } from '../test/journal.ts';
 import { pagesRead, settle } from '../test/pages-read.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { listRunIds } from './read.ts';
+import { listRunIds } from './list-run-ids.ts';
 import { listReplayable } from './replayable.ts';
 
 const HOUR = 3_600_000;

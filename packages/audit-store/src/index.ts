@@ -55,12 +55,8 @@ export {
   type StoredProviderKey,
   withProviderKeysLocked,
 } from './provider-keys.ts';
-export {
-  listRunIds,
-  readRun,
-  readRuns,
-  type RunListQuery,
-} from './read.ts';
+export { listRunIds, type RunListQuery } from './list-run-ids.ts';
+export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './read.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
 export { readEntries } from './read-entries.ts';
 export {

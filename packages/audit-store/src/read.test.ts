@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { newId } from '@signalbox/contracts';
-import {
-  claimed,
-  journalOf,
-  recordOf,
-  runIdAt,
-  simpleJournal,
-  submitted,
-  succeeded,
-  TENANT,
-} from '../test/journal.ts';
+import { recordOf, simpleJournal, TENANT } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { listRunIds, readRun, readRuns } from './read.ts';
+import { readRun, readRuns, readRunsWithin } from './read.ts';
 import { readEntries } from './read-entries.ts';
 import { writeBatch } from './write.ts';
 
@@ -56,6 +47,50 @@ describe('readRuns', () => {
   });
 });
 
+describe('readRunsWithin', () => {
+  const ref = 'sha256:output-1';
+  const choose = (): string[] => [ref];
+  const runIds: string[] = [];
+
+  before(async () => {
+    for (const bytes of [100, 50, 50, 1]) {
+      const { runId, entries } = simpleJournal();
+      const contents = [
+        [ref, Buffer.alloc(bytes).toString('base64')],
+        ['sha256:submission', Buffer.alloc(1000).toString('base64')],
+      ] as const;
+      await writeBatch(db, [recordOf(runId, entries, { contents })]);
+      runIds.push(runId);
+    }
+  });
+
+  const within = async (maxBytes: number): Promise<[number, number[]]> => {
+    const { runs, looked } = await readRunsWithin(db, { tenantId: TENANT, runIds, choose, maxBytes });
+    assert.deepEqual(
+      runs.map((run) => run.runId),
+      runIds.slice(0, looked),
+    );
+    return [looked, runs.map(({ contents }) => Buffer.from(contents.get(ref) ?? '', 'base64').length)];
+  };
+
+  test('ends before the run whose chosen contents are too much', async () => {
+    assert.deepEqual(await within(199), [2, [100, 50]]);
+    assert.deepEqual(await within(200), [3, [100, 50, 50]]);
+    assert.deepEqual(await within(201), [4, [100, 50, 50, 1]]);
+  });
+
+  test('reads one run at least, however large', async () => {
+    assert.deepEqual(await within(1), [1, [100]]);
+  });
+
+  test('what is missing or foreign counts as looked for', async () => {
+    const asked = { tenantId: TENANT, runIds: [newId('run'), ...runIds], choose, maxBytes: 120 };
+    const { runs, looked } = await readRunsWithin(db, asked);
+    assert.deepEqual([looked, runs.map((run) => run.runId)], [2, runIds.slice(0, 1)]);
+    assert.deepEqual(await readRunsWithin(db, { ...asked, tenantId: 'nobody' }), { runs: [], looked: 5 });
+  });
+});
+
 describe('readEntries', () => {
   test('a page of the journal; none behind its end; null for what is missing or foreign', async () => {
     const { runId, entries } = simpleJournal();
@@ -69,53 +104,5 @@ describe('readEntries', () => {
     assert.equal(await page(0, 10, 'other'), null);
     for (const missing of [newId('run'), 'no\u0000id'])
       assert.equal(await readEntries(db, TENANT, { runId: missing, after: 0, limit: 10 }), null);
-  });
-});
-
-describe('listRunIds', () => {
-  const tenantId = 'lister';
-  const ids: string[] = [];
-
-  before(async () => {
-    for (const n of [0, 1, 2, 3, 4, 5]) {
-      const createdMs = Date.UTC(2030, 0, 1 + n);
-      const runId = runIdAt(createdMs);
-      ids.push(runId);
-      const drafts = [
-        submitted({
-          tenant_id: tenantId,
-          user_id: n % 2 === 0 ? 'even' : 'odd',
-          session_id: n < 3 ? 'early' : null,
-          agent: n === 5 ? { name: null, version: null } : { name: 'support', version: 1 },
-        }),
-        claimed(),
-      ];
-      const { entries } = journalOf(runId, n < 2 ? [...drafts, succeeded(0)] : drafts, createdMs);
-      await writeBatch(db, [recordOf(runId, entries, { tenantId })]);
-    }
-  });
-
-  const at = (...wanted: number[]) => wanted.map((n) => ids[n]);
-  const list = (query: Partial<Parameters<typeof listRunIds>[1]>) =>
-    listRunIds(db, { tenantId, limit: 100, ...query });
-
-  test('newest first, page by page', async () => {
-    assert.deepEqual(await list({}), at(5, 4, 3, 2, 1, 0));
-    assert.deepEqual(await list({ limit: 2 }), at(5, 4));
-    assert.deepEqual(await list({ limit: 2, before: ids[4] }), at(3, 2));
-    assert.deepEqual(await list({ before: ids[0] }), []);
-  });
-
-  test('each filter, and all of them', async () => {
-    assert.deepEqual(await list({ status: 'succeeded' }), at(1, 0));
-    assert.deepEqual(await list({ status: 'running' }), at(5, 4, 3, 2));
-    assert.deepEqual(await list({ agent: 'support' }), at(4, 3, 2, 1, 0));
-    assert.deepEqual(await list({ userId: 'odd' }), at(5, 3, 1));
-    assert.deepEqual(await list({ sessionId: 'early' }), at(2, 1, 0));
-    assert.deepEqual(await list({ createdAfter: '2030-01-03T00:00:00Z' }), at(5, 4, 3, 2));
-    assert.deepEqual(await list({ createdBefore: '2030-01-03T00:00:00Z' }), at(1, 0));
-    const all = { status: 'running', agent: 'support', userId: 'even', sessionId: 'early' } as const;
-    assert.deepEqual(await list(all), at(2));
-    assert.deepEqual(await list({ userId: 'nobody\u0000' }), []);
   });
 });

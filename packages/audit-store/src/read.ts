@@ -1,7 +1,6 @@
-import type { ContentChoice, Entry, RunStatus, StoredRun } from '@signalbox/contracts';
+import type { ContentChoice, Entry, StoredRun } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
-import { sql } from 'kysely';
-import { createdBefore, createdFrom } from './created-at.ts';
+import { type RawBuilder, sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -49,6 +48,10 @@ const selectJournals = async (db: Db, runIds: readonly string[]): Promise<Readon
 
 type Wanted = readonly { readonly run_id: string; readonly ref: string }[];
 
+const wantedContents = (wanted: Wanted): RawBuilder<unknown> => sql`
+  unnest(${wanted.map((w) => w.run_id)}::text[], ${wanted.map((w) => w.ref)}::text[]) as x (run_id, ref)
+  join contents c on c.run_id = x.run_id collate "C" and c.ref = x.ref collate "C"`;
+
 const selectContents = async (
   db: Db,
   wanted: Wanted,
@@ -56,9 +59,7 @@ const selectContents = async (
   const contents = new Map<string, Map<string, string>>();
   if (wanted.length === 0) return contents;
   const { rows } = await sql<{ run_id: string; ref: string; sealed: Buffer }>`
-    select c.run_id, c.ref, c.sealed
-    from unnest(${wanted.map((w) => w.run_id)}::text[], ${wanted.map((w) => w.ref)}::text[]) as x (run_id, ref)
-    join contents c on c.run_id = x.run_id collate "C" and c.ref = x.ref collate "C"`.execute(db);
+    select c.run_id, c.ref, c.sealed from ${wantedContents(wanted)}`.execute(db);
   for (const { run_id, ref, sealed } of rows) {
     const ofRun = contents.get(run_id) ?? new Map<string, string>();
     contents.set(run_id, ofRun.set(ref, sealed.toString('base64')));
@@ -66,44 +67,94 @@ const selectContents = async (
   return contents;
 };
 
+const toStored = (
+  row: RunRow | undefined,
+  journal: Journal | undefined,
+  contents: ReadonlyMap<string, string> = new Map<string, string>(),
+): StoredRun[] => {
+  if (row === undefined || journal === undefined || journal.entries.length === 0) return [];
+  return [
+    {
+      runId: row.id,
+      tenantId: row.tenant_id,
+      wrappedKey: row.wrapped_key,
+      contentErasedAt: row.erased_at?.toISOString() ?? null,
+      entries: journal.entries,
+      contents,
+    },
+  ];
+};
+
 const withBody = (entries: readonly Entry[]): readonly Entry[] =>
   entries.filter((entry) => entry.length > 64);
 
+/** How many of the runs, in their order, have `maxBytes` of contents together: one at least, or no list would go on. */
+const countWithin = async (
+  db: Db,
+  wanted: Wanted,
+  { runIds, maxBytes }: { runIds: readonly string[]; maxBytes: number },
+): Promise<number> => {
+  const { rows } = await sql<{ run_id: string; bytes: number }>`
+    select c.run_id, sum(octet_length(c.sealed))::bigint as bytes from ${wantedContents(wanted)}
+    group by c.run_id`.execute(db);
+  const bytes = new Map(rows.map((row) => [row.run_id, row.bytes]));
+  let total = 0;
+  const beyond = runIds.findIndex((id, index) => {
+    total += bytes.get(id) ?? 0;
+    return total > maxBytes && index > 0;
+  });
+  return beyond === -1 ? runIds.length : beyond;
+};
+
+export interface RunsQuery {
+  readonly tenantId: string;
+  readonly runIds: readonly string[];
+  /** Which contents come along; default: all that the events name. */
+  readonly choose?: ContentChoice | undefined;
+  /** Of sealed contents; default: no limit. */
+  readonly maxBytes?: number;
+}
+
+export interface RunsWithin {
+  readonly runs: StoredRun[];
+  /** How many of `runIds` were looked for; those behind are to be asked for again. */
+  readonly looked: number;
+}
+
 /**
- * The runs among `runIds` that are the tenant's and stored, in the given order; not those whose events left with
- * their partition. `choose` says which contents come along (default: all that its events name). Throws `audit_store_unavailable`.
+ * The first of `runIds` whose contents fit, of those that are the tenant's and stored; not those whose events left with
+ * their partition. Sizes are known before anything is read. Throws `audit_store_unavailable`.
  */
-export const readRuns = (
+export const readRunsWithin = (
+  db: Db,
+  { tenantId, runIds, choose, maxBytes }: RunsQuery,
+): Promise<RunsWithin> =>
+  reaching(async () => {
+    const ids = runIds.map(wellFormed);
+    const rows = new Map((await selectRuns(db, tenantId, ids)).map((row) => [row.id, row]));
+    if (rows.size === 0) return { runs: [], looked: ids.length };
+    const journals = await selectJournals(db, [...rows.keys()]);
+    const named = [...journals].flatMap(([run_id, { entries, refs }]) =>
+      [...new Set(choose === undefined ? refs : choose(withBody(entries)))].map((ref) => ({ run_id, ref })),
+    );
+    const looked =
+      maxBytes === undefined ? ids.length : await countWithin(db, named, { runIds: ids, maxBytes });
+    const within = ids.slice(0, looked);
+    const wanted = looked === ids.length ? named : named.filter(({ run_id }) => within.includes(run_id));
+    const contents = await selectContents(db, wanted);
+    return {
+      runs: within.flatMap((id) => toStored(rows.get(id), journals.get(id), contents.get(id))),
+      looked,
+    };
+  });
+
+/** All of `readRunsWithin`, in the given order. */
+export const readRuns = async (
   db: Db,
   tenantId: string,
   runIds: readonly string[],
   choose?: ContentChoice,
-): Promise<StoredRun[]> =>
-  reaching(async () => {
-    const wanted = runIds.map(wellFormed);
-    const rows = new Map((await selectRuns(db, tenantId, wanted)).map((row) => [row.id, row]));
-    if (rows.size === 0) return [];
-    const journals = await selectJournals(db, [...rows.keys()]);
-    const wantedRefs = [...journals].flatMap(([run_id, { entries, refs }]) =>
-      [...new Set(choose === undefined ? refs : choose(withBody(entries)))].map((ref) => ({ run_id, ref })),
-    );
-    const contents = await selectContents(db, wantedRefs);
-    return wanted.flatMap((id): StoredRun[] => {
-      const row = rows.get(id);
-      const stored = journals.get(id)?.entries ?? [];
-      if (row === undefined || stored.length === 0) return [];
-      return [
-        {
-          runId: id,
-          tenantId: row.tenant_id,
-          wrappedKey: row.wrapped_key,
-          contentErasedAt: row.erased_at?.toISOString() ?? null,
-          entries: stored,
-          contents: contents.get(id) ?? new Map<string, string>(),
-        },
-      ];
-    });
-  });
+): Promise<StoredRun[]> => (await readRunsWithin(db, { tenantId, runIds, choose })).runs;
 
 /** Null: no such run of this tenant. `choose` as for `readRuns`. */
 export const readRun = async (
@@ -112,40 +163,3 @@ export const readRun = async (
   runId: string,
   choose?: ContentChoice,
 ): Promise<StoredRun | null> => (await readRuns(db, tenantId, [runId], choose))[0] ?? null;
-
-export interface RunListQuery {
-  readonly tenantId: string;
-  readonly status?: RunStatus | undefined;
-  /** Name of an agent. */
-  readonly agent?: string | undefined;
-  readonly userId?: string | undefined;
-  readonly sessionId?: string | undefined;
-  /** RFC 3339; from this instant on. */
-  readonly createdAfter?: string | undefined;
-  /** RFC 3339; before this instant. */
-  readonly createdBefore?: string | undefined;
-  readonly limit: number;
-  /** Continue behind this run (the last of the page before). */
-  readonly before?: string | undefined;
-}
-
-/** Ids, newest first. Throws `audit_store_unavailable`. */
-export const listRunIds = (db: Db, query: RunListQuery): Promise<string[]> =>
-  reaching(async () => {
-    const { tenantId, status, agent, userId, sessionId, limit, before } = query;
-    const rows = await db
-      .selectFrom('runs')
-      .select('id')
-      .where('tenant_id', '=', tenantId)
-      .$if(status !== undefined, (q) => q.where('status', '=', status ?? 'queued'))
-      .$if(agent !== undefined, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
-      .$if(userId !== undefined, (q) => q.where('user_id', '=', wellFormed(userId ?? '')))
-      .$if(sessionId !== undefined, (q) => q.where('session_id', '=', wellFormed(sessionId ?? '')))
-      .$if(query.createdAfter !== undefined, (q) => q.where(createdFrom(query.createdAfter ?? '')))
-      .$if(query.createdBefore !== undefined, (q) => q.where(createdBefore(query.createdBefore ?? '')))
-      .$if(before !== undefined, (q) => q.where('id', '<', wellFormed(before ?? '')))
-      .orderBy('id', 'desc')
-      .limit(limit)
-      .execute();
-    return rows.map((row) => row.id);
-  });

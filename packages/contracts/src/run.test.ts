@@ -81,6 +81,15 @@ test('the largest values allowed are accepted', () => {
   assert.deepEqual(RunSubmission.parse(largest), largest);
 });
 
+test('of metadata with too many keys none is looked at: one issue, however many do not fit', () => {
+  const metadata = Object.fromEntries(Array.from({ length: 90_000 }, (_, i) => [`k${i}`, i]));
+  const { error } = RunSubmission.safeParse({ ...FULL, metadata });
+  assert.deepEqual(
+    error?.issues.map(({ path, message }) => ({ path, message })),
+    [{ path: ['metadata'], message: 'at most 50 keys' }],
+  );
+});
+
 test('an input keeps every character, NUL and lone surrogates too', () => {
   const text = fc.string({
     unit: fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code)),

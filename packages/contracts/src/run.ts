@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AgentSpec, LimitsInput } from './agent.ts';
+import { withFewKeys } from './few-keys.ts';
 import { Instant } from './instant.ts';
 import { JsonValue } from './json.ts';
 
@@ -32,11 +33,7 @@ export const AgentRef = z
 
 const Label = z.string().min(1).max(256);
 
-export const Metadata = z
-  .record(z.string().max(64), z.string().max(512))
-  .refine((m) => Object.keys(m).length <= 50, {
-    message: 'at most 50 keys',
-  });
+export const Metadata = withFewKeys(50, z.record(z.string().max(64), z.string().max(512)));
 
 /** Body of `POST /v1/runs`. */
 export const RunSubmission = z.strictObject({

@@ -78,7 +78,7 @@ export const auth = (deps: AuthDeps): MiddlewareHandler<ApiEnv> => {
     c.set('principal', principal);
     c.set('checkKey', checkKey);
     deps.counters.tenantSeen(principal.tenantId);
-    await deps.rateLimit.take(principal.keyId);
+    await deps.rateLimit.take(principal);
     if (route !== undefined) {
       authorize(deps, principal, route);
       await noteUse(deps, uses, { principal, route });

@@ -38,7 +38,7 @@ export interface ApiConfig {
   readonly defaultCaps: DefaultCaps;
   /** Prices that stand before those of the catalogue. */
   readonly prices: Pick<PricesOptions, 'overrides'>;
-  /** Requests per second and API key, counted over 10 s; 0 for no limit. */
+  /** Requests per second and API key, ten times as many of a tenant, counted over 10 s; 0 for no limit. */
   readonly rateLimitPerSecond: number;
   /** New runs are refused while this many commits wait to be stored in Postgres (R9). */
   readonly auditBacklogLimit: number;

@@ -10,6 +10,7 @@ import type { ApiMetrics } from './api-metrics.ts';
 import type { RateLimit } from './rate-limit.ts';
 import type { Refusals } from './refusals.ts';
 import type { RunReader } from './run-reader.ts';
+import type { StoreShare } from './store-share.ts';
 
 /** What the caps of a new tenant begin with. */
 export interface DefaultCaps {
@@ -39,6 +40,7 @@ export interface ApiDeps {
   readonly defaultCaps: DefaultCaps;
   readonly rateLimit: RateLimit;
   readonly refusals: Refusals;
+  readonly storeShare: StoreShare;
   /** Of each tenant, as it is now. */
   readonly vault: KeyVault;
   readonly models: Pick<Models, 'ping'>;

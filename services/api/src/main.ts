@@ -38,6 +38,7 @@ import { createRateLimit } from './rate-limit.ts';
 import { createRefusals } from './refusals.ts';
 import { runReplays } from './replay-loop.ts';
 import { createRunReader } from './run-reader.ts';
+import { createStoreShare } from './store-share.ts';
 
 /** What requests in flight get at the stop before they are cut. */
 const FINISH_MS = 8000;
@@ -129,6 +130,7 @@ const buildDeps = (frame: Frame): ApiDeps => {
     defaultCaps: config.defaultCaps,
     rateLimit: createRateLimit(partition, config.rateLimitPerSecond),
     refusals,
+    storeShare: createStoreShare(),
     vault: createKeyVault({
       keyring,
       clock,

@@ -1,55 +1,106 @@
-import { SignalboxError } from '@signalbox/contracts';
+import { type Principal, SignalboxError } from '@signalbox/contracts';
 import { type Partition, reachingState } from '@signalbox/run-state';
 import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 
 /**
- * How many requests a key may make. The counts lie in Redis, so all processes share them; without Redis no
- * request could be served anyway, so there is no way around. A key above its limit is refused from this
- * process's memory until its window is over, which costs Redis nothing.
+ * How many requests a key may make, and all keys of its tenant together: keys cost nothing. The counts lie in Redis, so
+ * all processes share them; without Redis no request could be served anyway, so there is no way around. Who is above a
+ * limit is refused from this process's memory until the window is over, which costs Redis nothing.
  */
 export interface RateLimit {
   /** Counts one request. Throws `rate_limited`, `state_unavailable`. */
-  take(keyId: string): Promise<void>;
+  take(caller: Caller): Promise<void>;
+  /**
+   * Counts what a request holds beside itself: all of it, or when that is too much for the rest of the window none, and
+   * the key may go on with less. More than a whole window counts as all of it. Throws like `take`.
+   */
+  takeMore(caller: Caller, more: number): Promise<void>;
 }
+
+type Caller = Pick<Principal, 'keyId' | 'tenantId'>;
 
 /** A burst may use the window's requests at once. */
 const WINDOW_SECONDS = 10;
 
-/** The library's own, but also a full Redis counts: an abort must not fail for want of a counter (R9). */
+/** Of the limit of a key: what all keys of its tenant may make together. */
+const TENANT_KEYS = 10;
+
+/** The library's own, but also a full Redis counts: an abort must not fail for want of a counter (R9). And see `takeMore`. */
 const COUNT = `#!lua flags=allow-oom
 redis.call('SET', KEYS[1], 0, 'EX', ARGV[2], 'NX')
-local consumed = redis.call('INCRBY', KEYS[1], ARGV[1])
-return { consumed, redis.call('PTTL', KEYS[1]) }`;
+local more, most = tonumber(ARGV[1]), tonumber(ARGV[3])
+local counted = tonumber(redis.call('GET', KEYS[1]))
+if more == 1 or counted + more <= most then redis.call('INCRBY', KEYS[1], more) end
+return { counted + more, redis.call('PTTL', KEYS[1]) }`;
 
-const refusal = ({ msBeforeNext }: RateLimiterRes, perSecond: number): SignalboxError => {
+interface Counted {
+  readonly name: string;
+  /** As a refusal calls it. */
+  readonly whose: string;
+  /** Requests in a window. */
+  readonly points: number;
+}
+
+const refusal = ({ msBeforeNext }: RateLimiterRes, { whose, points }: Counted): SignalboxError => {
   const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000));
   return new SignalboxError(
     'rate_limited',
-    `This API key made more than ${perSecond * WINDOW_SECONDS} requests in ${WINDOW_SECONDS} s. Try again in ${seconds} s.`,
+    `${whose} made more than ${points} requests in ${WINDOW_SECONDS} s, each run of a batch counted. Try again in ${seconds} s.`,
     { retryAfter: seconds },
   );
 };
 
-/** 0 requests per second: no limit. */
-export const createRateLimit = (partition: Partition, perSecond: number): RateLimit => {
-  if (perSecond === 0) return { take: () => Promise.resolve() };
-  const points = perSecond * WINDOW_SECONDS;
-  const limiter = new RateLimiterRedis({
+type Count = (id: string, more: number) => Promise<void>;
+
+const createCount = (partition: Partition, counted: Counted): { one: Count; more: Count } => {
+  const { name, points } = counted;
+  const options = {
     storeClient: partition.redis,
-    keyPrefix: `${partition.root}:rate`,
+    keyPrefix: `${partition.root}:${name}`,
     points,
     duration: WINDOW_SECONDS,
-    inMemoryBlockOnConsumed: points + 1,
     customIncrTtlLuaScript: COUNT,
-  });
-  return {
-    take: (keyId) =>
+  };
+  const countWith =
+    (limiter: RateLimiterRedis): Count =>
+    (id, requests) =>
       reachingState(async () => {
         try {
-          await limiter.consume(keyId);
+          await limiter.consume(id, requests);
         } catch (error) {
-          throw error instanceof RateLimiterRes ? refusal(error, perSecond) : error;
+          throw error instanceof RateLimiterRes ? refusal(error, counted) : error;
         }
-      }),
+      });
+  const most = points - 1;
+  const countMore = countWith(new RateLimiterRedis(options));
+  return {
+    one: countWith(new RateLimiterRedis({ ...options, inMemoryBlockOnConsumed: points + 1 })),
+    // One is the request itself. Remembers nobody: who asked for too much at once is not above the limit.
+    more: (id, more) => countMore(id, Math.min(more, most)),
+  };
+};
+
+/** 0 requests per second: no limit. */
+export const createRateLimit = (partition: Partition, perSecond: number): RateLimit => {
+  const free = (): Promise<void> => Promise.resolve();
+  if (perSecond === 0) return { take: free, takeMore: free };
+  const points = perSecond * WINDOW_SECONDS;
+  const ofKey = createCount(partition, { name: 'rate', whose: 'This API key', points });
+  const ofTenant = createCount(partition, {
+    name: 'tenant-rate',
+    whose: 'The API keys of this tenant together',
+    points: points * TENANT_KEYS,
+  });
+  return {
+    // The key first: what one key is refused for is nothing to the others of its tenant.
+    take: async ({ keyId, tenantId }) => {
+      await ofKey.one(keyId, 1);
+      await ofTenant.one(tenantId, 1);
+    },
+    takeMore: async ({ keyId, tenantId }, more) => {
+      if (more === 0) return;
+      await ofKey.more(keyId, more);
+      await ofTenant.more(tenantId, more);
+    },
   };
 };

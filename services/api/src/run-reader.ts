@@ -3,7 +3,7 @@ import {
   listRunIds,
   readEntries as readStoredEntries,
   readRun as readStored,
-  readRuns as readStoredRuns,
+  readRunsWithin,
   type RunListQuery,
 } from '@signalbox/audit-store';
 import { type ContentChoice, type Entry, SignalboxError, type StoredRun } from '@signalbox/contracts';
@@ -42,6 +42,15 @@ export interface ListedRun {
   readonly stored: StoredRun | null;
 }
 
+export interface RunPage {
+  readonly runs: readonly ListedRun[];
+  /** Others come behind them. */
+  readonly more: boolean;
+}
+
+/** Of sealed contents in a page: what one answer may take of this process, whoever else waits. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
+
 /** `shown`: what a view of the run says of them, its submission and its last answer. */
 export type WantedContents = 'none' | 'shown' | 'all';
 
@@ -53,8 +62,8 @@ export interface RunReader {
   find(tenantId: string, runId: string, wanted?: WantedContents): Promise<ReadableRun>;
   /** Those who ask in one turn get one and the same page. Throws like `find`. */
   entries(tenantId: string, query: EntryQuery): Promise<readonly Entry[]>;
-  /** Newest first, with the contents a list shows. Throws `audit_store_unavailable`. */
-  list(query: RunListQuery): Promise<readonly ListedRun[]>;
+  /** Newest first, with the contents a list shows; fewer where those are large. Throws `audit_store_unavailable`. */
+  list(query: RunListQuery): Promise<RunPage>;
 }
 
 const notFound = (runId: string): SignalboxError =>
@@ -128,9 +137,13 @@ export const createRunReader = ({ partition, db }: Stores): RunReader => ({
     }),
   entries: createPageReader({ partition, db }),
   list: async (query) => {
-    const runIds = await listRunIds(db, query);
-    const runs = await readStoredRuns(db, query.tenantId, runIds, shown);
+    const { tenantId, limit } = query;
+    const found = await listRunIds(db, { ...query, limit: limit + 1 });
+    const runIds = found.slice(0, limit);
+    const wanted = { tenantId, runIds, choose: shown, maxBytes: MAX_PAGE_BYTES };
+    const { runs, looked } = await readRunsWithin(db, wanted);
     const stored = new Map(runs.map((run) => [run.runId, { ...run, entries: whole(run.entries) }]));
-    return runIds.map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
+    const page = runIds.slice(0, looked).map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
+    return { runs: page, more: looked < found.length };
   },
 });

@@ -20,18 +20,22 @@ const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] 
   return meant.length === 1 ? meant[0] : undefined;
 };
 
-const expand = (issue: Issue, at: Path): FieldProblem[] => {
-  const path = [...at, ...issue.path];
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({ path: [...path, key].join('.'), message: 'unknown field' }));
+/** One after the other: of very many, none is made but those that are told. */
+function* problemsOf(issues: readonly Issue[], at: Path): Generator<FieldProblem> {
+  for (const issue of issues) {
+    const path = [...at, ...issue.path];
+    const branch = issue.code === 'invalid_union' ? meantBranch(issue.errors) : undefined;
+    if (branch !== undefined) {
+      yield* problemsOf(branch, path);
+    } else if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) yield { path: [...path, key].join('.'), message: 'unknown field' };
+    } else {
+      const isUnion = issue.code === 'invalid_union';
+      const message = isUnion ? 'fits none of the accepted forms' : textOf(issue.message);
+      yield { path: path.join('.'), message };
+    }
   }
-  if (issue.code === 'invalid_union') {
-    const branch = meantBranch(issue.errors);
-    if (branch !== undefined) return branch.flatMap((inner) => expand(inner, path));
-  }
-  const message = issue.code === 'invalid_union' ? 'fits none of the accepted forms' : textOf(issue.message);
-  return [{ path: path.join('.'), message }];
-};
+}
 
 export const invalidRequest = (errors: readonly FieldProblem[]): SignalboxError => {
   const first = errors[0];
@@ -41,10 +45,15 @@ export const invalidRequest = (errors: readonly FieldProblem[]): SignalboxError 
   });
 };
 
-export const invalidFromZod = (error: { readonly issues: readonly Issue[] }): SignalboxError =>
-  invalidRequest(error.issues.flatMap((issue) => expand(issue, [])).slice(0, MAX_PROBLEMS));
+export const invalidFromZod = (error: { readonly issues: readonly Issue[] }): SignalboxError => {
+  const told: FieldProblem[] = [];
+  for (const problem of problemsOf(error.issues, [])) {
+    if (told.push(problem) === MAX_PROBLEMS) break;
+  }
+  return invalidRequest(told);
+};
 
-/** Throws `invalid_request` naming every field that does not fit. */
+/** Throws `invalid_request` naming the first fields that do not fit. */
 export const parseAs = <S extends z.ZodType>(schema: S, value: unknown): z.output<S> => {
   const result = schema.safeParse(value);
   if (!result.success) throw invalidFromZod(result.error);

@@ -90,6 +90,22 @@ for (const [name, json, path] of BODIES) {
   });
 }
 
+const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
+
+test('of very much that does not fit the first twenty are told; of too much metadata its number alone', async () => {
+  const tooMuch = { ...valid, metadata: many(50_000) };
+  const { errors } = await refused('POST', '/v1/runs', { json: tooMuch }, { ...invalid, path: 'metadata' });
+  assert.deepEqual(errors, [{ path: 'metadata', message: 'at most 50 keys' }]);
+  for (const [json, path] of [
+    [{ ...valid, ...many(50_000) }, 'k19'],
+    [{ ...valid, metadata: many(50) }, 'metadata.k19'],
+    [{ ...valid, agent: { model: 'mock/echo', ...many(50_000) } }, 'agent.k19'],
+  ] as const) {
+    const problem = await refused('POST', '/v1/runs', { json }, { ...invalid, path });
+    assert.equal(problem.errors?.length, 20);
+  }
+});
+
 test('a body that is no JSON is invalid_json', async () => {
   for (const body of ['{', '', 'undefined', '{"agent":}']) {
     await refused('POST', '/v1/runs', { body }, { status: 400, code: 'invalid_json' });

@@ -32,6 +32,7 @@ import type { Api, ApiDeps } from '../src/deps.ts';
 import { createRateLimit } from '../src/rate-limit.ts';
 import { createRefusals } from '../src/refusals.ts';
 import { createRunReader } from '../src/run-reader.ts';
+import { createStoreShare } from '../src/store-share.ts';
 
 const ADMIN = 'test-admin-key';
 /** Of all harnesses of a test. */
@@ -133,6 +134,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
     defaultCaps: DEFAULT_CAPS,
     rateLimit: createRateLimit(partition, 0),
     refusals: createRefusals({ partition, clock, redactorOf, logger }),
+    storeShare: createStoreShare(),
     vault: createKeyVault({
       keyring,
       clock,

@@ -1,5 +1,6 @@
 import { writeBatch } from '@signalbox/audit-store';
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { newId, type Run } from '@signalbox/contracts';
 import { storeAll } from './audit.ts';
@@ -43,6 +44,21 @@ test('a list is newest first, in pages, without gaps or repeats', async () => {
     (await list('')).data.map(({ input }) => input),
     ['run 4', 'run 3', 'run 2', 'run 1', 'run 0'],
   );
+});
+
+test('a page of long texts ends early, and the next ones have the rest', async () => {
+  const key = await h.key('long', ['admin']);
+  const submitted: string[] = [];
+  for (let i = 0; i < 10; i += 1) {
+    submitted.push((await h.submit({ input: randomBytes(500_000).toString('hex') }, { key })).id);
+  }
+  await storeAll(h);
+  const first = await list('?limit=100', key);
+  assert.ok(first.data.length < 10, String(first.data.length));
+  assert.ok(first.data.length > 4, 'as many as fit');
+  const rest = await list(`?limit=100&cursor=${first.next_cursor}`, key);
+  assert.equal(rest.next_cursor, null);
+  assert.deepEqual([...idsOf(first), ...idsOf(rest)], submitted.toReversed());
 });
 
 test('each filter chooses, and items are whole runs', async () => {

@@ -17,6 +17,17 @@ after(() => h.close());
 
 const limited = (): Api => createApp({ ...h.deps, rateLimit: createRateLimit(h.deps.partition, PER_SECOND) });
 
+const submit = async (app: Api, key: string, { runs }: { runs: number }): Promise<Response> =>
+  app.fetch(
+    new Request('http://api/v1/runs/batch', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({
+        runs: Array.from({ length: runs }, () => ({ agent: { model: 'mock/echo' }, input: 'x' })),
+      }),
+    }),
+  );
+
 const ask = async (app: Api, key: string | null, path = '/v1/providers'): Promise<Response> => {
   const headers: Record<string, string> = key === null ? {} : { authorization: `Bearer ${key}` };
   return app.fetch(new Request(`http://api${path}`, { headers }));
@@ -48,7 +59,7 @@ test('when the window is over the key is served again', async () => {
   for (let i = 0; i <= BURST; i += 1) await ask(limited(), key);
   assert.equal((await ask(limited(), key)).status, 429);
   const { redis, root } = h.deps.partition;
-  const counts = await redis.keys(`${root}:rate:*`);
+  const counts = await redis.keys(`${root}:*rate:*`);
   for (const count of counts) {
     assert.ok((await redis.pttl(count)) > 0, 'a count does not stay');
     await redis.pexpire(count, 0);
@@ -62,6 +73,51 @@ test('a request that may not be made counts too; one without a key does not', as
   for (let i = 0; i < BURST; i += 1) assert.equal((await ask(app, key)).status, 403);
   assert.equal((await ask(app, key)).status, 429);
   for (let i = 0; i <= BURST; i += 1) assert.equal((await ask(app, null)).status, 401);
+});
+
+test('each run of a batch counts; one that is too much is refused whole, and leaves the rest to others', async () => {
+  const key = await h.key('batches', ['runs:read', 'runs:write']);
+  const app = limited();
+  assert.equal((await submit(app, key, { runs: BURST - 2 })).status, 202);
+  const { redis, root } = h.deps.partition;
+  const before = (await redis.keys(`${root}:run:*`)).length;
+  const refused = await submit(app, key, { runs: 3 });
+  const { code } = (await refused.json()) as { code: string };
+  assert.deepEqual([refused.status, code], [429, 'rate_limited']);
+  assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+  assert.ok(before > 0, 'runs are found by their keys');
+  assert.equal((await redis.keys(`${root}:run:*`)).length, before, 'nothing written');
+  assert.equal((await ask(app, key)).status, 200, 'the last of the window');
+  assert.equal((await ask(app, key)).status, 429);
+});
+
+test('a batch that is more than a window allows takes all of one', async () => {
+  const key = await h.key('large-batches', ['runs:read', 'runs:write']);
+  assert.equal((await submit(limited(), key, { runs: BURST * 2 })).status, 202);
+  assert.equal((await ask(limited(), key)).status, 429);
+});
+
+test('the keys of a tenant make ten times as many together, however many there are', async () => {
+  const keys = await Promise.all(Array.from({ length: 11 }, () => h.key('many-keys', ['runs:read'])));
+  const app = limited();
+  const statuses = await Promise.all(
+    keys
+      .slice(0, 10)
+      .flatMap((key) => Array.from({ length: BURST }, async () => (await ask(app, key)).status)),
+  );
+  assert.deepEqual(new Set(statuses), new Set([200]));
+  const refused = await ask(app, keys[10] ?? '');
+  const { detail } = (await refused.json()) as { detail: string };
+  assert.equal(refused.status, 429);
+  assert.match(detail, /keys of this tenant together made more than 100 requests/);
+  assert.equal((await ask(app, await h.key('few-keys', ['runs:read']))).status, 200);
+});
+
+test('what one key is refused for does not count for its tenant', async () => {
+  const [eager, calm] = [await h.key('shared', ['runs:read']), await h.key('shared', ['runs:read'])];
+  const app = limited();
+  for (let i = 0; i < BURST * 11; i += 1) await ask(app, eager);
+  assert.equal((await ask(app, calm)).status, 200);
 });
 
 test('0 means no limit', async () => {

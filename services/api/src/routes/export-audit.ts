@@ -30,7 +30,8 @@ const route = createRoute({
   },
 });
 
-type Pages = ReturnType<typeof exportAuditEvents>;
+type Page = IteratorResult<readonly ExportedEvent[], unknown>;
+type Next = () => Promise<Page>;
 
 const encoder = new TextEncoder();
 
@@ -45,7 +46,7 @@ const textOf = (page: readonly ExportedEvent[]): string =>
  */
 async function* linesOf(
   { clock, closing }: ApiDeps,
-  pages: Pages,
+  { first, next }: { readonly first: Page; readonly next: Next },
   checkKey: () => Promise<unknown>,
 ): AsyncGenerator<Uint8Array> {
   const over = new AbortController();
@@ -53,10 +54,10 @@ async function* linesOf(
   void watchKey(clock, checkKey, { over: stopping, onRefused: () => over.abort() });
   try {
     let lines = 0;
-    for await (const page of pages) {
+    for (let page = first; page.done !== true; page = await next()) {
       stopping.throwIfAborted();
-      lines += page.length;
-      yield encoder.encode(textOf(page));
+      lines += page.value.length;
+      yield encoder.encode(textOf(page.value));
     }
     yield encoder.encode(`${JSON.stringify({ end: true, lines })}\n`);
   } finally {
@@ -71,14 +72,12 @@ export const exportAudit: Route = (app, deps) => {
     const filter = filterOf(principal.tenantId, c.req.valid('query'));
     const pages = exportAuditEvents(deps.db, filter);
     // What the store refuses is still a problem and no broken answer.
-    const first = await pages.next();
+    const first = await deps.storeShare.take(filter.tenantId, 'export', () => pages.next());
     await recordFact(deps, byKey(principal), { type: 'audit.exported', data: { run_id, from, to } });
-    const all = (async function* (): Pages {
-      if (first.done !== true) yield first.value;
-      yield* pages;
-    })();
+    const next: Next = () =>
+      deps.storeShare.take(filter.tenantId, 'export', () => pages.next(), { begun: true });
     // A client that goes away cancels the stream, and with it the reading.
-    const body = ReadableStream.from(linesOf(deps, all, c.get('checkKey')));
+    const body = ReadableStream.from(linesOf(deps, { first, next }, c.get('checkKey')));
     return c.body(body as ReadableStream, 200, { 'content-type': NDJSON, 'cache-control': 'no-store' });
   });
 };

@@ -68,11 +68,13 @@ export const keys: Route = (app, deps) => {
   });
   app.openapi(list, async (c) => {
     const { limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
-    const found = await listTenantApiKeys(deps.db, {
-      tenantId: c.get('principal').tenantId,
+    const { tenantId } = c.get('principal');
+    const query = {
+      tenantId,
       limit: limit + 1,
       after: cursor === undefined ? undefined : fromCursor(cursor, (id) => KEY_ID.test(id)),
-    });
+    };
+    const found = await deps.storeShare.take(tenantId, 'list', () => listTenantApiKeys(deps.db, query));
     const { page, next_cursor } = toPage(found, limit, (key) => key.id);
     return c.json({ data: page.map(viewOf), next_cursor }, 200);
   });

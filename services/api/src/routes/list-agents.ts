@@ -28,11 +28,13 @@ const isName = (name: string): boolean => AgentName.safeParse(name).success;
 export const listAgents: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const { limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
-    const agents = await listStored(deps.db, {
-      tenantId: c.get('principal').tenantId,
+    const { tenantId } = c.get('principal');
+    const query = {
+      tenantId,
       limit: limit + 1,
       after: cursor === undefined ? undefined : fromCursor(cursor, isName),
-    });
+    };
+    const agents = await deps.storeShare.take(tenantId, 'list', () => listStored(deps.db, query));
     const { page, next_cursor } = toPage(agents, limit, (agent) => agent.name);
     return c.json({ data: page.map((agent) => agentView(deps.keyring, agent)), next_cursor }, 200);
   });

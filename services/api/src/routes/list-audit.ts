@@ -33,11 +33,14 @@ export const listAudit: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const { tenantId } = c.get('principal');
     const { limit = DEFAULT_LIMIT, cursor, ...wanted } = c.req.valid('query');
-    const { rows, lookedTo } = await listAuditEvents(deps.db, {
+    const query = {
       ...filterOf(tenantId, wanted),
       limit: limit + 1,
       after: cursor === undefined ? undefined : readPlace(cursor, wanted.run_id),
-    });
+    };
+    const { rows, lookedTo } = await deps.storeShare.take(tenantId, 'list', () =>
+      listAuditEvents(deps.db, query),
+    );
     const { page, next_cursor } = toPage(rows, limit, (row) => textOf(placeOf(row)));
     const next = next_cursor ?? (lookedTo === null ? null : toCursor(textOf(lookedTo)));
     const redactor = deps.redactorOf(tenantId);

@@ -75,21 +75,23 @@ const view = (groups: readonly CostGroup[], row: CostRow): Record<string, string
   calls: row.calls,
 });
 
-export const listCosts: Route = (app, { db }) => {
+export const listCosts: Route = (app, { db, storeShare }) => {
   app.openapi(route, async (c) => {
     const { group_by: by = '', from, to, limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
     if (from !== undefined && to !== undefined && from > to) {
       throw invalidRequest([{ path: 'to', message: 'expected a day that is not before from' }]);
     }
     const groups = by.split(',').filter(isGroup);
-    const rows = await sumCosts(db, {
-      tenantId: c.get('principal').tenantId,
+    const { tenantId } = c.get('principal');
+    const query = {
+      tenantId,
       groupBy: groups,
       from,
       to,
       limit: limit + 1,
       after: cursor === undefined ? undefined : readPlace(cursor, groups),
-    });
+    };
+    const rows = await storeShare.take(tenantId, 'list', () => sumCosts(db, query));
     const { page, next_cursor } = toPage(rows, limit, (row) => placeOf(groups.join(','), row));
     return c.json({ data: page.map((row) => view(groups, row)), next_cursor }, 200);
   });

@@ -11,7 +11,7 @@ const route = createRoute({
   path: '/v1/runs/batch',
   tags: ['runs'],
   summary: 'Submits many runs.',
-  description: `1 to ${MAX_BATCH.toLocaleString('en')} runs, in a body of at most 1 MiB. Each is judged alone: data holds, in order, a run or the problem that refused it (paths of its errors begin at the element). With Idempotency-Key each element is kept under the key and its index, apart from the keys of POST /v1/runs: the same batch again gives the same runs, and an element that changed is refused with idempotency_mismatch. When no element could be served for now, the whole answer is that problem (503).`,
+  description: `1 to ${MAX_BATCH.toLocaleString('en')} runs, in a body of at most 1 MiB. Each is judged alone: data holds, in order, a run or the problem that refused it (paths of its errors begin at the element). With Idempotency-Key each element is kept under the key and its index, apart from the keys of POST /v1/runs: the same batch again gives the same runs, and an element that changed is refused with idempotency_mismatch. For the rate limit each run counts as a request. When no element could be served for now, the whole answer is that problem (503).`,
   parameters: TAKES_IDEMPOTENCY_KEY,
   request: { body: { required: true, content: jsonOf('SubmitRunsRequest') } },
   responses: { 202: answers('SubmittedRuns', 'What became of each element.'), ...PROBLEMS },
@@ -21,8 +21,10 @@ export const submitRuns: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const key = idempotencyKey(c);
     const { body } = await readBody(c, SubmitRunsBody);
+    const principal = c.get('principal');
+    await deps.rateLimit.takeMore(principal, body.runs.length - 1);
     const fates = await submitBatch(deps, {
-      principal: c.get('principal'),
+      principal,
       runs: body.runs,
       idempotencyKey: key,
       traceparent: traceparent(c),

@@ -25,7 +25,10 @@ export const verifyAudit: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const principal = c.get('principal');
     const { run_id = null } = await readOptionalBody(c, VerifyRequest);
-    const verdict = await verifyStored(deps.db, principal.tenantId, run_id);
+    const { tenantId } = principal;
+    const verdict = await deps.storeShare.take(tenantId, 'verify', () =>
+      verifyStored(deps.db, tenantId, run_id),
+    );
     if (verdict === null) throw new SignalboxError('not_found', `There is no run ${run_id}.`);
     const { ok, checked, first_bad } = verdict;
     await recordFact(deps, byKey(principal), {
