@@ -45,7 +45,7 @@ const refusal = ({ msBeforeNext }: RateLimiterRes, { whose, points }: Counted): 
   const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000));
   return new SignalboxError(
     'rate_limited',
-    `${whose} made more than ${points} requests in ${WINDOW_SECONDS} s, each run of a batch counted. Try again in ${seconds} s.`,
+    `${whose} made more than ${points} requests in ${WINDOW_SECONDS} s, ten runs of a batch counted as one. Try again in ${seconds} s.`,
     { retryAfter: seconds },
   );
 };

@@ -16,10 +16,10 @@ export interface TakeOptions {
 }
 
 /** Together fewer than the connections of the pool. */
-const SHARES = {
-  list: { atOnce: 3, inLine: 20, retryAfter: 1 },
-  verify: { atOnce: 1, inLine: 2, retryAfter: 5 },
-  export: { atOnce: 2, inLine: 2, retryAfter: 5 },
+export const SHARES = {
+  list: { atOnce: 3, inLine: 200, retryAfter: 1 },
+  verify: { atOnce: 1, inLine: 10, retryAfter: 5 },
+  export: { atOnce: 2, inLine: 10, retryAfter: 5 },
 } as const;
 
 export type StoreUse = keyof typeof SHARES;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createStoreShare, type StoreShare, type StoreUse } from '../src/store-share.ts';
+import { createStoreShare, SHARES, type StoreShare, type StoreUse } from '../src/store-share.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 let h: Harness;
@@ -31,9 +31,13 @@ const hold = (share: StoreShare, tenantId: string, use: StoreUse, { reads }: { r
   return { begun: () => begun, open: gate.resolve, done };
 };
 
-test('a tenant reads three lists at once; twenty wait their turn, the next is refused, and no other tenant', async () => {
+/** What one tenant may have under way and in line. */
+const full = (use: StoreUse): number => SHARES[use].atOnce + SHARES[use].inLine;
+
+test('a tenant reads three lists at once; some wait their turn, the next is refused, and no other tenant', async () => {
   const share = createStoreShare();
-  const held = hold(share, 'eager', 'list', { reads: 23 });
+  const reads = full('list');
+  const held = hold(share, 'eager', 'list', { reads });
   const nothing = (): Promise<string> => Promise.resolve('read');
   await assert.rejects(share.take('eager', 'list', nothing), { code: 'rate_limited', retryAfter: 1 });
   assert.equal(await share.take('calm', 'list', nothing), 'read');
@@ -42,7 +46,7 @@ test('a tenant reads three lists at once; twenty wait their turn, the next is re
   const late = share.take('eager', 'list', nothing, { begun: true });
   held.open();
   await held.done;
-  assert.deepEqual([held.begun(), await late], [23, 'read']);
+  assert.deepEqual([held.begun(), await late], [reads, 'read']);
   assert.equal(await share.take('eager', 'list', nothing), 'read');
 });
 
@@ -66,12 +70,10 @@ const READS: readonly (readonly [method: string, path: string, use: StoreUse])[]
   ['GET', '/v1/audit/export', 'export'],
 ];
 
-const FULL: Readonly<Record<StoreUse, number>> = { list: 23, verify: 3, export: 4 };
-
 for (const [method, path, use] of READS) {
   test(`${method} ${path} has its turn in the share of its tenant`, async () => {
     const [eager, calm] = [await h.key('eager', ['admin']), await h.key('calm', ['admin'])];
-    const held = hold(h.deps.storeShare, 'eager', use, { reads: FULL[use] });
+    const held = hold(h.deps.storeShare, 'eager', use, { reads: full(use) });
     const refused = await h.call(method, path, { key: eager });
     const others = await h.call(method, path, { key: calm });
     await others.text();
@@ -89,8 +91,8 @@ for (const [method, path, use] of READS) {
 
 test('who has used up its share still submits, reads and aborts runs', async () => {
   const key = await h.key('busy', ['admin']);
-  const uses = Object.keys(FULL) as StoreUse[];
-  const held = uses.map((use) => hold(h.deps.storeShare, 'busy', use, { reads: FULL[use] }));
+  const uses = Object.keys(SHARES) as StoreUse[];
+  const held = uses.map((use) => hold(h.deps.storeShare, 'busy', use, { reads: full(use) }));
   const { id } = await h.submit({}, { key });
   const read = await h.call('GET', `/v1/runs/${id}`, { key });
   const aborted = await h.call('POST', `/v1/runs/${id}/abort`, { key, json: {} });
