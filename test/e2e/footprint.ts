@@ -14,8 +14,8 @@ const TABLES = [
   'daily_costs',
 ] as const;
 
-/** The queue's own housekeeping and who leads come and go without anybody's request; requests are counted by key. */
-const OTHERS = /:(activations|leader|lease|leases|slots|stats|rate)/;
+/** The queue's own housekeeping and who leads come and go without anybody's request; requests are counted by key and tenant. */
+const OTHERS = /:(activations|leader|lease|leases|slots|rate|tenant-rate)/;
 
 const allKeys = async ({ redis, root }: System['partition']): Promise<string[]> => {
   const keys = new Set<string>();
