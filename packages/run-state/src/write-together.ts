@@ -10,7 +10,10 @@ export type Writing =
   | readonly [command: 'HDEL', key: string, field: string]
   | readonly [command: 'DEL', key: string];
 
-/** Writes what is mirrored from Postgres, all at one instant, also while memory is full. Throws `state_unavailable`. */
+/**
+ * Writes what is mirrored from Postgres, or only says when to look again, all at one instant, also while memory is full.
+ * Throws `state_unavailable`.
+ */
 export const writeTogether = async (partition: Partition, writings: readonly Writing[]): Promise<void> => {
   await runScript(partition, 'write', [JSON.stringify(writings)]);
 };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type EventDraft, type Hold, newId } from '@signalbox/contracts';
+import { type EventDraft, newId } from '@signalbox/contracts';
 import {
   abortReceipt,
   appendDrafts,
@@ -9,7 +9,15 @@ import {
   readEntry,
   type RunState,
 } from '@signalbox/engine';
-import { type Claimed, claimRun, type CommitReply, commitRun, noteDraft } from '@signalbox/run-state';
+import {
+  chargeLost,
+  type Claimed,
+  claimRun,
+  type CommitReply,
+  commitRun,
+  type LostCall,
+  noteDraft,
+} from '@signalbox/run-state';
 import type { ApiDeps } from './deps.ts';
 
 /**
@@ -21,14 +29,7 @@ type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'cou
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
 
-interface LostCall {
-  readonly step: number;
-  readonly attempt: number;
-  readonly model: string;
-  readonly hold: Hold;
-}
-
-/** Calls of a lost worker, whose holds are open: charged whole, since nobody knows what they cost (R1). */
+/** Calls of a lost worker, whose holds are open. */
 const lostCalls = ({ steps }: RunState): LostCall[] =>
   steps
     .filter((step): step is LlmStep => step.kind === 'llm')
@@ -37,16 +38,6 @@ const lostCalls = ({ steps }: RunState): LostCall[] =>
         hold === null || settlement !== null ? [] : [{ step, attempt, model, hold }],
       ),
     );
-
-const expired = ({ step, attempt, model, hold }: LostCall): EventDraft => ({
-  type: 'cost.expired',
-  data: {
-    step,
-    attempt,
-    model,
-    settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
-  },
-});
 
 /** What is still to be written, and the state it leads to. */
 const composeEnd = (deps: AbortDeps, run: Claimed) => {
@@ -64,15 +55,16 @@ const composeEnd = (deps: AbortDeps, run: Claimed) => {
     type: 'run.claimed',
     data: { worker: 'api', wake_seq: run.wakeSeq, resumed, build: deps.build },
   };
-  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...lost.map(expired)], context);
+  const { drafts, settlements } = chargeLost(lost);
+  const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
   for (const event of results.events) apply(state, event);
   const end = appendDrafts(results.head, [{ type: 'run.aborted', data: abortReceipt(state) }], context);
   for (const event of end.events) apply(state, event);
-  return { head, results: results.entries, lost, end: end.entries, state };
+  return { head, results: results.entries, settlements, lost, end: end.entries, state };
 };
 
 const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> => {
-  const { head, results, lost, end, state } = composeEnd(deps, run);
+  const { head, results, settlements, lost, end, state } = composeEnd(deps, run);
   const reply = await commitRun(deps.partition, {
     runId: run.runId,
     leaseId: run.leaseId,
@@ -81,11 +73,7 @@ const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> =>
     results: {
       entries: results,
       contents: [],
-      settlements: lost.map(({ hold }) => ({
-        holdId: hold.id,
-        observedNano: hold.amount_nano,
-        expired: true,
-      })),
+      settlements,
       notes: run.notes.length,
       progress: false,
     },

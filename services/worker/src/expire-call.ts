@@ -1,5 +1,6 @@
 import { type EventDraft, NO_USAGE } from '@signalbox/contracts';
 import { lastAttempt, type LlmStep } from '@signalbox/engine';
+import { chargeLost } from '@signalbox/run-state';
 import type { RunContext } from './run-context.ts';
 
 /** A call announced under an older epoch has no result: it stays charged, and is made again under a new hold. */
@@ -11,10 +12,8 @@ export const expireCall = (
   metrics.duplicateAttempts.inc();
   if (hold !== null) {
     metrics.charged(model, hold.amount_nano);
-    const settlement = { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true };
-    session.record([{ type: 'cost.expired', data: { step: step.step, attempt, model, settlement } }], {
-      settlements: [{ holdId: hold.id, observedNano: hold.amount_nano, expired: true }],
-    });
+    const { drafts, settlements } = chargeLost([{ step: step.step, attempt, model, hold }]);
+    session.record(drafts, { settlements });
     return;
   }
   const lost: EventDraft = {

@@ -3,6 +3,7 @@ import { appendDrafts, hashOf, type Head } from '@signalbox/engine';
 import {
   type Activation,
   type After,
+  chargeLost,
   type Claimed,
   type CommitReply,
   commitRun,
@@ -10,7 +11,7 @@ import {
   type Partition,
 } from '@signalbox/run-state';
 import type { Clock } from '@signalbox/runtime';
-import { type OpenHold, openHolds } from './open-holds.ts';
+import { openHolds } from './open-holds.ts';
 
 /**
  * A claimed run that this worker cannot even open: its key is not in the ring, or its journal holds what this
@@ -41,17 +42,6 @@ const failed = (claims: number): EventDraft => ({
 const aborted = (settledNano: number): EventDraft => ({
   type: 'run.aborted',
   data: { caught: 'between_steps', call_closed: false, settled_nano: settledNano },
-});
-
-/** As `expireCall` does for a run that can be read. */
-const expired = ({ step, attempt, model, hold }: OpenHold): EventDraft => ({
-  type: 'cost.expired',
-  data: {
-    step,
-    attempt,
-    model,
-    settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
-  },
 });
 
 const headOf = ({ entries }: Claimed): Head => ({
@@ -96,14 +86,8 @@ export const letGo = async (deps: LetGoDeps, claimed: Claimed, isPoison: boolean
     if (reply.code !== 'ABORTED') return;
   }
   const held = openHolds(claimed.entries);
-  const charged = {
-    results: held.map(expired),
-    settlements: held.map(({ hold }) => ({
-      holdId: hold.id,
-      observedNano: hold.amount_nano,
-      expired: true,
-    })),
-  };
+  const { drafts: results, settlements } = chargeLost(held);
+  const charged = { results, settlements };
   const ended = aborted(held.reduce((sum, { hold }) => sum + hold.amount_nano, 0));
   const abort: After = { type: 'finish', status: 'aborted' };
   if (!isPoison) {

@@ -1,5 +1,6 @@
 import type { Entry } from '@signalbox/contracts';
 import { bodyOf } from '@signalbox/engine';
+import type { LostCall } from '@signalbox/run-state';
 import { z } from 'zod';
 
 /**
@@ -14,7 +15,6 @@ const Requested = z.object({
     hold: z.object({ id: z.string(), amount_nano: z.int().min(0) }),
   }),
 });
-export type OpenHold = z.infer<typeof Requested>['data'];
 
 const Settled = z.object({ data: z.object({ settlement: z.object({ hold_id: z.string() }) }) });
 
@@ -26,8 +26,8 @@ const parsed = (entry: Entry): unknown => {
   }
 };
 
-export const openHolds = (entries: readonly Entry[]): OpenHold[] => {
-  const open = new Map<string, OpenHold>();
+export const openHolds = (entries: readonly Entry[]): LostCall[] => {
+  const open = new Map<string, LostCall>();
   for (const body of entries.map(parsed)) {
     const requested = Requested.safeParse(body);
     if (requested.success) open.set(requested.data.data.hold.id, requested.data.data);
