@@ -26,7 +26,7 @@ const system = await startSystem({
 try {
   for (const [story, play] of stories) {
     const id = await play(system);
-    const run = await readRun(system.partition, 'default', id);
+    const run = await readRun(system.partition, { tenantId: 'default', runId: id }, 'all');
     if (run === null) throw new Error(`${story}: run ${id} is gone`);
     const { runId, tenantId, wrappedKey, entries, contents } = run;
     const deps = { keyring, logger };

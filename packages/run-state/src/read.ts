@@ -1,9 +1,11 @@
-import type { ContentChoice, Entry, StoredRun } from '@signalbox/contracts';
+import type { Entry, StoredRun } from '@signalbox/contracts';
+import { z } from 'zod';
 import { AbortFlag } from './abort.ts';
 import { type Partition, runKey } from './partition.ts';
 import { reachingState } from './reaching.ts';
 import { readTogether } from './read-together.ts';
 import { FlatMap, Texts } from './reply.ts';
+import { runScript } from './scripts.ts';
 
 export interface HotRun extends StoredRun {
   readonly abort: AbortFlag | null;
@@ -32,52 +34,35 @@ const hotRun = (
   };
 };
 
-const readWhole = async (partition: Partition, tenantId: string, runId: string): Promise<HotRun | null> =>
-  hotRun(
-    { runId, tenantId },
-    await readTogether(partition, [
-      ['HMGET', runKey(partition, runId), ...RECORD_FIELDS],
-      ['LRANGE', runKey(partition, runId, 'events'), 0, -1],
-      ['HGETALL', runKey(partition, runId, 'contents')],
-    ]),
-  );
+/** `shown`: what a view of the run says of them, its submission and its last answer. */
+export type WantedContents = 'none' | 'shown' | 'all';
 
-/** The journal first, then what it names: of a long run nearly all that is stored is contents. */
-const readChosen = async (
+const Replies = z.array(z.array(z.string().nullable()));
+
+const readReplies = async (
   partition: Partition,
-  { tenantId, runId }: Pick<HotRun, 'runId' | 'tenantId'>,
-  choose: ContentChoice,
-): Promise<HotRun | null> => {
-  const run = hotRun(
-    { runId, tenantId },
-    await readTogether(partition, [
-      ['HMGET', runKey(partition, runId), ...RECORD_FIELDS],
-      ['LRANGE', runKey(partition, runId, 'events'), 0, -1],
-    ]),
-  );
-  const refs = run === null || run.wrappedKey === null ? [] : choose(run.entries);
-  if (run === null || refs.length === 0) return run;
-  const sealed = await partition.redis.hmget(runKey(partition, runId, 'contents'), ...refs);
-  const contents = new Map(refs.flatMap((ref, i) => (sealed[i] ? [[ref, sealed[i]] as const] : [])));
-  // It left, or was erased, between the two looks: one look at all of it says which.
-  return contents.size < new Set(refs).size ? readWhole(partition, tenantId, runId) : { ...run, contents };
+  runId: string,
+  wanted: WantedContents,
+): Promise<(string | null)[][]> => {
+  if (wanted === 'shown')
+    return Replies.parse(await runScript(partition, 'shown', [runId, ...RECORD_FIELDS]));
+  return readTogether(partition, [
+    ['HMGET', runKey(partition, runId), ...RECORD_FIELDS],
+    ['LRANGE', runKey(partition, runId, 'events'), 0, -1],
+    ...(wanted === 'all' ? [['HGETALL', runKey(partition, runId, 'contents')] as const] : []),
+  ]);
 };
 
 /**
- * A run while Redis has it, at one instant. `choose` says which contents come along (default: all). Null when its
- * journal is not here (it hibernates, or is unknown) or it is another tenant's. Throws `state_unavailable`.
+ * A run while Redis has it, at one instant. Null when its journal is not here (it hibernates, or is unknown) or it is
+ * another tenant's. Throws `state_unavailable`.
  */
 export const readRun = (
   partition: Partition,
-  tenantId: string,
-  runId: string,
-  choose?: ContentChoice,
+  { tenantId, runId }: Pick<HotRun, 'tenantId' | 'runId'>,
+  wanted: WantedContents,
 ): Promise<HotRun | null> =>
-  reachingState(() =>
-    choose === undefined
-      ? readWhole(partition, tenantId, runId)
-      : readChosen(partition, { tenantId, runId }, choose),
-  );
+  reachingState(async () => hotRun({ tenantId, runId }, await readReplies(partition, runId, wanted)));
 
 /** The abort that was asked for of a run whose journal may not be here. */
 export const readAbort = (partition: Partition, runId: string): Promise<AbortFlag | null> =>

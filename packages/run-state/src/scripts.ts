@@ -26,6 +26,7 @@ const NAMES = [
   'release',
   'repair',
   'rewrap',
+  'shown',
   'stored',
   'trust',
   'wake',

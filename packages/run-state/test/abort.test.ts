@@ -26,7 +26,7 @@ test('the flag is kept and read back; a repeated abort gives the first one', asy
   });
   assert.deepEqual(again, { flag: FLAG, status: 'queued' });
   assert.deepEqual(await snapshot(partition), before, 'and leaves one note');
-  assert.deepEqual((await readRun(partition, TENANT, runId))?.abort, FLAG);
+  assert.deepEqual((await readRun(partition, { tenantId: TENANT, runId }, 'all'))?.abort, FLAG);
 });
 
 test('another tenant’s run and an unknown one are not found', async () => {
@@ -38,7 +38,7 @@ test('another tenant’s run and an unknown one are not found', async () => {
   ]) {
     await assert.rejects(requestAbort(partition, request), code('not_found'));
   }
-  assert.equal(await readRun(partition, 'other', runId), null);
+  assert.equal(await readRun(partition, { tenantId: 'other', runId }, 'none'), null);
 });
 
 test('an ended run has nothing to abort', async () => {

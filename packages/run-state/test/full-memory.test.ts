@@ -161,7 +161,10 @@ test('a full Redis: results are written and settled; runs park, end, stop, are h
   assert.equal((await taken.write(STOP)).code, 'OK');
 
   assert.deepEqual(await money(partition, TENANT_DAY), { spent: 120, held: 0 });
-  assert.equal((await readRun(partition, TENANT, ending.run.runId))?.entries.length, 4);
+  assert.equal(
+    (await readRun(partition, { tenantId: TENANT, runId: ending.run.runId }, 'all'))?.entries.length,
+    4,
+  );
   const cursor = { runId: ending.run.runId, after: 1, limit: 2 };
   assert.equal((await readEntries(partition, TENANT, cursor))?.length, 2);
   const live = await findLiveRuns(partition, TENANT, { filter: {}, limit: 10 });

@@ -37,7 +37,7 @@ test('of a run that hibernates one small record is left, and it is still found',
   assert.equal(await partition.redis.object('ENCODING', keyOf(partition, `run:${runId}`)), 'listpack');
   assert.ok(Number(await partition.redis.memory('USAGE', keyOf(partition, `run:${runId}`))) < 700);
 
-  assert.equal(await readRun(partition, TENANT, runId), null);
+  assert.equal(await readRun(partition, { tenantId: TENANT, runId }, 'all'), null);
   assert.equal(await readEntries(partition, TENANT, { runId, after: 0, limit: 10 }), null);
   assert.deepEqual(await readEntries(partition, TENANT, { runId, after: 2, limit: 10 }), []);
   assert.equal(await readEntries(partition, 'other', { runId, after: 2, limit: 10 }), null);

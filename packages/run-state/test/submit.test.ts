@@ -24,7 +24,7 @@ test('a submitted run has its first event, its audit entry and its activation', 
     contents: [['sha256:a', 'c2VhbGVk']],
   });
   assert.deepEqual(activations, [{ runId, wakeSeq: 1 }]);
-  const run = await readRun(partition, TENANT, runId);
+  const run = await readRun(partition, { tenantId: TENANT, runId }, 'all');
   assert.deepEqual(run?.entries, submission.entries);
   assert.equal(run?.contents.get('sha256:a'), 'c2VhbGVk');
   assert.deepEqual(await auditedEntries(partition, runId), submission.entries);
@@ -45,7 +45,7 @@ test('a submission with more events than its first writes them all at once, audi
   const contents = [['sha256:a', 'c2VhbGVk']] as const;
   const outcome = await submitRun(partition, { ...submission, entries, contents }, LIMIT);
   assert.equal(outcome.type, 'created');
-  const run = await readRun(partition, TENANT, submission.runId);
+  const run = await readRun(partition, { tenantId: TENANT, runId: submission.runId }, 'all');
   assert.deepEqual(run?.entries, entries);
   assert.deepEqual([...(run?.contents ?? [])], contents);
   assert.equal((await readBacklog(partition, Date.now())).events, 1);
@@ -63,7 +63,7 @@ test('a fork of the longest run there can be fits into one submission', async ()
   const entries = [...submission.entries, ...appendDrafts(head, steps, context).entries];
   const contents = Array.from({ length: 1002 }, (_, i) => [`sha256:${i}`, 'c2VhbGVk'] as const);
   await submitRun(partition, { ...submission, entries, contents }, LIMIT);
-  const run = await readRun(partition, TENANT, submission.runId);
+  const run = await readRun(partition, { tenantId: TENANT, runId: submission.runId }, 'all');
   assert.deepEqual([run?.entries.length, run?.contents.size], [2001, 1002]);
 });
 

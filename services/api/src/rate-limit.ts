@@ -30,7 +30,7 @@ const COUNT = `#!lua flags=allow-oom
 redis.call('SET', KEYS[1], 0, 'EX', ARGV[2], 'NX')
 local more, most = tonumber(ARGV[1]), tonumber(ARGV[3])
 local counted = tonumber(redis.call('GET', KEYS[1]))
-if more == 1 or counted + more <= most then redis.call('INCRBY', KEYS[1], more) end
+if more <= 1 or counted + more <= most then redis.call('INCRBY', KEYS[1], more) end
 return { counted + more, redis.call('PTTL', KEYS[1]) }`;
 
 interface Counted {
@@ -41,7 +41,7 @@ interface Counted {
   readonly points: number;
 }
 
-const refusal = ({ msBeforeNext }: RateLimiterRes, { whose, points }: Counted): SignalboxError => {
+const refusal = (msBeforeNext: number, { whose, points }: Counted): SignalboxError => {
   const seconds = Math.max(1, Math.ceil(msBeforeNext / 1000));
   return new SignalboxError(
     'rate_limited',
@@ -50,9 +50,21 @@ const refusal = ({ msBeforeNext }: RateLimiterRes, { whose, points }: Counted): 
   );
 };
 
-type Count = (id: string, more: number) => Promise<void>;
+/** Its types leave out how long a key is still refused from memory. */
+type Remembering = RateLimiterRedis & { getInMemoryBlockMsBeforeExpire(key: string): number };
 
-const createCount = (partition: Partition, counted: Counted): { one: Count; more: Count } => {
+interface Count {
+  /** Counts a request. */
+  one(id: string): Promise<void>;
+  /** Counts what a request holds beside itself. */
+  more(id: string, requests: number): Promise<void>;
+  /** As if the request had not been. */
+  giveBack(id: string): Promise<void>;
+  /** Throws what this process's memory knows of `id`. */
+  remembered(id: string): void;
+}
+
+const createCount = (partition: Partition, counted: Counted): Count => {
   const { name, points } = counted;
   const options = {
     storeClient: partition.redis,
@@ -61,22 +73,29 @@ const createCount = (partition: Partition, counted: Counted): { one: Count; more
     duration: WINDOW_SECONDS,
     customIncrTtlLuaScript: COUNT,
   };
-  const countWith =
-    (limiter: RateLimiterRedis): Count =>
-    (id, requests) =>
-      reachingState(async () => {
-        try {
-          await limiter.consume(id, requests);
-        } catch (error) {
-          throw error instanceof RateLimiterRes ? refusal(error, counted) : error;
-        }
-      });
-  const most = points - 1;
-  const countMore = countWith(new RateLimiterRedis(options));
+  const remembering = new RateLimiterRedis({
+    ...options,
+    inMemoryBlockOnConsumed: points + 1,
+  }) as Remembering;
+  // Remembers nobody: who asked for too much at once is not above the limit.
+  const forgetting = new RateLimiterRedis(options);
+  const consume = (limiter: RateLimiterRedis, id: string, requests: number): Promise<void> =>
+    reachingState(async () => {
+      try {
+        await limiter.consume(id, requests);
+      } catch (error) {
+        throw error instanceof RateLimiterRes ? refusal(error.msBeforeNext, counted) : error;
+      }
+    });
   return {
-    one: countWith(new RateLimiterRedis({ ...options, inMemoryBlockOnConsumed: points + 1 })),
-    // One is the request itself. Remembers nobody: who asked for too much at once is not above the limit.
-    more: (id, more) => countMore(id, Math.min(more, most)),
+    one: (id) => consume(remembering, id, 1),
+    // One is the request itself.
+    more: (id, requests) => consume(forgetting, id, Math.min(requests, points - 1)),
+    giveBack: (id) => reachingState(async () => void (await remembering.reward(id, 1))),
+    remembered: (id) => {
+      const ms = remembering.getInMemoryBlockMsBeforeExpire(remembering.getKey(id));
+      if (ms > 0) throw refusal(ms, counted);
+    },
   };
 };
 
@@ -92,10 +111,16 @@ export const createRateLimit = (partition: Partition, perSecond: number): RateLi
     points: points * TENANT_KEYS,
   });
   return {
-    // The key first: what one key is refused for is nothing to the others of its tenant.
+    // Both in one round trip. What one key is refused for is nothing to the others of its tenant.
     take: async ({ keyId, tenantId }) => {
-      await ofKey.one(keyId, 1);
-      await ofTenant.one(tenantId, 1);
+      ofKey.remembered(keyId);
+      ofTenant.remembered(tenantId);
+      const [key, tenant] = await Promise.allSettled([ofKey.one(keyId), ofTenant.one(tenantId)]);
+      if (key.status === 'rejected') {
+        await ofTenant.giveBack(tenantId);
+        throw key.reason;
+      }
+      if (tenant.status === 'rejected') throw tenant.reason;
     },
     takeMore: async ({ keyId, tenantId }, more) => {
       if (more === 0) return;

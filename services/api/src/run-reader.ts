@@ -15,6 +15,7 @@ import {
   readAbort,
   readEntries,
   readRun,
+  type WantedContents,
 } from '@signalbox/run-state';
 import { peek, refsOf } from './entries.ts';
 import { sharedInTurn } from './share-turn.ts';
@@ -51,9 +52,6 @@ export interface RunPage {
 /** Of sealed contents in a page: what one answer may take of this process, whoever else waits. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
-/** `shown`: what a view of the run says of them, its submission and its last answer. */
-export type WantedContents = 'none' | 'shown' | 'all';
-
 export interface RunReader {
   /**
    * With the contents a view shows, unless others are wanted. Throws `not_found` (also for another tenant's run),
@@ -72,7 +70,7 @@ const notFound = (runId: string): SignalboxError =>
 /** A stub of a quarantined event has no body and nothing to show. */
 const whole = (entries: readonly Entry[]): Entry[] => entries.filter((entry) => bodyOf(entry) !== '');
 
-/** Of a run's contents only input and output are shown. */
+/** What shown.lua sends of a hot run. */
 const shown = (entries: readonly Entry[]): string[] => {
   const submission = refsOf(entries[0])['submission'];
   const answer = entries.findLast((entry) => peek(entry).type === 'llm.completed');
@@ -128,10 +126,9 @@ const createPageReader = (stores: Stores): RunReader['entries'] => {
 export const createRunReader = ({ partition, db }: Stores): RunReader => ({
   find: (tenantId, runId, wanted = 'shown') =>
     readOrMiss(partition, runId, async () => {
-      const choose = CHOICES[wanted];
-      const hot = await readRun(partition, tenantId, runId, choose);
+      const hot = await readRun(partition, { tenantId, runId }, wanted);
       if (hot !== null) return hot;
-      const cold = await readStored(db, tenantId, runId, choose);
+      const cold = await readStored(db, tenantId, runId, CHOICES[wanted]);
       if (cold === null) return null;
       return { ...cold, entries: whole(cold.entries), abort: await readAbort(partition, runId) };
     }),

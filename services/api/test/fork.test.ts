@@ -54,7 +54,7 @@ test('a fork is a run of its own that begins with what it took over, and has pai
     data.map(({ output, taken_from, cost_observed_usd }) => ({ output, taken_from, cost_observed_usd })),
     [{ output: { text: 'answer 1', tool_calls: [] }, taken_from: origin.id, cost_observed_usd: 0 }],
   );
-  const stored = await readRun(h.deps.partition, 'default', run.id);
+  const stored = await readRun(h.deps.partition, { tenantId: 'default', runId: run.id }, 'all');
   assert.equal(chainBreak(stored?.entries ?? []), null);
   const replay = await h.call('POST', `/v1/runs/${run.id}/replay`);
   assert.equal(((await replay.json()) as { identical: boolean }).identical, true);

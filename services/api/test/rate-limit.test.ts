@@ -120,6 +120,18 @@ test('what one key is refused for does not count for its tenant', async () => {
   assert.equal((await ask(app, calm)).status, 200);
 });
 
+test('who is refused from memory costs Redis nothing', async () => {
+  const key = await h.key('remembered', ['runs:read']);
+  const app = limited();
+  for (let i = 0; i <= BURST; i += 1) await ask(app, key);
+  const { redis } = h.deps.partition;
+  const scripts = async (): Promise<string | undefined> =>
+    /cmdstat_evalsha:calls=(\d+)/.exec(await redis.info('commandstats'))?.[1];
+  const before = await scripts();
+  assert.equal((await ask(app, key)).status, 429);
+  assert.equal(await scripts(), before);
+});
+
 test('0 means no limit', async () => {
   const key = await h.key('default', ['runs:read']);
   const statuses = await Promise.all(

@@ -208,7 +208,7 @@ export const openWorld = async (
   };
 
   const read: World['read'] = async (runId) => {
-    const run = await readRun(partition, TENANT, runId);
+    const run = await readRun(partition, { tenantId: TENANT, runId }, 'all');
     const dataKey = dataKeys.get(runId);
     if (run === null || dataKey === undefined) throw new Error(`no run ${runId}`);
     const opened = (ref: string): unknown => openContent(dataKey, runId, run.contents.get(ref) ?? '');
