@@ -11,7 +11,9 @@ import {
 } from '@signalbox/contracts';
 import { type CheckpointHead, NO_CHECKPOINT } from '@signalbox/engine';
 import { sql } from 'kysely';
+import { bigintArray, textArray } from './array-param.ts';
 import { toJsonParam } from './json-param.ts';
+import { hasLeft } from './partitions.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -25,11 +27,25 @@ export type CheckpointSigner = (
   leaves: readonly CheckpointLeaf[],
 ) => SignedCheckpoint;
 
-interface DueRow extends Omit<CheckpointLeaf, 'hash'> {
-  /** Null: the event has left with its month. */
+interface DueChain {
+  readonly run_id: string;
+  readonly seq: number;
+}
+
+interface DueRow extends DueChain {
+  /** Null: the event is not there. */
   readonly hash: string | null;
+  /** Its month was detached, so there is nothing left to sign. */
+  readonly has_left: boolean;
   /** Up to where the last checkpoint holds this chain. */
   readonly signed_seq: number;
+}
+
+export interface TakenCheckpoint {
+  /** Null: there was nothing to sign. */
+  readonly checkpoint: SignedCheckpoint | null;
+  /** It was full: others may have been left for the next. */
+  readonly more: boolean;
 }
 
 /** Tenants with chains that moved. Throws `audit_store_unavailable`. */
@@ -51,18 +67,28 @@ export const checkpointAgeSeconds = (db: Db): Promise<number> =>
   });
 
 /** Locked, but for those that a writer is just moving: the scheduler waits for no row, so nobody waits in a ring. */
-const takeDue = async (tx: Db, tenantId: string): Promise<DueRow[]> => {
+const lockDue = async (tx: Db, tenantId: string): Promise<DueChain[]> => {
+  const { rows } = await sql<DueChain>`
+    select run_id, seq from checkpoint_due where tenant_id = ${tenantId}
+    order by run_id limit ${MAX_CHECKPOINT_CHAINS} for update skip locked`.execute(tx);
+  return rows;
+};
+
+/**
+ * In a statement of its own: the one that locks answers the newest version of a mark, but sees no event that was
+ * committed with it after it began.
+ */
+const withHashes = async (tx: Db, tenantId: string, due: readonly DueChain[]): Promise<DueRow[]> => {
   const { rows } = await sql<DueRow>`
-    with due as (
-      select run_id, seq from checkpoint_due where tenant_id = ${tenantId}
-      order by run_id limit ${MAX_CHECKPOINT_CHAINS} for update skip locked
-    )
-    select due.run_id, due.seq, event.hash, coalesce(signed.seq, 0) as signed_seq
-    from due
-    left join audit_events event on event.run_id = due.run_id and event.seq = due.seq
+    select due.run_id, due.seq, event.hash, event.hash is null and ${hasLeft(sql`due.run_id`)} as has_left,
+      coalesce(signed.seq, 0) as signed_seq
+    from unnest(
+      ${textArray(due.map(({ run_id }) => run_id))}::text[], ${bigintArray(due.map(({ seq }) => seq))}::bigint[]
+    ) as due (run_id, seq)
+    left join audit_events event on event.run_id = due.run_id collate "C" and event.seq = due.seq
     left join lateral (
       select l.seq from checkpoint_leaves l
-      where l.tenant_id = ${tenantId} and l.run_id = due.run_id order by l.seq desc limit 1
+      where l.tenant_id = ${tenantId} and l.run_id = due.run_id collate "C" order by l.seq desc limit 1
     ) signed on true`.execute(tx);
   return rows;
 };
@@ -95,6 +121,9 @@ const store = async (tx: Db, { leaves, ...checkpoint }: CheckpointLine): Promise
 const leafOf = ({ run_id, seq, hash, signed_seq }: DueRow): CheckpointLeaf[] =>
   hash === null || seq <= signed_seq ? [] : [{ run_id, seq, hash }];
 
+/** A mark whose event is missing stays, and shows in the age: it is not settled until the event or its month explains it. */
+const isSettled = ({ hash, has_left }: DueRow): boolean => hash !== null || has_left;
+
 /** The rows are locked, so none has moved on meanwhile. */
 const removeDue = (tx: Db, tenantId: string, due: readonly DueRow[]): Promise<unknown> =>
   sql`
@@ -105,27 +134,26 @@ const removeDue = (tx: Db, tenantId: string, due: readonly DueRow[]): Promise<un
 /** One checkpoint at a time: the next needs the hash of this one. */
 const LOCK = 'take_checkpoint';
 
-/**
- * Takes and stores the next checkpoint of a tenant. Answers it; null: there was nothing to sign. Throws
- * `audit_store_unavailable`.
- */
+/** Takes and stores the next checkpoint of a tenant. Throws `audit_store_unavailable`. */
 export const takeCheckpoint = (
   db: Db,
   tenantId: string,
   signer: CheckpointSigner,
-): Promise<SignedCheckpoint | null> =>
+): Promise<TakenCheckpoint> =>
   reaching(() =>
     db.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(hashtext('signalbox'), hashtext(${LOCK}))`.execute(tx);
-      const due = await takeDue(tx, tenantId);
-      if (due.length === 0) return null;
+      const locked = await lockDue(tx, tenantId);
+      const due = (await withHashes(tx, tenantId, locked)).filter(isSettled);
+      if (due.length === 0) return { checkpoint: null, more: false };
+      const more = locked.length === MAX_CHECKPOINT_CHAINS;
       const isIdle = await isOnlyAboutCheckpoints(tx, tenantId, due);
       const leaves = isIdle ? [] : due.flatMap(leafOf);
       await removeDue(tx, tenantId, due);
-      if (leaves.length === 0) return null;
+      if (leaves.length === 0) return { checkpoint: null, more };
       const checkpoint = signer(tenantId, await headOf(tx, tenantId), leaves);
       await store(tx, { ...checkpoint, leaves });
-      return checkpoint;
+      return { checkpoint, more };
     }),
   );
 

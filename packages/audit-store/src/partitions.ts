@@ -2,7 +2,8 @@
  * The months of audit_events: made ahead, and detached when they are older than any tenant in them wants (retention.ts).
  * Detached ones stay as tables (audit_detached_YYYY_MM) until a person exports and drops them.
  */
-import { sql } from 'kysely';
+import { MIN_EVENT_DAYS } from '@signalbox/contracts';
+import { type RawBuilder, sql } from 'kysely';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -34,6 +35,15 @@ export const detachPartitions = (db: Db, keepDays: number | null): Promise<strin
       detached.push(name);
     }
   });
+
+/** Whether the month of the chain with this id was detached, as retention has it: a run younger than that has not left. */
+export const hasLeft = (id: RawBuilder<unknown>): RawBuilder<boolean> => sql`(
+  ${id} < first_run_id_at((now() - make_interval(days => ${MIN_EVENT_DAYS})) at time zone 'UTC')
+  and ${id} ~ '^run_[0-9a-f]{12}'
+  and to_regclass('audit_events_' || to_char(
+    to_timestamp(('x' || lpad(substr(${id}, 5, 12), 16, '0'))::bit(64)::bigint / 1000.0) at time zone 'UTC',
+    'YYYY_MM')) is null
+  and not exists (select from audit_events gone where gone.run_id = ${id} collate "C"))`;
 
 /** As far as they are counted. */
 const MANY = 10_000;

@@ -3,11 +3,12 @@
  * links, columns, heads. Page by page and without a transaction, so it holds nothing and takes little memory: what
  * it reads never changes, and events that are added meanwhile lie behind the heads it started from.
  */
-import { adminChainOf, isAdminChain, MIN_EVENT_DAYS } from '@signalbox/contracts';
+import { adminChainOf, isAdminChain } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import { type EventColumns, strayColumn } from './event-columns.ts';
+import { hasLeft } from './partitions.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 import { verifyCheckpoints } from './verify-checkpoints.ts';
@@ -34,7 +35,7 @@ interface Expected {
   /** The first event behind the head. */
   readonly beyond: number | null;
   readonly signed_seq: number;
-  /** Its month was detached, as retention has it: a run younger than that has not left. */
+  /** Its month was detached. */
   readonly has_left: boolean;
 }
 
@@ -57,12 +58,7 @@ const expectedOf = async (db: Db, tenantId: string, ids: readonly string[]): Pro
        where e.run_id = c.id and e.seq > coalesce(r.last_seq, a.seq, 0)) as beyond,
       coalesce((select max(l.seq) from checkpoint_leaves l
                 where l.tenant_id = ${tenantId} and l.run_id = c.id), 0) as signed_seq,
-      c.id < first_run_id_at((now() - make_interval(days => ${MIN_EVENT_DAYS})) at time zone 'UTC')
-        and c.id ~ '^run_[0-9a-f]{12}'
-        and to_regclass('audit_events_' || to_char(
-          to_timestamp(('x' || lpad(substr(c.id, 5, 12), 16, '0'))::bit(64)::bigint / 1000.0) at time zone 'UTC',
-          'YYYY_MM')) is null
-        and not exists (select from audit_events e where e.run_id = c.id) as has_left
+      ${hasLeft(sql`c.id`)} as has_left
     from unnest(${ids}::text[]) as c (id)
     left join runs r on r.id = c.id collate "C" and r.tenant_id = ${tenantId}
     left join admin_chains a on a.tenant_id = ${tenantId} and c.id = ${adminChainOf(tenantId)}

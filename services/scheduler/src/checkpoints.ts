@@ -11,7 +11,6 @@ import {
   listCheckpointHeads,
   listCheckpoints,
   listTenantsDue,
-  MAX_CHECKPOINT_CHAINS,
   takeCheckpoint,
 } from '@signalbox/audit-store';
 import { type AdminEventDraft, newId, type SignedCheckpoint } from '@signalbox/contracts';
@@ -54,19 +53,22 @@ const draftOf = ({ tenant_id, ts, hash, chains, root }: SignedCheckpoint): Admin
   data: { checkpoint_id: hash, chains, root },
 });
 
-/** Answers how many chains were signed. */
-const takeOne = async (deps: CheckpointDeps, signer: CheckpointSigner, tenantId: string): Promise<number> => {
-  const taken = await takeCheckpoint(deps.db, tenantId, signer);
-  if (taken === null) return 0;
+/** True: it was full. */
+const takeOne = async (
+  deps: CheckpointDeps,
+  signer: CheckpointSigner,
+  tenantId: string,
+): Promise<boolean> => {
+  const { checkpoint, more } = await takeCheckpoint(deps.db, tenantId, signer);
   // It stands, whether this comes through or not.
-  await recordAdminEvents(deps.partition, tenantId, [draftOf(taken)]);
-  return taken.chains;
+  if (checkpoint !== null) await recordAdminEvents(deps.partition, tenantId, [draftOf(checkpoint)]);
+  return more;
 };
 
 const takeAll = async (deps: CheckpointDeps, signer: CheckpointSigner): Promise<void> => {
   for (const tenantId of await listTenantsDue(deps.db)) {
     // A full one left others behind, and they should not wait for ever in a tenant that is always busy.
-    while ((await takeOne(deps, signer, tenantId)) === MAX_CHECKPOINT_CHAINS);
+    while (await takeOne(deps, signer, tenantId));
   }
 };
 
