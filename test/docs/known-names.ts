@@ -37,6 +37,8 @@ const NAMES: ReadonlySet<string> = new Set([
   ...ENVELOPE,
   ...Object.keys(Actor.shape).map((field) => `actor.${field}`),
   ...Object.keys(SignedCheckpoint.shape),
+  // What the command for an auditor answers.
+  ...found(['packages/engine/src/verify-export.ts'], /^ {2}readonly (\w+):/gm),
   ...ROUTES,
   ...API_SCOPES,
   ...[...METRICS].map((metric) => `signalbox_${metric}`),

@@ -3,7 +3,7 @@ import { before, test } from 'node:test';
 import { sql } from 'kysely';
 import { pagesRead, settle } from '../test/pages-read.ts';
 import { migratedDatabase } from '../test/support.ts';
-import { listCheckpointHeads } from './checkpoints.ts';
+import { listCheckpointHeads, readCheckpointHead } from './checkpoint-heads.ts';
 import type { Db } from './pool.ts';
 
 let db: Db;
@@ -35,4 +35,5 @@ test('where each tenant stands is read from its end, however many checkpoints th
     assert.deepEqual(await listCheckpointHeads(counted), new Map(counts));
   });
   assert.ok(pages < 100, `${pages} pages`);
+  assert.deepEqual([await readCheckpointHead(db, 'acme'), await readCheckpointHead(db, 'none')], [50_000, 0]);
 });

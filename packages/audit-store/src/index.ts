@@ -134,10 +134,10 @@ export {
   type WrappedRunKey,
   type WrappedSpec,
 } from './wrapped.ts';
+export { listCheckpointHeads, readCheckpointHead } from './checkpoint-heads.ts';
 export {
   checkpointAgeSeconds,
   type CheckpointSigner,
-  listCheckpointHeads,
   listCheckpoints,
   listTenantsDue,
   MAX_CHECKPOINT_CHAINS,

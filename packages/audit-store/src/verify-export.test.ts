@@ -51,6 +51,7 @@ describe('the command', () => {
       checked: 18,
       quarantined: 0,
       checkpoints: 1,
+      later_checkpoints: 0,
       signed_until: TS,
       first_bad: null,
     });

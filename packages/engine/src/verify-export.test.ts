@@ -1,15 +1,122 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
-import { adminChainOf, type CheckpointLeaf, GENESIS } from '@signalbox/contracts';
+import {
+  adminChainOf,
+  type CheckpointLeaf,
+  type CheckpointLine,
+  type Entry,
+  GENESIS,
+} from '@signalbox/contracts';
+import { appendDrafts, bodyOf, EMPTY_HEAD, hashOf } from './chain.ts';
 import { keyIdOf, merkleRoot, signCheckpoint } from './checkpoint.ts';
-import { verifyExport } from './verify-export.ts';
+import { type ExportVerdict, verifyExport } from './verify-export.ts';
 
 const TENANT = 'acme';
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const KEY = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
+const minute = (n: number): string => new Date(Date.UTC(2026, 0, 1, 0, n)).toISOString();
+
+interface Chain {
+  readonly runId: string;
+  readonly entries: readonly Entry[];
+}
+
+const chainOf = (digit: string, length: number): Chain => {
+  const runId = `run_${digit.repeat(32)}`;
+  const data = { worker: 'w', wake_seq: 1, resumed: false };
+  const drafts = Array.from({ length }, () => ({ type: 'run.claimed', data }) as const);
+  const context = { runId, epoch: 1, ts: minute(0), actor: { type: 'system', id: 'w' } } as const;
+  return { runId, entries: appendDrafts(EMPTY_HEAD, drafts, context).entries };
+};
+
+/** The head of a chain when it had so many events. */
+const leafOf = ({ runId, entries }: Chain, seq: number): CheckpointLeaf => ({
+  run_id: runId,
+  seq,
+  hash: hashOf(entries[seq - 1] ?? assert.fail()),
+});
+
+/** A checkpoint over each of these, chained. */
+const signedOver = (...heads: readonly CheckpointLeaf[][]): string[] => {
+  let prev = GENESIS;
+  return heads.map((leaves, index) => {
+    const n = index + 1;
+    const unsigned = {
+      tenant_id: TENANT,
+      n,
+      ts: minute(n),
+      prev,
+      root: merkleRoot(leaves),
+      chains: leaves.length,
+    };
+    const line: CheckpointLine = { ...signCheckpoint(unsigned, privateKey), leaves };
+    prev = line.hash;
+    return JSON.stringify(line);
+  });
+};
+
+const eventsOf = ({ runId, entries }: Chain, length = entries.length): string[] =>
+  entries
+    .slice(0, length)
+    .map((entry, i) =>
+      JSON.stringify({ run_id: runId, seq: i + 1, hash: hashOf(entry), body: bodyOf(entry) }),
+    );
+
+const verify = (
+  events: readonly string[],
+  checkpoints: readonly string[],
+  end: object,
+): Promise<ExportVerdict> =>
+  verifyExport({
+    exported: [...events, JSON.stringify({ end: true, lines: events.length, ...end })],
+    checkpoints,
+    publicKeys: new Map([[keyIdOf(KEY), KEY]]),
+    tenantId: TENANT,
+    runId: null,
+  });
+
+test('what was signed while the export was made, or after it, is not missing from it, and is said not to be covered', async () => {
+  const [a, late] = [chainOf('a', 4), chainOf('b', 2)];
+  const checkpoints = signedOver([leafOf(a, 3)], [leafOf(a, 4), leafOf(late, 2)], [leafOf(late, 1)]);
+  const honest = await verify(eventsOf(a, 3), checkpoints, { checkpoint: 1 });
+  assert.deepEqual(honest, {
+    ok: true,
+    checked: 3,
+    quarantined: 0,
+    checkpoints: 1,
+    later_checkpoints: 2,
+    signed_until: minute(1),
+    first_bad: null,
+  });
+  const cut = await verify(eventsOf(a, 2), checkpoints, { checkpoint: 1 });
+  assert.deepEqual([cut.first_bad?.run_id, cut.first_bad?.seq], [a.runId, 3]);
+  assert.match(cut.first_bad?.why ?? '', /a checkpoint holds 3 events/);
+  for (const checkpoint of [2, 9, undefined]) {
+    const { first_bad } = await verify(eventsOf(a, 3), checkpoints, { checkpoint });
+    assert.deepEqual([first_bad?.run_id, first_bad?.seq], [a.runId, 4], String(checkpoint));
+  }
+});
+
+test('a place that a later checkpoint holds with another hash is bad all the same', async () => {
+  const a = chainOf('a', 3);
+  const checkpoints = signedOver([leafOf(a, 1)], [{ ...leafOf(a, 2), hash: leafOf(a, 3).hash }]);
+  const { first_bad } = await verify(eventsOf(a), checkpoints, { checkpoint: 1 });
+  assert.deepEqual([first_bad?.run_id, first_bad?.seq], [a.runId, 2]);
+});
+
+test('the last line is the last, and names a checkpoint by its number', async () => {
+  const a = chainOf('a', 1);
+  for (const checkpoint of [-1, 1.5, '1', null]) {
+    assert.equal((await verify(eventsOf(a), [], { checkpoint })).ok, false, String(checkpoint));
+  }
+  const [event = ''] = eventsOf(a);
+  const end = '{"end":true,"lines":1,"checkpoint":0}';
+  const two = { exported: [event, end, event], checkpoints: [], publicKeys: new Map<string, string>() };
+  assert.equal((await verifyExport({ ...two, tenantId: TENANT, runId: null })).ok, false);
+});
 
 test('a chain may have more signed places than a call takes arguments', async () => {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const key = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
   const count = 200_000;
   const leaves: CheckpointLeaf[] = Array.from({ length: count }, (_, index) => ({
     run_id: adminChainOf(TENANT),
@@ -21,7 +128,7 @@ test('a chain may have more signed places than a call takes arguments', async ()
   const verdict = await verifyExport({
     exported: ['{"end":true,"lines":0}'],
     checkpoints: [JSON.stringify({ ...signed, leaves })],
-    publicKeys: new Map([[keyIdOf(key), key]]),
+    publicKeys: new Map([[keyIdOf(KEY), KEY]]),
     tenantId: TENANT,
     runId: null,
   });

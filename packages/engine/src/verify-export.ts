@@ -2,9 +2,8 @@
  * Checks an export of the audit log against checkpoints, with nothing but the two and the public key: no store, no
  * service, no network. Lines come as a stream; what is kept is one entry per checkpointed head.
  */
-import { type CheckpointLeaf, CheckpointLine } from '@signalbox/contracts';
 import { ChainWalk } from './chain-walk.ts';
-import { checkpointBreak, checkpointFault, type CheckpointHead, NO_CHECKPOINT } from './checkpoint.ts';
+import { type CheckpointEvidence, SignedChains } from './signed-chains.ts';
 
 export interface FirstBad {
   readonly run_id: string;
@@ -17,20 +16,17 @@ export interface ExportVerdict {
   /** Events. */
   readonly checked: number;
   readonly quarantined: number;
+  /** Checkpoints that the export was held against: those that stood when it began. */
   readonly checkpoints: number;
-  /** When the last checkpoint was signed: what came later is proven by no signature. */
+  /** Checkpoints that came while it was made or after it: what they alone hold, this export cannot show. */
+  readonly later_checkpoints: number;
+  /** When the last one was signed that it was held against: what came later is proven by no signature. */
   readonly signed_until: string | null;
   readonly first_bad: FirstBad | null;
 }
 
-type Lines = AsyncIterable<string> | Iterable<string>;
-
-export interface ExportEvidence {
-  readonly exported: Lines;
-  readonly checkpoints: Lines;
-  /** Of the keys that may sign, by id. */
-  readonly publicKeys: ReadonlyMap<string, string>;
-  readonly tenantId: string;
+export interface ExportEvidence extends CheckpointEvidence {
+  readonly exported: AsyncIterable<string> | Iterable<string>;
   /** The only chain that was exported. Null: all of them. */
   readonly runId: string | null;
 }
@@ -38,61 +34,12 @@ export interface ExportEvidence {
 /** `run_id` under which a bad checkpoint is named; `seq` is its number. */
 export const CHECKPOINTS = 'checkpoints';
 
-/** What checkpoints hold of one chain: hashes by seq, and the highest seq. */
-interface SignedChain {
-  readonly hashes: Map<number, string>;
-  last: number;
-}
-
-interface Signed {
-  readonly heads: Map<string, SignedChain>;
-  readonly count: number;
-  readonly until: string | null;
-  readonly bad: FirstBad | null;
-}
-
 const parse = (text: string): unknown => {
   try {
     return JSON.parse(text) as unknown;
   } catch {
     return null;
   }
-};
-
-const addLeaf = (heads: Signed['heads'], { run_id, seq, hash }: CheckpointLeaf): void => {
-  const chain = heads.get(run_id) ?? { hashes: new Map<number, string>(), last: 0 };
-  chain.hashes.set(seq, hash);
-  chain.last = Math.max(chain.last, seq);
-  heads.set(run_id, chain);
-};
-
-/**
- * Each checkpoint once, in its order. A line may come twice, word for word, and one that was torn by a crash comes
- * again whole: a line that nobody can read counts as not there.
- */
-const readCheckpoints = async ({ checkpoints, publicKeys, tenantId }: ExportEvidence): Promise<Signed> => {
-  const heads: Signed['heads'] = new Map();
-  let head: CheckpointHead = NO_CHECKPOINT;
-  let until: string | null = null;
-  const bad = (seq: number, why: string): Signed => ({
-    heads,
-    count: head.n,
-    until,
-    bad: { run_id: CHECKPOINTS, seq, why },
-  });
-  const hashes = [head.hash];
-  for await (const text of checkpoints) {
-    const { data: line } = CheckpointLine.safeParse(parse(text));
-    if (line === undefined || line.tenant_id !== tenantId) continue;
-    if (line.n <= head.n && hashes[line.n] === line.hash) continue;
-    const why = checkpointBreak(head, line) ?? checkpointFault(line, { leaves: line.leaves, publicKeys });
-    if (why !== null) return bad(head.n + 1, why);
-    for (const leaf of line.leaves) addLeaf(heads, leaf);
-    head = { n: line.n, hash: line.hash };
-    hashes.push(line.hash);
-    until = line.ts;
-  }
-  return { heads, count: head.n, until, bad: null };
 };
 
 interface ExportLine {
@@ -114,46 +61,55 @@ const isExportLine = (line: unknown): line is ExportLine =>
   'body' in line &&
   (line.body === null || typeof line.body === 'string');
 
+/** The checkpoint that stood when the export began; in exports made before it was written down, the last there is. */
+const standingAt = (line: object): number | null => {
+  if (!('checkpoint' in line)) return Number.POSITIVE_INFINITY;
+  const n = line.checkpoint;
+  return typeof n === 'number' && Number.isSafeInteger(n) && n >= 0 ? n : null;
+};
+
 class ExportReader {
-  readonly #heads: Signed['heads'];
-  readonly #seen = new Set<string>();
+  readonly #signed: SignedChains;
+  /** Where each chain ended that was read to its end. */
+  readonly #ends = new Map<string, ChainWalk>();
   #walk: ChainWalk | null = null;
   checked = 0;
   quarantined = 0;
-  #ended = false;
+  /** Checkpoints that stood when the export began. Null: it has not said so yet. */
+  standing: number | null = null;
 
-  constructor(heads: Signed['heads']) {
-    this.#heads = heads;
+  constructor(signed: SignedChains) {
+    this.#signed = signed;
   }
 
   line(text: string): FirstBad | null {
     const line = parse(text);
+    if (this.standing !== null) return this.#bad('a line behind the last line of the export');
     if (typeof line === 'object' && line !== null && 'end' in line) {
-      this.#ended = 'lines' in line && line.lines === this.checked;
-      return this.#ended ? null : this.#bad('the export does not have as many lines as it says');
+      this.standing = 'lines' in line && line.lines === this.checked ? standingAt(line) : null;
+      return this.standing === null ? this.#bad('the export does not have as many lines as it says') : null;
     }
     if (!isExportLine(line)) return this.#bad('a line of the export cannot be read');
     return (this.#walk?.runId === line.run_id ? null : this.#begin(line.run_id)) ?? this.#step(line);
   }
 
-  /** What is missing at the end. */
+  /** What is missing at the end: first of the chains that are there, then of those that are not. */
   end(runId: string | null): FirstBad | null {
-    const bad = this.#close();
-    if (bad !== null) return bad;
-    if (!this.#ended) return this.#bad('the export was cut off: it has no last line');
-    const expected = runId === null ? [...this.#heads.keys()].toSorted() : [runId];
-    const missing = expected.find((id) => !this.#seen.has(id));
-    if (missing === undefined) return null;
-    const cut = new ChainWalk(missing).cut(this.#heads.get(missing)?.last ?? 1);
-    return cut === null ? null : { run_id: missing, ...cut };
+    const { standing } = this;
+    if (standing === null) return this.#bad('the export was cut off: it has no last line');
+    const expected = runId === null ? this.#signed.runIds.toSorted() : [runId];
+    for (const id of new Set([...this.#ends.keys(), ...expected])) {
+      const walk = this.#ends.get(id) ?? new ChainWalk(id);
+      const cut = walk.cut(Math.max(this.#signed.lastOf(id, standing), id === runId ? 1 : 0));
+      if (cut !== null) return { run_id: id, ...cut };
+    }
+    return null;
   }
 
   #begin(runId: string): FirstBad | null {
-    const bad = this.#close();
-    if (bad !== null) return bad;
-    if (this.#seen.has(runId)) return { run_id: runId, seq: 1, why: 'the chain begins twice' };
-    this.#seen.add(runId);
+    if (this.#ends.has(runId)) return { run_id: runId, seq: 1, why: 'the chain begins twice' };
     this.#walk = new ChainWalk(runId);
+    this.#ends.set(runId, this.#walk);
     return null;
   }
 
@@ -162,15 +118,8 @@ class ExportReader {
     if (walk === null) return null;
     this.checked += 1;
     if (line.body === null) this.quarantined += 1;
-    const bad = walk.step(line, this.#heads.get(line.run_id)?.hashes.get(line.seq) ?? null);
+    const bad = walk.step(line, this.#signed.hashOf(line.run_id, line.seq));
     return bad === null ? null : { run_id: line.run_id, ...bad };
-  }
-
-  #close(): FirstBad | null {
-    const walk = this.#walk;
-    if (walk === null) return null;
-    const cut = walk.cut(this.#heads.get(walk.runId)?.last ?? 0);
-    return cut === null ? null : { run_id: walk.runId, ...cut };
   }
 
   #bad(why: string): FirstBad {
@@ -179,17 +128,22 @@ class ExportReader {
 }
 
 export const verifyExport = async (evidence: ExportEvidence): Promise<ExportVerdict> => {
-  const signed = await readCheckpoints(evidence);
-  const reader = new ExportReader(signed.heads);
-  const verdict = (bad: FirstBad | null): ExportVerdict => ({
-    ok: bad === null,
-    checked: reader.checked,
-    quarantined: reader.quarantined,
-    checkpoints: signed.count,
-    signed_until: signed.until,
-    first_bad: bad,
-  });
-  if (signed.bad !== null) return verdict(signed.bad);
+  const signed = new SignedChains();
+  const fault = await signed.read(evidence);
+  const reader = new ExportReader(signed);
+  const verdict = (bad: FirstBad | null): ExportVerdict => {
+    const checkpoints = Math.min(signed.count, reader.standing ?? signed.count);
+    return {
+      ok: bad === null,
+      checked: reader.checked,
+      quarantined: reader.quarantined,
+      checkpoints,
+      later_checkpoints: signed.count - checkpoints,
+      signed_until: signed.signedAt(checkpoints),
+      first_bad: bad,
+    };
+  };
+  if (fault !== null) return verdict({ run_id: CHECKPOINTS, seq: signed.count + 1, why: fault });
   for await (const text of evidence.exported) {
     if (text === '') continue;
     const bad = reader.line(text);

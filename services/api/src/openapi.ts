@@ -89,7 +89,10 @@ const ExportedEvent = z.object({
 });
 
 /** The last one says how many there are before it. */
-const ExportLine = z.union([ExportedEvent, z.object({ end: z.literal(true), lines: z.int() })]);
+const ExportLine = z.union([
+  ExportedEvent,
+  z.object({ end: z.literal(true), lines: z.int(), checkpoint: z.int() }),
+]);
 
 const count = z.int().min(0);
 const Autoscale = z.object({

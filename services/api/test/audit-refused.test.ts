@@ -70,7 +70,7 @@ test('a run id that no store can hold names no run', async () => {
   assert.equal(await answerOf('GET', '/v1/audit?run_id=%00'), '200');
   const response = await h.call('GET', '/v1/audit/export?run_id=%00');
   assert.equal(response.status, 200);
-  assert.equal(await response.text(), '{"end":true,"lines":0}\n');
+  assert.equal(await response.text(), '{"end":true,"lines":0,"checkpoint":0}\n');
   assert.equal(await answerOf('POST', '/v1/audit/verify', { run_id: '\0' }), '404 not_found');
 });
 

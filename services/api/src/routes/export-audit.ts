@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { exportAuditEvents, type ExportedEvent } from '@signalbox/audit-store';
+import { exportAuditEvents, type ExportedEvent, readCheckpointHead } from '@signalbox/audit-store';
 import { isAdminChain } from '@signalbox/contracts';
 import { byKey, recordFact } from '../admin-trail.ts';
 import { AuditPeriod, filterOf } from '../audit-query.ts';
@@ -16,7 +16,7 @@ const route = createRoute({
   summary: 'The audit log as lines of JSON, to be kept and verified elsewhere.',
   description: [
     'One line per event, {chain, run_id, seq, hash, body}: body is the exact text whose SHA-256 is hash, and holds prev, the hash of the event before. chain is admin or run. body is null for an event that lies in quarantine.',
-    'First the administration chain, then each run; every chain in its order, whole unless from or to cut it. The last line is {"end": true, "lines": n}: without it the export was cut off, as it is within 15 s of the end of its key. Bodies hold no secrets; they are not redacted further, since they would no longer fit their hash. Each export is written into the audit log.',
+    'First the administration chain, then each run; every chain in its order, whole unless from or to cut it. The last line is {"end": true, "lines": n, "checkpoint": c}, c being the last checkpoint that stood when the export began (0: none): without it the export was cut off, as it is within 15 s of the end of its key. Bodies hold no secrets; they are not redacted further, since they would no longer fit their hash. Each export is written into the audit log.',
   ].join(' '),
   request: { query: z.strictObject(AuditPeriod) },
   responses: {
@@ -33,6 +33,12 @@ const route = createRoute({
 type Page = IteratorResult<readonly ExportedEvent[], unknown>;
 type Next = () => Promise<Page>;
 
+interface Begun {
+  /** The last one before the first page was read: all it holds is in the export. */
+  readonly checkpoint: number;
+  readonly first: Page;
+}
+
 const encoder = new TextEncoder();
 
 const textOf = (page: readonly ExportedEvent[]): string =>
@@ -46,7 +52,7 @@ const textOf = (page: readonly ExportedEvent[]): string =>
  */
 async function* linesOf(
   { clock, closing }: ApiDeps,
-  { first, next }: { readonly first: Page; readonly next: Next },
+  { begun: { checkpoint, first }, next }: { readonly begun: Begun; readonly next: Next },
   checkKey: () => Promise<unknown>,
 ): AsyncGenerator<Uint8Array> {
   const over = new AbortController();
@@ -59,7 +65,7 @@ async function* linesOf(
       lines += page.value.length;
       yield encoder.encode(textOf(page.value));
     }
-    yield encoder.encode(`${JSON.stringify({ end: true, lines })}\n`);
+    yield encoder.encode(`${JSON.stringify({ end: true, lines, checkpoint })}\n`);
   } finally {
     over.abort();
   }
@@ -72,12 +78,15 @@ export const exportAudit: Route = (app, deps) => {
     const filter = filterOf(principal.tenantId, c.req.valid('query'));
     const pages = exportAuditEvents(deps.db, filter);
     // What the store refuses is still a problem and no broken answer.
-    const first = await deps.storeShare.take(filter.tenantId, 'export', () => pages.next());
+    const begun = await deps.storeShare.take(filter.tenantId, 'export', async (): Promise<Begun> => {
+      const checkpoint = await readCheckpointHead(deps.db, filter.tenantId);
+      return { checkpoint, first: await pages.next() };
+    });
     await recordFact(deps, byKey(principal), { type: 'audit.exported', data: { run_id, from, to } });
     const next: Next = () =>
       deps.storeShare.take(filter.tenantId, 'export', () => pages.next(), { begun: true });
     // A client that goes away cancels the stream, and with it the reading.
-    const body = ReadableStream.from(linesOf(deps, { first, next }, c.get('checkKey')));
+    const body = ReadableStream.from(linesOf(deps, { begun, next }, c.get('checkKey')));
     return c.body(body as ReadableStream, 200, { 'content-type': NDJSON, 'cache-control': 'no-store' });
   });
 };
