@@ -144,3 +144,4 @@ export {
   takeCheckpoint,
 } from './checkpoints.ts';
 export { type AuditVerdict, verifyAudit } from './verify-audit.ts';
+export { ranOutOfTime } from './store-errors.ts';

@@ -3,6 +3,7 @@ import { before, test } from 'node:test';
 import { newId } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import { claimed, journalOf, recordOf, simpleJournal, submitted } from '../test/journal.ts';
+import { pagesRead, settle } from '../test/pages-read.ts';
 import { migratedDatabase } from '../test/support.ts';
 import { eraseRunContents } from './erasure.ts';
 import { liftLegalHold, saveLegalHold } from './legal-hold.ts';
@@ -85,6 +86,21 @@ test('contents that are kept are those of ended runs that are not erased and not
   for (const runId of [first, null]) await liftLegalHold(db, { tenantId: 'c', runId });
   await eraseRunContents(db, 'c', [first]);
   assert.deepEqual(await kept('c'), [second]);
+});
+
+test('a held tenant costs a look at its hold, however many runs it has', async () => {
+  await sql`
+    insert into runs (id, tenant_id, root_run_id, status, created_at, finished_at)
+    select 'run_' || lpad(n::text, 32, '0'), 'h', '', 'succeeded', now(), now() from generate_series(1, 20000) n`.execute(
+    db,
+  );
+  await settle(db, 'runs');
+  await saveLegalHold(db, { tenantId: 'h', runId: null }, HOLD);
+  const pages = await pagesRead(db, async (counted) => {
+    assert.deepEqual(await listKeptContents(counted, 'h', 50), []);
+  });
+  assert.ok(pages < 10, `${pages} pages`);
+  await liftLegalHold(db, { tenantId: 'h', runId: null });
 });
 
 test('a run that was erased before it was stored is found once more', async () => {

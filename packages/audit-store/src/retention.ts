@@ -104,10 +104,12 @@ interface EndedRow {
  */
 export const listKeptContents = (db: Db, tenantId: string, limit: number): Promise<EndedRun[]> =>
   reaching(async () => {
+    // Whether all is held is asked once, not of each run: a scan that rejects every row would end only behind the last.
     const { rows } = await sql<EndedRow>`
       select r.id, r.status, r.finished_at from runs r
       where r.tenant_id = ${tenantId} and r.finished_at is not null and not r.content_erased
-        and not exists (select from legal_holds h where h.tenant_id = r.tenant_id and h.run_id in ('', r.id))
+        and not exists (select from legal_holds h where h.tenant_id = ${tenantId} and h.run_id = '')
+        and not exists (select from legal_holds h where h.tenant_id = ${tenantId} and h.run_id = r.id)
       order by r.finished_at, r.id limit ${limit}`.execute(db);
     return rows.map(({ id, status, finished_at }) => ({ runId: id, status, finishedAt: finished_at }));
   });

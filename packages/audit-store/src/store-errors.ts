@@ -40,6 +40,12 @@ export const storeError = (error: unknown): Error => {
   });
 };
 
+const CANCELED = '57014';
+
+/** Whether a statement ran out of time: of what it was about there is too much, or it was locked; others may go on. */
+export const ranOutOfTime = (error: unknown): boolean =>
+  error instanceof SignalboxError && sqlState(error.cause) === CANCELED;
+
 /** Runs a read or a small write, with errors as `storeError` gives them. */
 export const reaching = async <T>(work: () => Promise<T>): Promise<T> => {
   try {

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { changeRetention, liftLegalHold, saveLegalHold, verifyAudit } from '@signalbox/audit-store';
+import {
+  changeRetention,
+  liftLegalHold,
+  saveLegalHold,
+  verifyAudit,
+  writeBatch,
+} from '@signalbox/audit-store';
 import { newId, type Retention } from '@signalbox/contracts';
 import { hibernateRuns, listSleepy, markStored, type Partition, runKey } from '@signalbox/run-state';
 import {
@@ -12,6 +18,7 @@ import {
   seal,
   SealError,
 } from '@signalbox/runtime';
+import { recordOf, simpleJournal } from '../../../packages/audit-store/test/journal.ts';
 import { submit } from '../../../packages/run-state/test/support.ts';
 import { answer, call, finish, type Loss, openLoss, own, store, TENANT } from '../test/loss.ts';
 import { sampleOf } from '../test/support.ts';
@@ -279,6 +286,30 @@ test('a turn takes no more than a batch of a tenant, and says that there is more
   assert.equal(await eraseDue(bench), false);
   assert.equal(await bench.erasedCount(), runs);
   assert.equal((await facts(bench)).length, runs);
+});
+
+test('a tenant whose statement runs out of time does not stop those behind it', async () => {
+  const bench = await openBench(END + 365 * DAY);
+  const { db, loss } = bench;
+  const slow = simpleJournal();
+  await writeBatch(db, [recordOf(slow.runId, slow.entries, { tenantId: 'a-slow-one' })]);
+  await keepFor(bench, { content_days: 0 }, 'a-slow-one');
+  await keepFor(bench, { content_days: 0 });
+  const runId = await ended(bench);
+  let erasures = 0;
+  const late = new Proxy(db, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      if (name !== 'transaction' || (erasures += 1) > 1) return (value as () => unknown).bind(target);
+      const timeout = 'canceling statement due to statement timeout';
+      throw Object.assign(new Error(timeout), { code: '57014', severity: 'ERROR' });
+    },
+  });
+  await eraseDue({ ...bench, db: late });
+  assert.equal(await readable(bench, runId), 0);
+  const told = loss.log.filter(({ level }) => level === 'error').map(({ tenant_id }) => tenant_id);
+  assert.deepEqual(told, ['a-slow-one']);
 });
 
 test('the loop: every 15 s, only while it leads, and again after a store was away', async () => {

@@ -11,6 +11,7 @@ import {
   eraseRunContents,
   listKeptContents,
   listRetention,
+  ranOutOfTime,
   type TenantRetention,
 } from '@signalbox/audit-store';
 import { type AdminEventDraft, SignalboxError } from '@signalbox/contracts';
@@ -79,14 +80,14 @@ const eraseOf = async (deps: RetentionDeps, own: TenantRetention): Promise<boole
   return due.length === BATCH;
 };
 
-/** One tenant's trouble is not another's: only a store that is away ends the turn. */
+/** One tenant's trouble is not another's, nor is what it has too much of: only a store that is away ends the turn. */
 const trying = async (deps: RetentionDeps, own: TenantRetention): Promise<boolean> => {
   try {
     return await eraseOf(deps, own);
   } catch (error) {
     // Held since it was looked at: the next turn passes it by.
     if (error instanceof SignalboxError && error.code === 'legal_hold') return true;
-    if (error instanceof SignalboxError) throw error;
+    if (error instanceof SignalboxError && !ranOutOfTime(error)) throw error;
     deps.logger.error('contents past their time cannot be erased', { tenant_id: own.tenantId, error });
     return false;
   }
