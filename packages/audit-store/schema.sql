@@ -67,6 +67,12 @@ create table audit_events_admin partition of audit_events FOR VALUES FROM ('admi
 
 create table audit_events_default partition of audit_events DEFAULT;
 
+create table audit_months (
+  name text not null,
+  whole_to text collate "C" not null,
+  constraint audit_months_pkey PRIMARY KEY (name)
+);
+
 create table audit_quarantine (
   id text not null,
   stream_id text not null,
@@ -397,7 +403,7 @@ create view replay_records as
      LEFT JOIN cost_ledger ledger ON ledger.hold_id = ((request.data -> 'hold'::text) ->> 'id'::text)
   WHERE request.type = ANY (ARRAY['llm.requested'::text, 'tool.requested'::text]);
 
-CREATE OR REPLACE FUNCTION public.detach_audit_partition(keep_days integer)
+CREATE OR REPLACE FUNCTION public.detach_audit_partition(keep_days integer, most integer DEFAULT 200000)
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -414,6 +420,9 @@ declare
   lower_id text;
   upper_id text;
   young boolean;
+  looked int;
+  last_id text;
+  first_open text;
 begin
   if keep_days < floor_days then
     raise exception 'audit events are kept for at least % days (six months), not %', floor_days, keep_days
@@ -437,12 +446,23 @@ begin
       select from runs where id >= lower_id and id < upper_id and status in ('queued', 'running', 'waiting'));
     execute format('select exists (select from %I where ts >= $1)', partition) into young using cutoff;
     continue when young;
-    continue when exists (select from runs where id >= lower_id and id < upper_id and status_seq > last_seq);
-    continue when exists (
-      select from legal_holds h where h.run_id >= lower_id and h.run_id < upper_id);
-    continue when exists (
-      select from legal_holds h join runs r on r.tenant_id = h.tenant_id
-      where h.run_id = '' and r.id >= lower_id and r.id < upper_id);
+    continue when month_is_held(lower_id, upper_id);
+    -- All of them have ended by now, so one that is stored whole stays so.
+    select count(*), max(id), min(id) filter (where is_open) into looked, last_id, first_open from (
+      select id, status_seq > last_seq as is_open from runs
+      where id >= coalesce((select m.whole_to from audit_months m where m.name = partition), lower_id) and id < upper_id
+      order by id limit most
+    ) look;
+    if first_open is not null or looked = most then
+      insert into audit_months (name, whole_to) values (partition, coalesce(first_open, last_id))
+        on conflict (name) do update set whole_to = excluded.whole_to;
+      continue when first_open is not null;
+      return '';
+    end if;
+    -- A hold takes this lock too: one that was being saved is seen now, and the next waits until the month has left.
+    perform pg_advisory_xact_lock(hashtext('signalbox'), hashtext('erasure'));
+    if month_is_held(lower_id, upper_id) then return null; end if;
+    delete from audit_months where name = partition;
     detached := replace(partition, 'audit_events', 'audit_detached');
     execute format('alter table audit_events detach partition %I', partition);
     execute format('alter table %I rename to %I', partition, detached);
@@ -527,6 +547,21 @@ CREATE OR REPLACE FUNCTION public.first_run_id_at(instant timestamp without time
  IMMUTABLE
 AS $function$
   select 'run_' || lpad(to_hex((extract(epoch from instant) * 1000)::bigint), 12, '0')
+$function$;
+
+CREATE OR REPLACE FUNCTION public.month_is_held(lower_id text, upper_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+  select exists (select from legal_holds h where h.run_id >= lower_id and h.run_id < upper_id)
+    or exists (
+      select from legal_holds h
+      cross join lateral (
+        select from runs r where r.tenant_id = h.tenant_id and r.id >= lower_id and r.id < upper_id limit 1
+      ) run
+      where h.run_id = '')
 $function$;
 
 CREATE OR REPLACE FUNCTION public.month_keep_days(lower_id text, upper_id text, default_days integer)
@@ -617,7 +652,7 @@ grant insert, select, update on daily_costs to signalbox_writer;
 grant select on erased_runs to signalbox_api;
 grant select on erased_runs to signalbox_scheduler;
 grant select on erased_runs to signalbox_writer;
-grant execute on function detach_audit_partition(integer) to signalbox_scheduler;
+grant execute on function detach_audit_partition(integer,integer) to signalbox_scheduler;
 grant execute on function ensure_audit_partitions(timestamp with time zone,integer) to signalbox_scheduler;
 grant execute on function erase_run_contents(text,text[]) to signalbox_api;
 grant execute on function erase_run_contents(text,text[]) to signalbox_scheduler;

@@ -33,7 +33,7 @@ export const readLegalHold = (db: Db, { tenantId, runId }: LegalHoldRef): Promis
     return row ?? null;
   });
 
-/** Waits for an erasure under way; after it nothing held is erased. Throws `audit_store_unavailable`. */
+/** Waits for an erasure, or a month that leaves; after it nothing held is erased, nor leaves. Throws `audit_store_unavailable`. */
 export const saveLegalHold = (
   db: Db,
   { tenantId, runId }: LegalHoldRef,
