@@ -53,6 +53,8 @@ describe('the command', () => {
       checkpoints: 1,
       later_checkpoints: 0,
       signed_until: TS,
+      missing: { count: 0, run_ids: [] },
+      departed: 0,
       first_bad: null,
     });
     await writeFile(log, lines.slice(0, -1).join('\n'));
@@ -62,5 +64,14 @@ describe('the command', () => {
     assert.equal(bad.code, 1);
     assert.equal((JSON.parse(bad.out) as ExportVerdict).first_bad?.run_id, 'admin_acme');
     assert.equal((await run(log)).code, 2);
+    assert.equal((await run(log, checkpoints, key, '--departed-before', 'soon')).code, 2);
+    // Of all that is signed only the administration chain is there.
+    const [admin = []] = Map.groupBy(lines.slice(0, -1), (text) => text.includes('"admin_')).values();
+    await writeFile(log, [...admin, JSON.stringify({ end: true, lines: admin.length })].join('\n'));
+    const gone = JSON.parse((await run(log, checkpoints, key)).out) as ExportVerdict;
+    assert.deepEqual([gone.ok, gone.missing?.count, gone.departed], [false, 3, 0]);
+    const left = await run(log, checkpoints, key, '--departed-before', '9999-01-01');
+    const { missing, departed } = JSON.parse(left.out) as ExportVerdict;
+    assert.deepEqual([left.code, missing?.count, departed], [0, 0, 3]);
   });
 });

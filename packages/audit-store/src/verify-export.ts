@@ -1,7 +1,8 @@
 /**
  * Verifies an export of the audit log, away from the system: `node packages/audit-store/src/verify-export.ts EXPORT
- * CHECKPOINTS PUBLIC_KEYS [--tenant ID] [--run ID]`. EXPORT is what GET /v1/audit/export answered, CHECKPOINTS the
- * checkpoint file, PUBLIC_KEYS a file with a base64 SPKI key a line, got from whom one trusts and not from the system.
+ * CHECKPOINTS PUBLIC_KEYS [--tenant ID] [--run ID] [--departed-before DATE]`. EXPORT is what GET /v1/audit/export
+ * answered, CHECKPOINTS the checkpoint file, PUBLIC_KEYS a file with a base64 SPKI key a line, got from whom one trusts
+ * and not from the system. Runs of months before DATE have left by retention: they are counted, not missed.
  * Exit code 0: verified; 1: not, with the first bad place; 2: used wrongly.
  */
 import { createReadStream } from 'node:fs';
@@ -10,7 +11,8 @@ import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { keyIdOf, verifyExport } from '@signalbox/engine';
 
-const USAGE = 'usage: verify-export.ts EXPORT CHECKPOINTS PUBLIC_KEYS [--tenant ID] [--run ID]\n';
+const USAGE =
+  'usage: verify-export.ts EXPORT CHECKPOINTS PUBLIC_KEYS [--tenant ID] [--run ID] [--departed-before DATE]\n';
 
 /** Opens the file only when it is read. */
 async function* linesOf(path: string): AsyncGenerator<string> {
@@ -28,10 +30,21 @@ const tenantOf = async (path: string): Promise<string | undefined> => {
   return undefined;
 };
 
+const dateOf = (text: string | undefined): Date | null => {
+  if (text === undefined) return null;
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) throw new Error(`--departed-before is no date: ${text}\n`);
+  return date;
+};
+
 const main = async (): Promise<number> => {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { tenant: { type: 'string' }, run: { type: 'string' } },
+    options: {
+      tenant: { type: 'string' },
+      run: { type: 'string' },
+      'departed-before': { type: 'string' },
+    },
   });
   const [exported, checkpoints, keys] = positionals;
   if (exported === undefined || checkpoints === undefined || keys === undefined) throw new Error(USAGE);
@@ -44,6 +57,7 @@ const main = async (): Promise<number> => {
     publicKeys: await publicKeysOf(keys),
     tenantId,
     runId: values.run ?? null,
+    departedBefore: dateOf(values['departed-before']),
   });
   process.stdout.write(`${JSON.stringify(verdict)}\n`);
   return verdict.ok ? 0 : 1;

@@ -114,4 +114,5 @@ export const offline = async ({ tx, checkpoints }: World): Promise<ExportVerdict
     publicKeys: new Map([[keyIdOf(PUBLIC), PUBLIC]]),
     tenantId: TENANT,
     runId: null,
+    departedBefore: null,
   });

@@ -22,8 +22,12 @@ interface Chain {
   readonly entries: readonly Entry[];
 }
 
-const chainOf = (digit: string, length: number): Chain => {
-  const runId = `run_${digit.repeat(32)}`;
+/** Of a run whose id is made of this digit, or that was made at this instant. */
+const chainOf = (made: string | number, length: number): Chain => {
+  const runId =
+    typeof made === 'string'
+      ? `run_${made.repeat(32)}`
+      : `run_${made.toString(16).padStart(12, '0')}${'0'.repeat(20)}`;
   const data = { worker: 'w', wake_seq: 1, resumed: false };
   const drafts = Array.from({ length }, () => ({ type: 'run.claimed', data }) as const);
   const context = { runId, epoch: 1, ts: minute(0), actor: { type: 'system', id: 'w' } } as const;
@@ -63,10 +67,15 @@ const eventsOf = ({ runId, entries }: Chain, length = entries.length): string[] 
       JSON.stringify({ run_id: runId, seq: i + 1, hash: hashOf(entry), body: bodyOf(entry) }),
     );
 
+interface End {
+  readonly checkpoint?: unknown;
+  readonly departedBefore?: Date | null;
+}
+
 const verify = (
   events: readonly string[],
   checkpoints: readonly string[],
-  end: object,
+  { departedBefore = null, ...end }: End,
 ): Promise<ExportVerdict> =>
   verifyExport({
     exported: [...events, JSON.stringify({ end: true, lines: events.length, ...end })],
@@ -74,6 +83,7 @@ const verify = (
     publicKeys: new Map([[keyIdOf(KEY), KEY]]),
     tenantId: TENANT,
     runId: null,
+    departedBefore,
   });
 
 test('what was signed while the export was made, or after it, is not missing from it, and is said not to be covered', async () => {
@@ -87,6 +97,8 @@ test('what was signed while the export was made, or after it, is not missing fro
     checkpoints: 1,
     later_checkpoints: 2,
     signed_until: minute(1),
+    missing: { count: 0, run_ids: [] },
+    departed: 0,
     first_bad: null,
   });
   const cut = await verify(eventsOf(a, 2), checkpoints, { checkpoint: 1 });
@@ -96,6 +108,42 @@ test('what was signed while the export was made, or after it, is not missing fro
     const { first_bad } = await verify(eventsOf(a, 3), checkpoints, { checkpoint });
     assert.deepEqual([first_bad?.run_id, first_bad?.seq], [a.runId, 4], String(checkpoint));
   }
+});
+
+test('all chains that are missing are counted, the first named; those of a month that left are not among them', async () => {
+  const at = (month: number, day: number): Chain => chainOf(Date.UTC(2025, month - 1, day), 2);
+  const [old, older, deleted, neighbour, here] = [at(1, 9), at(1, 2), at(2, 9), at(2, 10), at(6, 1)];
+  const recent = at(6, 2);
+  const checkpoints = signedOver(
+    [old, older, deleted, neighbour, recent, here].map((chain) => leafOf(chain, 2)),
+  );
+  const events = [...eventsOf(neighbour), ...eventsOf(here)];
+  const none = await verify(events, checkpoints, {});
+  assert.equal(none.ok, false);
+  assert.deepEqual(
+    [none.departed, none.missing],
+    [0, { count: 4, run_ids: [older, old, deleted, recent].map(({ runId }) => runId) }],
+  );
+  assert.equal(none.first_bad?.run_id, older.runId);
+  // February has a run that is there, so it has not left, whoever says so.
+  const march = { departedBefore: new Date('2025-03-01') };
+  const some = await verify(events, checkpoints, march);
+  assert.deepEqual(
+    [some.ok, some.departed, some.missing],
+    [false, 2, { count: 2, run_ids: [deleted.runId, recent.runId] }],
+  );
+  assert.deepEqual([some.first_bad?.run_id, some.first_bad?.seq], [deleted.runId, 1]);
+  const all = [...eventsOf(deleted), ...events, ...eventsOf(recent)];
+  const whole = await verify(all, checkpoints, march);
+  assert.deepEqual([whole.ok, whole.departed, whole.missing], [true, 2, { count: 0, run_ids: [] }]);
+  const cut = await verify(eventsOf(here, 1), checkpoints, march);
+  assert.deepEqual([cut.first_bad?.run_id, cut.first_bad?.seq, cut.missing?.count], [here.runId, 2, 1]);
+});
+
+test('of many that are missing some are named', async () => {
+  const chains = Array.from({ length: 130 }, (_, n) => chainOf(1_000 + n, 1));
+  const { missing } = await verify([], signedOver(chains.map((chain) => leafOf(chain, 1))), {});
+  assert.deepEqual([missing?.count, missing?.run_ids.length], [130, 100]);
 });
 
 test('a place that a later checkpoint holds with another hash is bad all the same', async () => {
@@ -113,7 +161,10 @@ test('the last line is the last, and names a checkpoint by its number', async ()
   const [event = ''] = eventsOf(a);
   const end = '{"end":true,"lines":1,"checkpoint":0}';
   const two = { exported: [event, end, event], checkpoints: [], publicKeys: new Map<string, string>() };
-  assert.equal((await verifyExport({ ...two, tenantId: TENANT, runId: null })).ok, false);
+  assert.equal(
+    (await verifyExport({ ...two, tenantId: TENANT, runId: null, departedBefore: null })).ok,
+    false,
+  );
 });
 
 test('a chain may have more signed places than a call takes arguments', async () => {
@@ -131,6 +182,7 @@ test('a chain may have more signed places than a call takes arguments', async ()
     publicKeys: new Map([[keyIdOf(KEY), KEY]]),
     tenantId: TENANT,
     runId: null,
+    departedBefore: null,
   });
   assert.deepEqual(verdict.first_bad, {
     run_id: adminChainOf(TENANT),

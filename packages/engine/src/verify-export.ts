@@ -3,6 +3,7 @@
  * service, no network. Lines come as a stream; what is kept is one entry per checkpointed head.
  */
 import { ChainWalk } from './chain-walk.ts';
+import { type MissingChains, sortMissing } from './missing-chains.ts';
 import { type CheckpointEvidence, SignedChains } from './signed-chains.ts';
 
 export interface FirstBad {
@@ -22,6 +23,10 @@ export interface ExportVerdict {
   readonly later_checkpoints: number;
   /** When the last one was signed that it was held against: what came later is proven by no signature. */
   readonly signed_until: string | null;
+  /** Chains that these checkpoints hold and that are not there at all. Null: it did not come to that. */
+  readonly missing: MissingChains | null;
+  /** Those that left with their month, as `departedBefore` says; not among the missing. */
+  readonly departed: number;
   readonly first_bad: FirstBad | null;
 }
 
@@ -29,6 +34,8 @@ export interface ExportEvidence extends CheckpointEvidence {
   readonly exported: AsyncIterable<string> | Iterable<string>;
   /** The only chain that was exported. Null: all of them. */
   readonly runId: string | null;
+  /** Months before this one have left by retention. Null: none has. */
+  readonly departedBefore: Date | null;
 }
 
 /** `run_id` under which a bad checkpoint is named; `seq` is its number. */
@@ -93,17 +100,24 @@ class ExportReader {
     return (this.#walk?.runId === line.run_id ? null : this.#begin(line.run_id)) ?? this.#step(line);
   }
 
-  /** What is missing at the end: first of the chains that are there, then of those that are not. */
-  end(runId: string | null): FirstBad | null {
+  /** What is missing at the end of the chains that are there. */
+  end(): FirstBad | null {
     const { standing } = this;
     if (standing === null) return this.#bad('the export was cut off: it has no last line');
-    const expected = runId === null ? this.#signed.runIds.toSorted() : [runId];
-    for (const id of new Set([...this.#ends.keys(), ...expected])) {
-      const walk = this.#ends.get(id) ?? new ChainWalk(id);
-      const cut = walk.cut(Math.max(this.#signed.lastOf(id, standing), id === runId ? 1 : 0));
+    for (const [id, walk] of this.#ends) {
+      const cut = walk.cut(this.#signed.lastOf(id, standing));
       if (cut !== null) return { run_id: id, ...cut };
     }
     return null;
+  }
+
+  get present(): ReadonlyMap<string, unknown> {
+    return this.#ends;
+  }
+
+  /** A chain that is not there: how long it should be. */
+  expected(runId: string): number {
+    return this.#signed.lastOf(runId, this.standing ?? 0);
   }
 
   #begin(runId: string): FirstBad | null {
@@ -127,27 +141,49 @@ class ExportReader {
   }
 }
 
+type Ending = Pick<ExportVerdict, 'missing' | 'departed' | 'first_bad'>;
+
+const badAt = (first_bad: FirstBad): Ending => ({ missing: null, departed: 0, first_bad });
+
+/** When all lines were read: what should be there and is not. */
+const endingOf = (
+  reader: ExportReader,
+  signed: SignedChains,
+  { runId, departedBefore }: ExportEvidence,
+): Ending => {
+  const cut = reader.end();
+  if (reader.standing === null && cut !== null) return badAt(cut);
+  const absent = (runId === null ? signed.runIds : [runId]).filter(
+    (id) => !reader.present.has(id) && (id === runId || reader.expected(id) > 0),
+  );
+  const { departed, missing } = sortMissing(absent, reader.present.keys(), departedBefore);
+  const [first] = missing.run_ids;
+  if (cut !== null || first === undefined) return { missing, departed, first_bad: cut };
+  const whole = new ChainWalk(first).cut(Math.max(reader.expected(first), 1));
+  return { missing, departed, first_bad: whole === null ? null : { run_id: first, ...whole } };
+};
+
 export const verifyExport = async (evidence: ExportEvidence): Promise<ExportVerdict> => {
   const signed = new SignedChains();
   const fault = await signed.read(evidence);
   const reader = new ExportReader(signed);
-  const verdict = (bad: FirstBad | null): ExportVerdict => {
+  const verdict = (ending: Ending): ExportVerdict => {
     const checkpoints = Math.min(signed.count, reader.standing ?? signed.count);
     return {
-      ok: bad === null,
+      ok: ending.first_bad === null,
       checked: reader.checked,
       quarantined: reader.quarantined,
       checkpoints,
       later_checkpoints: signed.count - checkpoints,
       signed_until: signed.signedAt(checkpoints),
-      first_bad: bad,
+      ...ending,
     };
   };
-  if (fault !== null) return verdict({ run_id: CHECKPOINTS, seq: signed.count + 1, why: fault });
+  if (fault !== null) return verdict(badAt({ run_id: CHECKPOINTS, seq: signed.count + 1, why: fault }));
   for await (const text of evidence.exported) {
     if (text === '') continue;
     const bad = reader.line(text);
-    if (bad !== null) return verdict(bad);
+    if (bad !== null) return verdict(badAt(bad));
   }
-  return verdict(reader.end(evidence.runId));
+  return verdict(endingOf(reader, signed, evidence));
 };
