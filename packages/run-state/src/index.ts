@@ -35,7 +35,7 @@ export {
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, openContentText, sealContent } from './contents.ts';
 export { type CostMetric, createCostMetric } from './cost-metric.ts';
-export { chargeLost, type LostCall } from './lost-call.ts';
+export { chargeLost, type HeldCall, type LostCall } from './lost-call.ts';
 export { createAgentLabel } from './agent-label.ts';
 export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
 export { eraseHot } from './erase.ts';

@@ -1,4 +1,4 @@
-import type { EventDraft, Hold } from '@signalbox/contracts';
+import { type EventDraft, type Hold, NO_USAGE } from '@signalbox/contracts';
 import type { CommitSettlement } from './commit.ts';
 
 /** A model call that was announced, and whose result went with its worker. */
@@ -6,21 +6,53 @@ export interface LostCall {
   readonly step: number;
   readonly attempt: number;
   readonly model: string;
-  readonly hold: Pick<Hold, 'id' | 'amount_nano'>;
+  /** Null: it is free. */
+  readonly hold: Pick<Hold, 'id' | 'amount_nano'> | null;
 }
 
-/** Charged whole, since nobody knows what they cost (R1): the events, and the settlements that go with them (R2). */
+/** A lost call that holds money. */
+export interface HeldCall extends LostCall {
+  readonly hold: NonNullable<LostCall['hold']>;
+}
+
+const failed = ({ step, attempt, model }: LostCall): EventDraft => ({
+  type: 'llm.failed',
+  data: {
+    step,
+    attempt,
+    model,
+    settlement: null,
+    usage: NO_USAGE,
+    duration_ms: 0,
+    code: 'worker_lost',
+    message: 'The worker was lost during the call.',
+    http_status: null,
+    decision: 'retry',
+    retry_at: null,
+  },
+});
+
+const expired = ({ step, attempt, model, hold }: HeldCall): EventDraft => ({
+  type: 'cost.expired',
+  data: {
+    step,
+    attempt,
+    model,
+    settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
+  },
+});
+
+const isHeld = (call: LostCall): call is HeldCall => call.hold !== null;
+
+/**
+ * Each ends in the journal; those that hold money are charged whole, since nobody knows what they cost (R1): the
+ * events, and the settlements that go with them (R2).
+ */
 export const chargeLost = (
   calls: readonly LostCall[],
 ): { readonly drafts: readonly EventDraft[]; readonly settlements: readonly CommitSettlement[] } => ({
-  drafts: calls.map(({ step, attempt, model, hold }) => ({
-    type: 'cost.expired',
-    data: {
-      step,
-      attempt,
-      model,
-      settlement: { hold_id: hold.id, observed_nano: hold.amount_nano, estimated: true },
-    },
-  })),
-  settlements: calls.map(({ hold }) => ({ holdId: hold.id, observedNano: hold.amount_nano, expired: true })),
+  drafts: calls.map((call) => (isHeld(call) ? expired(call) : failed(call))),
+  settlements: calls
+    .filter(isHeld)
+    .map(({ hold }) => ({ holdId: hold.id, observedNano: hold.amount_nano, expired: true })),
 });

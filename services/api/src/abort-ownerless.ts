@@ -29,14 +29,14 @@ type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'cou
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
 
-/** Calls of a lost worker, whose holds are open. */
+/** Calls of a lost worker: those whose holds are open, and a free one without an end. */
 const lostCalls = ({ steps }: RunState): LostCall[] =>
   steps
     .filter((step): step is LlmStep => step.kind === 'llm')
     .flatMap(({ step, attempts }) =>
-      attempts.flatMap(({ attempt, model, hold, settlement }) =>
-        hold === null || settlement !== null ? [] : [{ step, attempt, model, hold }],
-      ),
+      attempts
+        .filter(({ hold, settlement, endedAt }) => (hold === null ? endedAt : settlement) === null)
+        .map(({ attempt, model, hold }) => ({ step, attempt, model, hold })),
     );
 
 /** What is still to be written, and the state it leads to. */
@@ -86,7 +86,7 @@ const commitEnd = async (deps: AbortDeps, run: Claimed): Promise<CommitReply> =>
   });
   if (reply.code !== 'OK') return reply;
   deps.counters.runEnded(state, deps.clock.now());
-  for (const { model, hold } of lost) deps.counters.charged(model, hold.amount_nano);
+  for (const { model, hold } of lost) if (hold !== null) deps.counters.charged(model, hold.amount_nano);
   return reply;
 };
 

@@ -30,8 +30,8 @@ const USAGE = { input_tokens: 10, output_tokens: 5, cache_read_tokens: 0, cache_
 export interface RunWriter {
   readonly claimed: Claimed;
   readonly hold: Hold;
-  /** Announces a model call with its hold. */
-  request(step: number): Promise<CommitReply>;
+  /** Announces a model call: the first with its hold, unless it is free. */
+  request(step: number, free?: boolean): Promise<CommitReply>;
   /** The call's result, and what comes next. */
   complete(step: number, text: string, end: boolean): Promise<CommitReply>;
   /** The next call was refused: `cost.denied`. */
@@ -112,7 +112,7 @@ export const own = async (
   const { input } = SubmissionContent.parse(openContent(dataKey, runId, sealed));
   const first = requestDigest(state, openingMessages(input), (text) => digest(dataKey, text));
 
-  const requested = (step: number): EventDraft => ({
+  const requested = (step: number, held: Hold | null): EventDraft => ({
     type: 'llm.requested',
     data: {
       step,
@@ -124,7 +124,7 @@ export const own = async (
       tools: [],
       nudge: null,
       request_digest: step === 1 ? first : digest(dataKey, `step ${step}`),
-      hold: step === 1 ? hold : null,
+      hold: held,
     },
   });
 
@@ -150,7 +150,10 @@ export const own = async (
   return {
     claimed: run,
     hold,
-    request: (step) => write({ announce: [requested(step)], hold: step === 1 ? hold : null }),
+    request: (step, free = false) => {
+      const held = step === 1 && !free ? hold : null;
+      return write({ announce: [requested(step, held)], hold: held });
+    },
     complete: (step, text, end) => {
       const answer: AnswerContent = { text, tool_calls: [] };
       const content = sealContent(dataKey, runId, answer);

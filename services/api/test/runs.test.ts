@@ -215,6 +215,19 @@ test('a dead owner: its open hold is charged, then the run is aborted', async ()
   );
 });
 
+test('a dead owner: its open call that cost nothing ends too, so that the run replays', async () => {
+  const { id } = await h.submit();
+  const writer = await own(h, id, { leaseMs: 500 });
+  await writer.request(1, true);
+  const { redis, root } = h.deps.partition;
+  await redis.zadd(`${root}:leases`, 1, writer.claimed.leaseId);
+  const { run } = await abort(id);
+  assert.deepEqual((await typesOf(id)).slice(-3), ['run.abort_requested', 'llm.failed', 'run.aborted']);
+  assert.deepEqual(receiptOf(run), [run.finished_at, 'in_flight', false, 0]);
+  const replayed = await h.call('POST', `/v1/runs/${id}/replay`);
+  assert.deepEqual(await replayed.json(), { identical: true, steps: 1, divergences: [], provider_calls: 0 });
+});
+
 test('an abort that somebody else began is finished', async () => {
   const { id } = await h.submit();
   const flag = { requested_at: new Date().toISOString(), by: 'key_x', reason: null };

@@ -1,4 +1,3 @@
-import { type EventDraft, NO_USAGE } from '@signalbox/contracts';
 import { lastAttempt, type LlmStep } from '@signalbox/engine';
 import { chargeLost } from '@signalbox/run-state';
 import type { RunContext } from './run-context.ts';
@@ -10,27 +9,7 @@ export const expireCall = (
 ): void => {
   const { attempt, model, hold } = lastAttempt(step);
   metrics.duplicateAttempts.inc();
-  if (hold !== null) {
-    metrics.charged(model, hold.amount_nano);
-    const { drafts, settlements } = chargeLost([{ step: step.step, attempt, model, hold }]);
-    session.record(drafts, { settlements });
-    return;
-  }
-  const lost: EventDraft = {
-    type: 'llm.failed',
-    data: {
-      step: step.step,
-      attempt,
-      model,
-      settlement: null,
-      usage: NO_USAGE,
-      duration_ms: 0,
-      code: 'worker_lost',
-      message: 'The worker was lost during the call.',
-      http_status: null,
-      decision: 'retry',
-      retry_at: null,
-    },
-  };
-  session.record([lost]);
+  if (hold !== null) metrics.charged(model, hold.amount_nano);
+  const { drafts, settlements } = chargeLost([{ step: step.step, attempt, model, hold }]);
+  session.record(drafts, { settlements });
 };

@@ -1,6 +1,6 @@
 import type { Entry } from '@signalbox/contracts';
 import { bodyOf } from '@signalbox/engine';
-import type { LostCall } from '@signalbox/run-state';
+import type { HeldCall } from '@signalbox/run-state';
 import { z } from 'zod';
 
 /**
@@ -26,8 +26,8 @@ const parsed = (entry: Entry): unknown => {
   }
 };
 
-export const openHolds = (entries: readonly Entry[]): LostCall[] => {
-  const open = new Map<string, LostCall>();
+export const openHolds = (entries: readonly Entry[]): HeldCall[] => {
+  const open = new Map<string, HeldCall>();
   for (const body of entries.map(parsed)) {
     const requested = Requested.safeParse(body);
     if (requested.success) open.set(requested.data.data.hold.id, requested.data.data);
