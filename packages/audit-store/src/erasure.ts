@@ -76,16 +76,29 @@ export const eraseRunContents = (
     return erased;
   });
 
-/** Runs that were erased since then. Throws `audit_store_unavailable`. */
-export const listErased = (db: Db, since: Date): Promise<ErasedRun[]> =>
-  reaching(async () => {
-    const rows = await db
-      .selectFrom('erased_runs')
-      .select(['run_id', 'erased_at'])
-      .where('erased_at', '>=', since)
-      .execute();
-    return rows.map(toErased);
-  });
+const ERASED_PER_PAGE = 2000;
+
+/** Runs that were erased since then, the first ones first, page by page. Throws `audit_store_unavailable`. */
+export async function* listErased(
+  db: Db,
+  since: Date,
+  { limit = ERASED_PER_PAGE } = {},
+): AsyncGenerator<readonly ErasedRun[]> {
+  // As text, to the microsecond: those of one order have the same time, and a page may end among them.
+  let place = { time: since.toISOString(), runId: '' };
+  for (;;) {
+    const { rows } = await reaching(() =>
+      sql<ErasedRow & { time: string }>`
+        select run_id, erased_at, erased_at::text as time from erased_runs
+        where (erased_at, run_id) > (${place.time}::timestamptz, ${place.runId})
+        order by erased_at, run_id limit ${limit}`.execute(db),
+    );
+    if (rows.length > 0) yield rows.map(toErased);
+    const last = rows.at(-1);
+    if (last === undefined || rows.length < limit) return;
+    place = { time: last.time, runId: last.run_id };
+  }
+}
 
 /** Within a batch's transaction: those of these runs that are erased. Until it ends none of them becomes so. */
 export const lockErasures = async (tx: Db, runIds: readonly string[]): Promise<ReadonlySet<string>> => {

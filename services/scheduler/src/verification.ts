@@ -71,8 +71,8 @@ const IDEMPOTENCY_BATCH = 2000;
 /** A hold counts for its day and its month, so the ledger of this and the last month is enough. */
 const LEDGER_DAYS = 62;
 const DAY_MS = 86_400_000;
-/** Longer than Redis keeps a run that has ended. */
-const ERASED_DAYS = 7;
+/** Longer than Redis may keep a run that has ended (RUN_TTL_SECONDS is 30 days at most). */
+const ERASED_DAYS = 31;
 
 interface Work {
   readonly tx: Db;
@@ -197,7 +197,8 @@ const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 's
   const incarnation = await raiseIncarnation(db, partition.index);
   await restoreDirectory(partition, tx);
   const { loaded, roots } = await restoreRuns(deps, { tx, verification });
-  await eraseHot(partition, await listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS)));
+  const erased = listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS));
+  for await (const page of erased) await eraseHot(partition, page);
   await restoreIdempotencyRecords(deps, tx);
   await restoreCounters(partition, verification, await knownSpend(deps, tx, roots));
   const rewrite = await rewriteAppendLog(partition, clock);
