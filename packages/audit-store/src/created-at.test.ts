@@ -35,7 +35,7 @@ const list = async (
     limit: 50,
   });
   const filter = { created_after: createdAfter, created_before: createdBefore };
-  const replayable = await listReplayable(from, { tenantId, filter, before: null, limit: 50 });
+  const { runs: replayable } = await listReplayable(from, { tenantId, filter, before: null, limit: 50 });
   assert.deepEqual(
     replayable.map(({ id }) => id),
     ids,

@@ -91,7 +91,7 @@ export {
   releaseFork,
   type StoredFork,
 } from './replay-forks.ts';
-export { listReplayable, type ReplayableRun } from './replayable.ts';
+export { listReplayable, type ReplayablePage, type ReplayableRun } from './replayable.ts';
 export type { ReplayDivergence, ReplayFailure } from './replay-types.ts';
 export type { Tables } from './types.ts';
 export { writeBatch, type WriteResult } from './write.ts';

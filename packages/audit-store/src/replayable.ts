@@ -19,30 +19,72 @@ export interface ReplayableRun {
   readonly bytes: number;
 }
 
-/** Runs that have ended and are stored whole, newest first. Throws `audit_store_unavailable`. */
-export const listReplayable = (db: Db, query: ReplayableQuery): Promise<ReplayableRun[]> =>
+export interface ReplayablePage {
+  readonly runs: readonly ReplayableRun[];
+  /** Where a look ended that did not come to the end; it goes on behind. */
+  readonly lookedTo: string | null;
+}
+
+/** Runs that one look goes through; far below the time limit of a statement. */
+const MOST_LOOKED_AT = 20_000;
+
+/** The tenant's, as far as an index alone finds them: of what it can go by, what is likely to be the rarest. */
+const indexed = (db: Db, { tenantId, filter, before }: ReplayableQuery) => {
+  const { status, agent, user_id, session_id, created_after, created_before } = filter;
+  const bySession = session_id !== undefined;
+  const byUser = !bySession && user_id !== undefined;
+  const byAgent = !bySession && !byUser && agent !== undefined;
+  const byStatus = !bySession && !byUser && !byAgent && status !== undefined;
+  return db
+    .selectFrom('runs')
+    .where('tenant_id', '=', tenantId)
+    .$if(bySession, (q) => q.where('session_id', '=', wellFormed(session_id ?? '')))
+    .$if(byUser, (q) => q.where('user_id', '=', wellFormed(user_id ?? '')))
+    .$if(byAgent, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
+    .$if(byStatus, (q) => q.where('status', '=', status ?? 'succeeded'))
+    .$if(created_after !== undefined, (q) => q.where(createdFrom(created_after ?? '')))
+    .$if(created_before !== undefined, (q) => q.where(createdBefore(created_before ?? '')))
+    .$if(before !== null, (q) => q.where('id', '<', before ?? ''));
+};
+
+/** The last run that a look through so many comes to; null when there are fewer. */
+const endOfLook = async (db: Db, query: ReplayableQuery, most: number): Promise<string | null> => {
+  const last = indexed(db, query)
+    .select('id')
+    .orderBy('id', 'desc')
+    .offset(most - 1)
+    .limit(1);
+  return (await last.executeTakeFirst())?.id ?? null;
+};
+
+/**
+ * Runs that have ended and are stored whole, newest first. No index holds a model, nor two of the others together, so
+ * what is rare may lie behind millions of runs: it looks at so many and no more, and a page may be short, or empty, and
+ * there be another. Throws `audit_store_unavailable`.
+ */
+export const listReplayable = (
+  db: Db,
+  query: ReplayableQuery,
+  { mostLookedAt = MOST_LOOKED_AT }: { readonly mostLookedAt?: number | undefined } = {},
+): Promise<ReplayablePage> =>
   reaching(async () => {
-    const { tenantId, filter, before, limit } = query;
-    const { status, agent, model, user_id, session_id, created_after, created_before } = filter;
-    return db
-      .selectFrom('runs')
+    const { status, agent, model, user_id } = query.filter;
+    const lookedTo = await endOfLook(db, query, mostLookedAt);
+    const runs = await indexed(db, query)
       .select([
         'id',
         sql<number>`(select coalesce(sum(octet_length(sealed)), 0)::bigint from contents where run_id = runs.id)`.as(
           'bytes',
         ),
       ])
-      .where('tenant_id', '=', tenantId)
       .where('status', 'in', status === undefined ? ['succeeded', 'failed', 'aborted'] : [status])
       .whereRef('status_seq', '<=', 'last_seq')
       .$if(agent !== undefined, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
       .$if(model !== undefined, (q) => q.where('model', '=', model ?? ''))
       .$if(user_id !== undefined, (q) => q.where('user_id', '=', wellFormed(user_id ?? '')))
-      .$if(session_id !== undefined, (q) => q.where('session_id', '=', wellFormed(session_id ?? '')))
-      .$if(created_after !== undefined, (q) => q.where(createdFrom(created_after ?? '')))
-      .$if(created_before !== undefined, (q) => q.where(createdBefore(created_before ?? '')))
-      .$if(before !== null, (q) => q.where('id', '<', before ?? ''))
+      .$if(lookedTo !== null, (q) => q.where('id', '>=', lookedTo ?? ''))
       .orderBy('id', 'desc')
-      .limit(limit)
+      .limit(query.limit)
       .execute();
+    return { runs, lookedTo };
   });

@@ -3,6 +3,7 @@ import {
   claimReplay,
   endReplay,
   listReplayable,
+  type ReplayablePage,
   type ReplayableRun,
   type ReplayOwner,
   readRuns,
@@ -21,7 +22,11 @@ import { replayStored } from './replay-stored.ts';
  * with its place, and lets go, so that jobs of all tenants take turns and one whose owner died goes on where its last
  * page ended. Between runs others of this process have their turn, and it rests as long as it worked.
  */
-export type TurnDeps = ForkDeps & { readonly owner: string };
+export type TurnDeps = ForkDeps & {
+  readonly owner: string;
+  /** Runs that one look for the next page goes through; default: the store's. */
+  readonly mostLookedAt?: number;
+};
 
 /** Far above what a page takes. */
 const LEASE_SECONDS = 30;
@@ -39,11 +44,14 @@ const fitting = (runs: readonly ReplayableRun[]): readonly ReplayableRun[] => {
   return end < 0 ? runs : runs.slice(0, end);
 };
 
-const nextRuns = async ({ db }: TurnDeps, job: StoredReplay): Promise<readonly ReplayableRun[]> => {
-  const { limit: most, ...filter } = job.filter;
-  const limit = Math.min(PAGE_RUNS, most - job.selected);
-  if (limit <= 0) return [];
-  return fitting(await listReplayable(db, { tenantId: job.tenant_id, filter, before: job.cursor, limit }));
+const nextRuns = async (
+  { db, mostLookedAt }: TurnDeps,
+  { tenant_id: tenantId, filter: { limit: most, ...filter }, cursor: before, selected }: StoredReplay,
+): Promise<ReplayablePage> => {
+  const limit = Math.min(PAGE_RUNS, most - selected);
+  if (limit <= 0) return { runs: [], lookedTo: null };
+  const page = await listReplayable(db, { tenantId, filter, before, limit }, { mostLookedAt });
+  return { ...page, runs: fitting(page.runs) };
 };
 
 const changesOf = ({ keyring }: TurnDeps, { id, sealed_changes }: StoredReplay): ReplayChanges =>
@@ -122,9 +130,14 @@ const workOn = async (deps: TurnDeps, job: StoredReplay, stopping: AbortSignal):
     const error = `Its next runs brought down ${job.takeovers} processes in a row.`;
     return endReplay(deps.db, owner, { status: 'failed', error });
   }
-  const runs = await nextRuns(deps, job);
-  if (runs.length === 0) return endReplay(deps.db, owner, { status: 'done', error: null });
+  const { runs, lookedTo } = await nextRuns(deps, job);
   const page = new ReplayPage(job);
+  if (runs.length === 0) {
+    if (lookedTo === null) return endReplay(deps.db, owner, { status: 'done', error: null });
+    // None among those it looked at: the next turn goes on behind them.
+    await saveReplay(deps.db, owner, { ...page.progress(), cursor: lookedTo });
+    return;
+  }
   try {
     await replayPage(deps, { job, owner, changes: changesOf(deps, job), page }, runs, stopping);
   } finally {

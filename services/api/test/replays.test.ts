@@ -67,6 +67,19 @@ test('a job replays what its filter names and counts each run once (R12)', async
   assert.equal(ids.length, 3);
 });
 
+test('what is rare is found behind many others, in several looks', async () => {
+  const ids = await storedRuns(6, 'rare');
+  const newer = ids.toSorted().slice(2);
+  await h.db.updateTable('runs').set({ model: 'mock/script' }).where('id', 'in', newer).execute();
+  const job = await start({ filter: { agent: 'rare', model: 'mock/echo' } });
+  const deps = { ...worker(), mostLookedAt: 2 };
+  assert.equal(await replayTurn(deps, NEVER), true);
+  assert.deepEqual([(await look(job.id)).status, counts(await look(job.id))], ['running', [0, 0, 0, 0]]);
+  while (await replayTurn(deps, NEVER));
+  const done = await look(job.id);
+  assert.deepEqual([done.status, counts(done)], ['done', [2, 2, 0, 0]]);
+});
+
 test('what changes part from the recording is named, with the first of each run', async () => {
   const ids = await storedRuns(2, 'changed');
   const changes = { instructions: 'Say nothing of the secret plan.' };
