@@ -94,6 +94,24 @@ describe('quarantine', () => {
     assert.equal(await dumpRows(db), before);
   });
 
+  test('what a refused record tells of its run is told: its row and its costs are as if nothing had been wrong', async () => {
+    const [sound, refused] = [simpleJournal(), simpleJournal()];
+    await writeBatch(db, recordsOf(sound));
+    const { quarantined, heads } = await writeBatch(db, [
+      recordOf(refused.runId, refused.entries, { contents: [['sha256:x', '%%%']] }),
+    ]);
+    assert.equal(quarantined[0]?.reason, 'refused');
+    assert.deepEqual(heads.get(refused.runId), { seq: 5, terminal: true });
+    const rowOf = (runId: string) =>
+      db.selectFrom('runs').selectAll().where('id', '=', runId).executeTakeFirstOrThrow();
+    const [a, b] = [await rowOf(sound.runId), await rowOf(refused.runId)];
+    assert.deepEqual({ ...b, id: a.id, root_run_id: a.root_run_id }, a);
+    assert.deepEqual([b.status, b.status_seq <= b.last_seq], ['succeeded', true]);
+    const before = await dumpRows(db);
+    await writeBatch(db, [recordOf(refused.runId, refused.entries)]);
+    assert.equal(await dumpRows(db), before);
+  });
+
   test('in a batch of a thousand only the bad events are set apart; each leaves its hash in its place', async () => {
     const journals = Array.from({ length: 200 }, () => simpleJournal());
     const records = journals.flatMap(recordsOf);

@@ -128,8 +128,21 @@ const inBatch = <T>(db: Db, origin: BatchOrigin | null, work: (tx: Db) => Promis
       return work(tx);
     });
 
+interface Kept {
+  readonly events: boolean;
+  /** What they change in the run's row and in the ledger: they are authentic, whatever else Postgres refused. */
+  readonly changes: boolean;
+  readonly contents: boolean;
+}
+
 /** How much of a refused record is tried to keep beside its raw form, most first. */
-const KEEP = ['events and contents', 'events', 'nothing'] as const;
+const KEEP: readonly Kept[] = [
+  { events: true, changes: true, contents: true },
+  { events: true, changes: true, contents: false },
+  { events: true, changes: false, contents: true },
+  { events: true, changes: false, contents: false },
+  { events: false, changes: false, contents: false },
+];
 
 /** Its events alone when its run is erased. */
 const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> => {
@@ -137,17 +150,12 @@ const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> =
   return erased.has(record.runId) ? { ...record, wrappedKey: null, contents: [] } : record;
 };
 
-const setAside = async (
-  tx: Db,
-  refused: AuditRecord,
-  detail: string,
-  keep: (typeof KEEP)[number],
-): Promise<WriteResult> => {
+const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept): Promise<WriteResult> => {
   const record = await unlessErased(tx, refused);
   const item = recordItem(record, detail);
   const quarantined = await insertQuarantine(tx, [item]);
   // What had no place yet leaves none empty.
-  if (keep === 'nothing' || record.adminDraft !== undefined)
+  if (!keep.events || record.adminDraft !== undefined)
     return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
   const known = await lockRuns(tx, [record]);
   const { good, bad } = judge([record]);
@@ -156,11 +164,17 @@ const setAside = async (
     ...bad.flatMap((entry) => bareStub(entry) ?? []),
   ];
   const stubbed = await insertStubs(tx, stubs, known.heads);
-  if (stubbed.size > 0 && keep === 'events and contents') await insertContents(tx, [record]);
+  if (stubbed.size > 0 && keep.contents) await insertContents(tx, [record]);
   const touched = stubbed.size === 0 ? [] : [record.runId];
   const filled = stubs.filter((stub) => stubbed.has(placeOf(stub)));
-  const moved = await applyRunChanges(tx, runChanges([], touched), {
-    observedNano: new Map(),
+  const told = keep.changes ? good.filter(({ event }) => stubbed.has(placeOf(event))) : [];
+  const observedNano = await applyCosts(tx, told);
+  const changes = runChanges(
+    told.map(({ event }) => event),
+    touched,
+  );
+  const moved = await applyRunChanges(tx, changes, {
+    observedNano,
     ends: endsAfter(known, filled),
   });
   return { inserted: 0, duplicates: 0, quarantined, heads: new Map([...known.heads, ...moved]) };
