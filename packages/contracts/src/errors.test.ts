@@ -35,6 +35,7 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   run_terminal: 409,
   last_admin_key: 409,
   run_live: 409,
+  journal_broken: 409,
   legal_hold: 409,
   audit_backlog: 503,
   state_unavailable: 503,

@@ -29,6 +29,7 @@ export const ERRORS = {
   last_admin_key: entry('The last admin key stays', false, 409),
   run_terminal: entry('The run has already ended', false, 409),
   run_live: entry('The run has not ended', false, 409),
+  journal_broken: entry('The journal of the run is not whole', false, 409),
   legal_hold: entry('The run is under legal hold', false, 409),
   audit_backlog: entry('The audit backlog is full', true, 503),
   state_unavailable: entry('Run state cannot be reached', true, 503),

@@ -1,8 +1,9 @@
 import { eraseRunContents } from '@signalbox/audit-store';
-import { isTerminal, type Principal, type Run, SignalboxError } from '@signalbox/contracts';
+import { type Principal, type Run, SignalboxError } from '@signalbox/contracts';
 import { eraseHot } from '@signalbox/run-state';
 import { byKey, recordFacts } from './admin-trail.ts';
 import type { ApiDeps } from './deps.ts';
+import { isEnd, lastTypeOf } from './entries.ts';
 import { viewOf } from './run-view.ts';
 
 /**
@@ -21,12 +22,17 @@ const stillLive = (runId: string): SignalboxError =>
     `Run ${runId} has not ended; nothing was erased. Abort it first: POST /v1/runs/${runId}/abort.`,
   );
 
-/** Throws `not_found`, `run_live`, `legal_hold`; `state_unavailable`, `audit_store_unavailable`: repeat it. */
+/** The same problem, of a run whose contents are gone by now. */
+const erasedBut = (error: SignalboxError): SignalboxError =>
+  new SignalboxError(error.code, `What was said in the run is erased. ${error.message}`, { cause: error });
+
+/** Throws `not_found`, `run_live`, `legal_hold`; `journal_broken`, then it is erased and cannot be shown; `state_unavailable`, `audit_store_unavailable`: repeat it. */
 export const eraseRun = async (deps: ApiDeps, { principal, runId, reason }: ErasureOrder): Promise<Run> => {
   const { partition, db, runs } = deps;
   const { tenantId } = principal;
-  const found = await runs.find(tenantId, runId);
-  if (!isTerminal(viewOf(deps, found).status)) throw stillLive(runId);
+  const found = await runs.find(tenantId, runId, 'none');
+  // Nothing follows the end (R7), so this holds of a journal with a gap too.
+  if (!isEnd(lastTypeOf(found.entries))) throw stillLive(runId);
   await eraseRunContents(db, tenantId, [runId], {
     note: (fresh) =>
       recordFacts(
@@ -36,5 +42,9 @@ export const eraseRun = async (deps: ApiDeps, { principal, runId, reason }: Eras
       ),
     elsewhere: (erased) => eraseHot(partition, erased),
   });
-  return viewOf(deps, await runs.find(tenantId, runId));
+  try {
+    return viewOf(deps, await runs.find(tenantId, runId));
+  } catch (error) {
+    throw error instanceof SignalboxError && error.code === 'journal_broken' ? erasedBut(error) : error;
+  }
 };

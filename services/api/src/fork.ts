@@ -9,6 +9,7 @@ import {
 import { fold, forkJournal, type ForkPoint, forkProblem, readEntry, type RunState } from '@signalbox/engine';
 import { wellFormedDeep } from '@signalbox/runtime';
 import { createRun, type CreateDeps, type Created, type RunPlan } from './create-run.ts';
+import { foldRun } from './fold-run.ts';
 import type { IdempotentRequest } from './idempotency.ts';
 import { openRecording } from './replay-stored.ts';
 import type { ResolvedAgent } from './resolve-agent.ts';
@@ -73,13 +74,13 @@ const originOf = (runId: string, { from_step, changes }: ForkRequest): RunPlan['
   fork: { from_step, changed: Object.keys(changes) as (typeof FORK_CHANGES)[number][] },
 });
 
-/** Throws `content_erased`, then nothing was written; and like `createRun`. */
+/** Throws `content_erased`, `journal_broken`, then nothing was written; and like `createRun`. */
 export const forkRun = async (deps: CreateDeps, order: ForkOrder): Promise<Created> => {
   const { principal, origin, idempotent, traceparent } = order;
   const request = wellFormedDeep(order.request as Parameters<typeof wellFormedDeep>[0]) as ForkRequest;
   const { changes } = request;
   const events = origin.entries.map(readEntry);
-  const state = fold(events);
+  const state = foldRun(origin, events);
   const point = pointOf(request);
   checkPoint(state, point, changes);
   const { submission, spec, contents } = openRecording(deps.keyring, origin, events);

@@ -1,14 +1,7 @@
 import type { Run, StoredRun } from '@signalbox/contracts';
-import {
-  fold,
-  readEntry,
-  type RunState,
-  runView,
-  stepsView,
-  type StepView,
-  type ViewContents,
-} from '@signalbox/engine';
+import { type RunState, runView, stepsView, type StepView, type ViewContents } from '@signalbox/engine';
 import type { Keyring, Logger } from '@signalbox/runtime';
+import { foldRun } from './fold-run.ts';
 import { openRun } from './run-contents.ts';
 import type { ReadableRun } from './run-reader.ts';
 
@@ -38,16 +31,16 @@ const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewConten
   };
 };
 
-/** The run as `GET /v1/runs/{id}` answers it. */
+/** The run as `GET /v1/runs/{id}` answers it. Throws `journal_broken`. */
 export const viewOf = (deps: ViewDeps, run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>): Run => {
-  const state = fold(run.entries.map(readEntry));
+  const state = foldRun(run);
   const contents = opening(deps, run, () => contentsOf(deps, run, state), GONE);
   return runView(state, { ...contents, abort: run.abort ?? null, erasedAt: run.contentErasedAt });
 };
 
-/** The steps of a run; `withContents` false leaves out everything that was said. */
+/** The steps of a run; `withContents` false leaves out everything that was said. Throws `journal_broken`. */
 export const stepsOf = (deps: ViewDeps, run: StoredRun, withContents: boolean): StepView[] => {
-  const state = fold(run.entries.map(readEntry));
+  const state = foldRun(run);
   if (!withContents) return stepsView(state, null);
   const opened = (): StepView[] | null => {
     const contents = openRun(deps.keyring, run);

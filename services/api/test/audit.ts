@@ -1,5 +1,6 @@
 /** What the audit-writer does, once: everything in the stream goes to Postgres. */
 import { writeBatch } from '@signalbox/audit-store';
+import type { AuditRecord } from '@signalbox/contracts';
 import { testRedisUrl } from '@signalbox/local';
 import {
   acknowledge,
@@ -11,12 +12,15 @@ import {
 } from '@signalbox/run-state';
 import type { Harness } from './harness.ts';
 
-export const storeAll = async ({ deps: { partition, db } }: Harness): Promise<void> => {
+export const storeAll = async (
+  { deps: { partition, db } }: Harness,
+  damage: (record: AuditRecord) => AuditRecord = (record) => record,
+): Promise<void> => {
   await ensureGroup(partition);
   const stream = connect(await testRedisUrl(), 'stream', { onError: () => undefined });
   try {
     const records = await createAuditReader(partition, stream, 'test').read(1000, 10);
-    await writeBatch(db, records);
+    await writeBatch(db, records.map(damage));
     await acknowledge(
       partition,
       records.map(({ streamId }) => streamId),

@@ -77,6 +77,49 @@ test('a stored run; a repeated call answers the same and is recorded once', asyn
   assert.equal((await erasedFacts(id)).length, 1);
 });
 
+test('a run with an event in quarantine: what was said goes, and all say why it cannot be shown', async () => {
+  const id = await finished();
+  await storeAll(h, (record) =>
+    record.runId === id
+      ? {
+          ...record,
+          entries: record.entries.map((entry) => entry.replace('"llm.requested"', '"llm.repeated"')),
+        }
+      : record,
+  );
+  await coolDown(h, id);
+  const sealed = () => h.db.selectFrom('contents').select('ref').where('run_id', '=', id).execute();
+  assert.ok((await sealed()).length > 0);
+  const broken = [409, 'journal_broken'];
+  assert.deepEqual(await codeOf(await h.call('GET', `/v1/runs/${id}`)), broken);
+  assert.deepEqual(await codeOf(await h.call('GET', `/v1/runs/${id}/steps`)), broken);
+  const fork = { from_step: 1, changes: {} };
+  assert.deepEqual(await codeOf(await h.call('POST', `/v1/runs/${id}/fork`, { json: fork })), broken);
+  const response = await erase(id);
+  assert.match(await response.clone().text(), /What was said in the run is erased/);
+  assert.deepEqual(await codeOf(response), broken);
+  assert.deepEqual(await sealed(), []);
+  await storeAll(h);
+  assert.deepEqual(await erasedFacts(id), [{ run_id: id, reason: null }]);
+});
+
+test('a run whose last record was refused as a whole can be erased', async () => {
+  const id = await finished();
+  await storeAll(h, (record) =>
+    record.runId === id && record.entries.some((entry) => entry.includes('"run.succeeded"'))
+      ? { ...record, contents: [['sha256:x', '%%%']] }
+      : record,
+  );
+  await coolDown(h, id);
+  assert.equal((await erase(id)).status, 200);
+  const kept = await h.db
+    .selectFrom('runs')
+    .select(['status', 'content_erased'])
+    .where('id', '=', id)
+    .execute();
+  assert.deepEqual(kept, [{ status: 'succeeded', content_erased: true }]);
+});
+
 test('a run that has not ended is refused with what to do, and keeps everything', async () => {
   const { id } = await h.submit({ input: 'my secret' });
   assert.deepEqual(await codeOf(await erase(id)), [409, 'run_live']);

@@ -1,0 +1,18 @@
+import { type Event, SignalboxError, type StoredRun } from '@signalbox/contracts';
+import { fold, JournalError, readEntry, type RunState } from '@signalbox/engine';
+
+const broken = (runId: string, cause: JournalError): SignalboxError =>
+  new SignalboxError(
+    'journal_broken',
+    `An event of run ${runId} lies in quarantine or is missing, so what it did cannot be put together. Its other events are at /v1/runs/${runId}/events; POST /v1/audit/verify names the place.`,
+    { cause },
+  );
+
+/** What the journal of a run says. Throws `journal_broken`. */
+export const foldRun = (run: StoredRun, events: readonly Event[] = run.entries.map(readEntry)): RunState => {
+  try {
+    return fold(events);
+  } catch (error) {
+    throw error instanceof JournalError ? broken(run.runId, error) : error;
+  }
+};
