@@ -46,6 +46,8 @@ export interface TakenCheckpoint {
   readonly checkpoint: SignedCheckpoint | null;
   /** It was full: others may have been left for the next. */
   readonly more: boolean;
+  /** Chains whose last event is not there, though its month is: somebody took it away. */
+  readonly missing: readonly string[];
 }
 
 /** Tenants with chains that moved. Throws `audit_store_unavailable`. */
@@ -144,16 +146,18 @@ export const takeCheckpoint = (
     db.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(hashtext('signalbox'), hashtext(${LOCK}))`.execute(tx);
       const locked = await lockDue(tx, tenantId);
-      const due = (await withHashes(tx, tenantId, locked)).filter(isSettled);
-      if (due.length === 0) return { checkpoint: null, more: false };
+      const rows = await withHashes(tx, tenantId, locked);
+      const due = rows.filter(isSettled);
+      const missing = rows.filter((row) => !isSettled(row)).map(({ run_id }) => run_id);
+      if (due.length === 0) return { checkpoint: null, more: false, missing };
       const more = locked.length === MAX_CHECKPOINT_CHAINS;
       const isIdle = await isOnlyAboutCheckpoints(tx, tenantId, due);
       const leaves = isIdle ? [] : due.flatMap(leafOf);
       await removeDue(tx, tenantId, due);
-      if (leaves.length === 0) return { checkpoint: null, more };
+      if (leaves.length === 0) return { checkpoint: null, more, missing };
       const checkpoint = signer(tenantId, await headOf(tx, tenantId), leaves);
       await store(tx, { ...checkpoint, leaves });
-      return { checkpoint, more };
+      return { checkpoint, more, missing };
     }),
   );
 

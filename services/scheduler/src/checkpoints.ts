@@ -22,6 +22,7 @@ import { publicKeyOf } from './signing-key.ts';
 
 const ROUND_MS = 60_000;
 const LINES_PER_APPEND = 20;
+const MOST_NAMED = 10;
 
 export interface CheckpointDeps {
   readonly db: Db;
@@ -59,7 +60,14 @@ const takeOne = async (
   signer: CheckpointSigner,
   tenantId: string,
 ): Promise<boolean> => {
-  const { checkpoint, more } = await takeCheckpoint(deps.db, tenantId, signer);
+  const { checkpoint, more, missing } = await takeCheckpoint(deps.db, tenantId, signer);
+  if (missing.length > 0) {
+    deps.logger.error('events that are to be signed are not in the audit log: verify it', {
+      tenant_id: tenantId,
+      chains: missing.length,
+      run_ids: missing.slice(0, MOST_NAMED),
+    });
+  }
   // It stands, whether this comes through or not.
   if (checkpoint !== null) await recordAdminEvents(deps.partition, tenantId, [draftOf(checkpoint)]);
   return more;
