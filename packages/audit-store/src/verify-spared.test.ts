@@ -26,6 +26,16 @@ const withRefused = async (): Promise<{ runId: string; quarantineId: string }> =
   return { runId, quarantineId: refused.id };
 };
 
+test('a damaged event within a refused record lies in quarantine by itself', async () => {
+  const { runId, entries } = simpleJournal();
+  const damaged = entries.map((entry, i) => (i === 1 ? entry.replace('"epoch":2', '"epoch":3') : entry));
+  const record = recordOf(runId, damaged, { contents: [['sha256:x', '%%%']] });
+  const { quarantined } = await writeBatch(db, [record]);
+  assert.deepEqual(quarantined.map(({ reason }) => reason).toSorted(), ['not_authentic', 'refused']);
+  const found = await verifyAudit(db, TENANT, runId);
+  assert.deepEqual([found?.first_bad, found?.checked, found?.quarantined], [null, 5, 5]);
+});
+
 /** As the owner of the table, who sets the triggers aside. */
 const tamper = (set: RawBuilder<unknown>, { runId, seq }: { runId: string; seq: number }): Promise<unknown> =>
   db.transaction().execute(async (tx) => {

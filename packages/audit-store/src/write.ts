@@ -150,15 +150,18 @@ const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> =
   return erased.has(record.runId) ? { ...record, wrappedKey: null, contents: [] } : record;
 };
 
+const NOTHING_JUDGED: Judgement = { good: [], admin: [], bad: [] };
+
 const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept): Promise<WriteResult> => {
   const record = await unlessErased(tx, refused);
   const item = recordItem(record, detail);
-  const quarantined = await insertQuarantine(tx, [item]);
+  const { good, bad } = keep.events ? judge([record]) : NOTHING_JUDGED;
+  // Each stub names what lies in quarantine of it.
+  const quarantined = await insertQuarantine(tx, [item, ...bad.map(entryItem)]);
   // What had no place yet leaves none empty.
   if (!keep.events || record.adminDraft !== undefined)
     return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
   const known = await lockRuns(tx, [record]);
-  const { good, bad } = judge([record]);
   const stubs = [
     ...good.map((entry) => fullStub(entry, item.id)),
     ...bad.flatMap((entry) => bareStub(entry) ?? []),
