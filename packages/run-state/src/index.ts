@@ -49,7 +49,12 @@ export {
   postponeLoading,
   type SleepyRun,
 } from './hibernate.ts';
-export { IDEMPOTENCY_TTL_MS, type IdempotencyRecord, restoreIdempotency } from './idempotency.ts';
+export {
+  findRepeated,
+  IDEMPOTENCY_TTL_MS,
+  type IdempotencyRecord,
+  restoreIdempotency,
+} from './idempotency.ts';
 export { Leadership, type LeadershipDeps, leaderLeaseMs, type Role } from './leadership.ts';
 export {
   abortedRuns,

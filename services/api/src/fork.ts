@@ -10,6 +10,7 @@ import { fold, forkJournal, type ForkPoint, forkProblem, readEntry, type RunStat
 import { wellFormedDeep } from '@signalbox/runtime';
 import { createRun, type CreateDeps, type Created, type RunPlan } from './create-run.ts';
 import type { IdempotentRequest } from './idempotency.ts';
+import { orRepeated } from './repeated.ts';
 import { openRecording } from './replay-stored.ts';
 import type { ResolvedAgent } from './resolve-agent.ts';
 import { invalidRequest } from './validation.ts';
@@ -73,8 +74,7 @@ const originOf = (runId: string, { from_step, changes }: ForkRequest): RunPlan['
   fork: { from_step, changed: Object.keys(changes) as (typeof FORK_CHANGES)[number][] },
 });
 
-/** Throws `content_erased`, then nothing was written; and like `createRun`. */
-export const forkRun = async (deps: CreateDeps, order: ForkOrder): Promise<Created> => {
+const makeFork = async (deps: CreateDeps, order: ForkOrder): Promise<Created> => {
   const { principal, origin, idempotent, traceparent } = order;
   const request = wellFormedDeep(order.request as Parameters<typeof wellFormedDeep>[0]) as ForkRequest;
   const { changes } = request;
@@ -99,3 +99,7 @@ export const forkRun = async (deps: CreateDeps, order: ForkOrder): Promise<Creat
     },
   });
 };
+
+/** Throws `content_erased`, then nothing was written; and like `createRun`. */
+export const forkRun = (deps: CreateDeps, order: ForkOrder): Promise<Created> =>
+  orRepeated(deps, order, () => makeFork(deps, order));

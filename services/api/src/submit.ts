@@ -3,6 +3,7 @@ import { appendDrafts, EMPTY_HEAD, fold } from '@signalbox/engine';
 import { wellFormedDeep } from '@signalbox/runtime';
 import { createRun, type CreateDeps, type Created } from './create-run.ts';
 import type { IdempotentRequest } from './idempotency.ts';
+import { orRepeated } from './repeated.ts';
 import { resolveAgent } from './resolve-agent.ts';
 
 /** From a valid body to a run: its agent is resolved, then the run is made. */
@@ -21,19 +22,21 @@ export const submit = async (deps: CreateDeps, request: SubmitRequest): Promise<
   const submission = wellFormedDeep(
     request.submission as Parameters<typeof wellFormedDeep>[0],
   ) as RunSubmission;
-  return createRun(deps, {
-    principal,
-    agent: resolveAgent(deps, principal.tenantId, submission.agent),
-    submission,
-    limits: submission.limits,
-    caps: [],
-    idempotent,
-    traceparent,
-    at: { spec: 'agent', limits: 'limits' },
-    origin: { forked_from: null },
-    begin: ({ submitted, context }) => {
-      const { entries, events } = appendDrafts(EMPTY_HEAD, [submitted], context);
-      return { entries, contents: [], state: fold(events) };
-    },
-  });
+  return orRepeated(deps, request, () =>
+    createRun(deps, {
+      principal,
+      agent: resolveAgent(deps, principal.tenantId, submission.agent),
+      submission,
+      limits: submission.limits,
+      caps: [],
+      idempotent,
+      traceparent,
+      at: { spec: 'agent', limits: 'limits' },
+      origin: { forked_from: null },
+      begin: ({ submitted, context }) => {
+        const { entries, events } = appendDrafts(EMPTY_HEAD, [submitted], context);
+        return { entries, contents: [], state: fold(events) };
+      },
+    }),
+  );
 };
