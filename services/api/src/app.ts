@@ -37,6 +37,7 @@ import { submitRuns } from './routes/submit-runs.ts';
 import { tenantCaps } from './routes/tenant-caps.ts';
 import { userCaps } from './routes/user-caps.ts';
 import { verifyAudit } from './routes/verify-audit.ts';
+import { refuseUndeclared } from './refuse-undeclared.ts';
 import { onParameters } from './validation.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -130,6 +131,7 @@ const addMiddleware = (app: Api, deps: ApiDeps): void => {
       throw new SignalboxError('payload_too_large', `A body may have ${MAX_BODY_BYTES} bytes at most.`);
     }),
   );
+  app.use('/v1/*', refuseUndeclared(app));
 };
 
 const addDocs = (app: Api): void => {

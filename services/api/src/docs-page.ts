@@ -35,7 +35,7 @@ const row = (cells: readonly string[]): string =>
   `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
 
 const operationOf = (path: string, method: string, operation: Operation): string => {
-  const scope = operation.security?.[0]?.bearer?.[0];
+  const scopes = (operation.security?.[0]?.bearer ?? []).map((scope) => `<code>${escape(scope)}</code>`);
   const parameters = (operation.parameters ?? []).map(({ name, in: place, schema }) =>
     row([`${place} <code>${escape(name)}</code>`, `<code>${escape(JSON.stringify(schema ?? {}))}</code>`]),
   );
@@ -45,7 +45,7 @@ const operationOf = (path: string, method: string, operation: Operation): string
     row([escape(status), `${escape(description)} ${contentsOf(content)}`]),
   );
   return `<section><h2><b>${escape(method.toUpperCase())}</b> ${escape(path)}</h2>
-<p>${escape(operation.summary ?? '')} ${escape(operation.description ?? '')}${scope === undefined ? '' : ` Needs <code>${escape(scope)}</code>.`}</p>
+<p>${escape(operation.summary ?? '')} ${escape(operation.description ?? '')}${scopes.length === 0 ? '' : ` Needs ${scopes.join(' and ')}.`}</p>
 <table>${[...parameters, ...body, ...responses].join('\n')}</table></section>`;
 };
 

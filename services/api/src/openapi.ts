@@ -218,7 +218,7 @@ const INFO = {
 };
 
 /** `METHOD /v1/path/{id}` as the scopes table spells it. */
-const routeKey = (method: string, path: string): string =>
+export const routeKey = (method: string, path: string): string =>
   `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`;
 
 interface Operation {

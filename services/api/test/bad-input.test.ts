@@ -65,6 +65,11 @@ const BODIES: readonly [name: string, body: unknown, path: string][] = [
   ['message of an unknown role', { ...valid, input: [{ role: 'system', content: 'x' }] }, 'input.0.role'],
   ['agent reference with blanks', { ...valid, agent: 'a b' }, 'agent'],
   ['version 0', { ...valid, agent: 'a@0' }, 'agent'],
+  [
+    'a tool twice',
+    { ...valid, agent: { model: 'mock/echo', tools: ['wait', { name: 'wait', repeatable: true }] } },
+    'agent.tools',
+  ],
   ['unknown provider', { ...valid, agent: { model: 'acme/gpt' } }, 'agent.model'],
   ['limit of the wrong type', { ...valid, limits: { max_steps: '3' } }, 'limits.max_steps'],
   ['negative cost', { ...valid, limits: { cost_usd: -1 } }, 'limits.cost_usd'],
@@ -263,6 +268,20 @@ for (const [path, field] of QUERIES) {
     await refused('GET', path, {}, { ...invalid, path: field });
   });
 }
+
+test('a query or a body that a route does not take is refused, and nothing is done', async () => {
+  const { id } = await h.submit(valid);
+  const all = { json: { filter: { all: true } } };
+  await refused('POST', '/v1/runs/abort?dry_run=true', all, { ...invalid, path: 'dry_run' });
+  await refused('POST', '/v1/runs/batch?dry_run=1', { json: { runs: [valid] } }, invalid);
+  await refused('GET', `/v1/runs/${id}/steps?limit=1`, {}, { ...invalid, path: 'limit' });
+  const body = { json: { reason: 'asked to' } };
+  await refused('POST', `/v1/runs/${id}/replay`, body, { ...invalid, path: 'reason' });
+  await refused('DELETE', `/v1/runs/${id}/content`, body, { ...invalid, path: 'reason' });
+  assert.equal((await h.call('POST', `/v1/runs/${id}/replay`, { json: {} })).status, 200);
+  const run = await h.call('GET', `/v1/runs/${id}`);
+  assert.equal(((await run.json()) as { status: string }).status, 'queued');
+});
 
 test('wait, after and Last-Event-ID are checked before anything is answered', async () => {
   const { id } = await h.submit();

@@ -49,7 +49,8 @@ const route = createRoute({
 
 const lastEventId = (c: ApiContext): number | null => {
   const id = c.req.header('last-event-id');
-  if (id === undefined) return null;
+  // Sent empty by who had no event yet.
+  if (id === undefined || id === '') return null;
   if (SEQ.test(id)) return Number(id);
   throw invalidRequest([{ path: 'Last-Event-ID', message: 'expected the id of an event of this run' }]);
 };
