@@ -1,5 +1,5 @@
 import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
-import { BoundedMap } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 
 /**
@@ -99,13 +99,13 @@ export const scriptOf = ({ instructions, messages }: Conversation): MockScript |
 
 /** A run meets the same script at each call, and so do the runs of an agent. */
 const MOST_KNOWN = 64;
-const known = new BoundedMap<string, MockScript | string | null>(MOST_KNOWN);
+const known = new LRUCache<string, { readonly script: MockScript | string | null }>({ max: MOST_KNOWN });
 
 const readOnce = (text: string): MockScript | string | null => {
   const before = known.get(text);
-  if (before !== undefined) return before;
+  if (before !== undefined) return before.script;
   const script = readScript(text);
-  known.set(text, script);
+  known.set(text, { script });
   return script;
 };
 

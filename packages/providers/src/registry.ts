@@ -6,7 +6,8 @@ import {
   type ProviderName,
   splitModelRef,
 } from '@signalbox/contracts';
-import { BoundedMap, type Clock } from '@signalbox/runtime';
+import type { Clock } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import { isProvider, providerEntry } from './catalogue.ts';
 import { DIALECTS } from './dialects.ts';
 import { fitsHeader } from './header-value.ts';
@@ -34,7 +35,7 @@ const MOST_CLIENTS = 1000;
 
 /** All models behind one port. Owns one client per provider and key, made at its first call. */
 export const createModels = (options: ModelsOptions): Models => {
-  const clients = new BoundedMap<string, ProviderClient>(MOST_CLIENTS);
+  const clients = new LRUCache<string, ProviderClient>({ max: MOST_CLIENTS });
   const clientOf = async (provider: ProviderName, key: ProviderKey | null): Promise<ProviderClient> => {
     const secret = secretOf(provider, key);
     const name = `${provider} ${secret}`;

@@ -5,13 +5,13 @@ import { wellFormed } from '@signalbox/runtime';
 import { abortOwnerless } from './abort-ownerless.ts';
 import { byKey, fieldsOf, recordFact } from './admin-trail.ts';
 import type { ApiDeps } from './deps.ts';
-import { inLanes } from './lanes.ts';
+import pMap from 'p-map';
 
 /** An operator's abort of many runs by filter (design §5, Abort). Needs Redis alone. */
 export const MAX_ABORTED = 10_000;
 const MAX_LISTED = 100;
 /** Aborts under way at once: enough to fill the round trips, few enough to leave room for others. */
-const LANES = 32;
+const CONCURRENCY = 32;
 
 const label = z.string().min(1).max(256).transform(wellFormed);
 const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' });
@@ -91,9 +91,10 @@ const abortAll = async (
 ): Promise<Record<Fate, number>> => {
   const counts: Record<Fate, number> = { aborted: 0, already_ended: 0, left: 0 };
   // Newest first: what is still queued ends before the running ones leave their slots to it.
-  await inLanes(runIds.toReversed(), LANES, async (runId) => {
+  const count = async (runId: string): Promise<void> => {
     counts[await abortOne(deps, { runId, tenantId, flag })] += 1;
-  });
+  };
+  await pMap(runIds.toReversed(), count, { concurrency: CONCURRENCY });
   return counts;
 };
 

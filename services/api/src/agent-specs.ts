@@ -1,6 +1,7 @@
 import { agentPlace, type AgentSpec, SpecContent } from '@signalbox/contracts';
 import { specText } from '@signalbox/engine';
-import { BoundedMap, type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
+import { type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 
 /** Agent specs at rest: each version sealed with a key of its own, wrapped by the keyring (R13). */
 interface AgentId {
@@ -21,10 +22,10 @@ export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): 
 const OPENED = 200;
 /** A larger one costs little beside what is done with it, and many of them would fill the memory. */
 const LARGEST_KEPT = 65_536;
-const opened = new WeakMap<Keyring, BoundedMap<string, AgentSpec>>();
+const opened = new WeakMap<Keyring, LRUCache<string, AgentSpec>>();
 
-const openedBy = (keyring: Keyring): BoundedMap<string, AgentSpec> => {
-  const known = opened.get(keyring) ?? new BoundedMap<string, AgentSpec>(OPENED);
+const openedBy = (keyring: Keyring): LRUCache<string, AgentSpec> => {
+  const known = opened.get(keyring) ?? new LRUCache<string, AgentSpec>({ max: OPENED });
   opened.set(keyring, known);
   return known;
 };

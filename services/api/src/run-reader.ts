@@ -18,7 +18,7 @@ import {
   type WantedContents,
 } from '@signalbox/run-state';
 import { peek, refsOf } from './entries.ts';
-import { sharedInTurn } from './share-turn.ts';
+import { coalesceReads } from './coalesce-reads.ts';
 
 /**
  * Runs from where they are: Redis while they are hot, else Postgres (design §5, Read). Caches nothing.
@@ -119,7 +119,7 @@ const pageName = (tenantId: string, { runId, after, limit }: EntryQuery): string
   `${tenantId} ${runId} ${after} ${limit}`;
 
 const createPageReader = (stores: Stores): RunReader['entries'] => {
-  const shared = sharedInTurn<readonly Entry[]>();
+  const shared = coalesceReads<readonly Entry[]>();
   return (tenantId, query) => shared(pageName(tenantId, query), () => readPage(stores, tenantId, query));
 };
 

@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi';
 import { type Json, type Principal, type Run, RunSubmission, SignalboxError } from '@signalbox/contracts';
 import type { ApiDeps } from './deps.ts';
-import { inLanes } from './lanes.ts';
+import pMap from 'p-map';
 import { submit } from './submit.ts';
 import { parseAs } from './validation.ts';
 
@@ -11,7 +11,7 @@ import { parseAs } from './validation.ts';
  */
 export const MAX_BATCH = 1000;
 /** Submissions under way at once: enough to fill the round trips, few enough to leave room for others. */
-const LANES = 32;
+const CONCURRENCY = 32;
 
 /** As it is documented; what an element holds is judged later. */
 export const SubmitRunsRequest = z.strictObject({ runs: z.array(RunSubmission).min(1).max(MAX_BATCH) });
@@ -36,7 +36,7 @@ const isRetryable = (fate: Fate): boolean =>
 /** One fate per element. Throws when no element could be served for now (`state_unavailable` and the like). */
 export const submitBatch = async (deps: ApiDeps, batch: BatchRequest): Promise<Fate[]> => {
   const { principal, idempotencyKey: key, traceparent } = batch;
-  const fates = await inLanes(batch.runs, LANES, async (body, index): Promise<Fate> => {
+  const submitOne = async (body: Json, index: number): Promise<Fate> => {
     try {
       const submission = parseAs(RunSubmission, body);
       const idempotent = key === null ? null : { name: nameOf(key, index), body };
@@ -44,7 +44,8 @@ export const submitBatch = async (deps: ApiDeps, batch: BatchRequest): Promise<F
     } catch (refused) {
       return { refused };
     }
-  });
+  };
+  const fates = await pMap(batch.runs, submitOne, { concurrency: CONCURRENCY });
   const [first] = fates;
   if (first !== undefined && 'refused' in first && fates.every(isRetryable)) throw first.refused;
   return fates;

@@ -1,7 +1,8 @@
 import { SignalboxError } from '@signalbox/contracts';
 import { type TenantDay, tenantDay, type TenantZone } from '@signalbox/engine';
 import { getTenantCaps, type Partition } from '@signalbox/run-state';
-import { BoundedMap, type Clock } from '@signalbox/runtime';
+import type { Clock } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import { type Asking, untilStateAnswers } from './state-away.ts';
 
 /** A tenant's day, in its own time zone: a hold counts for the day, and its month, on which it is taken. */
@@ -39,7 +40,7 @@ const dayOf = (zone: TenantZone, clock: Clock): (() => TenantDay) => {
 
 /** One per worker: zones are cached for a minute, since they hardly change. */
 export const createDays = (partition: Partition, clock: Clock): ((tenantId: string) => TenantDays) => {
-  const days = new BoundedMap<string, { day: () => TenantDay; until: number }>(MOST_TENANTS);
+  const days = new LRUCache<string, { day: () => TenantDay; until: number }>({ max: MOST_TENANTS });
   const daysOf = async (tenantId: string, asking: Asking): Promise<() => TenantDay> => {
     const known = days.get(tenantId);
     if (known !== undefined && clock.monotonic() < known.until) return known.day;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { sharedInTurn } from '../src/share-turn.ts';
+import { coalesceReads } from '../src/coalesce-reads.ts';
 
 test('those who ask in one turn share an answer, also when asked by what a promise woke', async () => {
-  const shared = sharedInTurn<number>();
+  const shared = coalesceReads<number>();
   let works = 0;
   const ask = (name: string): Promise<number> => shared(name, async () => (works += 1));
   const answers = [ask('a'), Promise.resolve().then(() => ask('a')), ask('b')];
@@ -12,7 +12,7 @@ test('those who ask in one turn share an answer, also when asked by what a promi
 });
 
 test('nobody joins what was begun in an earlier turn, though it has no answer yet', async () => {
-  const shared = sharedInTurn<string>();
+  const shared = coalesceReads<string>();
   const first = Promise.withResolvers<string>();
   const early = shared('a', () => first.promise);
   await nextTurn();

@@ -1,5 +1,5 @@
-/** What waits for its turn, by whom it belongs to: owners take turns, so that who has much to do keeps nobody waiting. */
-export class FairLine<T> {
+/** A queue per owner, served round-robin, so that a busy owner delays no other. */
+export class RoundRobinQueue<T> {
   /** In the order of their turns. */
   readonly #owners = new Map<string, T[]>();
   #served: string | undefined;

@@ -3,7 +3,7 @@
  * at once, and one read serves them. Nobody joins a read that began in an earlier turn, since it may have missed what
  * the hint was about; commands to Redis leave at the end of a turn, so what is joined has not been sent yet.
  */
-export const sharedInTurn = <T>(): ((name: string, work: () => Promise<T>) => Promise<T>) => {
+export const coalesceReads = <T>(): ((name: string, work: () => Promise<T>) => Promise<T>) => {
   const begun = new Map<string, Promise<T>>();
   return (name, work) => {
     const known = begun.get(name);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FairLine } from './fair-line.ts';
+import { RoundRobinQueue } from './round-robin-queue.ts';
 
 test('owners take turns, each with its own in order', () => {
-  const line = new FairLine<string>();
+  const line = new RoundRobinQueue<string>();
   for (const item of ['a1', 'a2', 'a3', 'b1', 'c1', 'c2']) line.add(item.slice(0, 1), item);
   const taken = [line.take(), line.take()];
   line.add('d', 'd1');
@@ -13,7 +13,7 @@ test('owners take turns, each with its own in order', () => {
 });
 
 test('who had the last turn comes after those who came meanwhile', () => {
-  const line = new FairLine<string>();
+  const line = new RoundRobinQueue<string>();
   line.add('a', 'a1');
   assert.equal(line.take(), 'a1');
   line.add('a', 'a2');
