@@ -1,4 +1,4 @@
-import type { Entry, EventType } from '@signalbox/contracts';
+import { type Entry, type EventType, TERMINAL_EVENTS } from '@signalbox/contracts';
 import { bodyOf, hashOf } from '@signalbox/engine';
 
 /** Looks at entries we wrote ourselves, without the cost of checking each again. */
@@ -35,7 +35,6 @@ export const countUpTo = (entries: readonly Entry[], seq: number): number => {
 export const refsOf = (entry: Entry | undefined): Peek['refs'] =>
   entry === undefined ? {} : peek(entry).refs;
 
-const ENDS: ReadonlySet<EventType | undefined> = new Set(['run.succeeded', 'run.failed', 'run.aborted']);
-
-/** True for the terminal events: nothing follows them (R7). */
-export const isEnd = (type: EventType | undefined): boolean => ENDS.has(type);
+/** True for the terminal events. */
+export const isEnd = (type: EventType | undefined): boolean =>
+  type !== undefined && TERMINAL_EVENTS.has(type);
