@@ -194,7 +194,7 @@ export const announceCall = async (
     );
     return null;
   }
-  const today = await context.days.today(context);
+  const today = await context.days.today(context, context.session.state.knownTime);
   // Of before the hold was asked for: a wake that came since has its note still in the inbox.
   const wakeSeq = context.session.parkSeq();
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;
