@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { test } from 'node:test';
-import { coalesceReads } from '../src/coalesce-reads.ts';
+import { coalesceReads } from '../src/runs/coalesce-reads.ts';
 
 test('those who ask in one turn share an answer, also when asked by what a promise woke', async () => {
   const shared = coalesceReads<number>();
