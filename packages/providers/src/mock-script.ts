@@ -1,7 +1,3 @@
-import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
-import { LRUCache } from 'lru-cache';
-import { z } from 'zod';
-
 /**
  * The script format of `mock/script` (and of the wire-level fake in the tests): JSON
  *
@@ -23,10 +19,14 @@ import { z } from 'zod';
  * played is the number of assistant messages in the conversation, so a replay meets the same turns;
  * after the last turn the last one repeats.
  */
-/** Of an answer, with all that stands in for its placeholders. */
+import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
+import { LRUCache } from 'lru-cache';
+import { z } from 'zod';
+
+/** Of one answer, placeholders filled in. */
 const MOST_CHARS = 1_000_000;
 
-/** As long as a call to a provider may take. */
+/** The timeout of a call to a provider. */
 const LONGEST_MS = 600_000;
 
 const Turn = z.strictObject({
