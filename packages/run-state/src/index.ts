@@ -36,7 +36,7 @@ export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, openContentText, sealContent } from './contents.ts';
 export { type CostMetric, createCostMetric } from './cost-metric.ts';
 export { chargeLost, type LostCall } from './lost-call.ts';
-export { createAgentLabel } from './agent-label.ts';
+export { createAgentLabel, createModelLabels, type ModelLabels } from './metric-labels.ts';
 export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
 export { eraseHot } from './erase.ts';
 export {

@@ -1,5 +1,12 @@
-import { type Nano, splitModelRef, type Usage } from '@signalbox/contracts';
-import { type CostMetric, createCostMetric, createEndMetrics, type EndMetrics } from '@signalbox/run-state';
+import type { Nano, Usage } from '@signalbox/contracts';
+import {
+  type CostMetric,
+  createCostMetric,
+  createEndMetrics,
+  createModelLabels,
+  type EndMetrics,
+  type ModelLabels,
+} from '@signalbox/run-state';
 import { createMetrics, type Counter, type Metrics } from '@signalbox/runtime';
 
 /** What a worker counts (contract §4). No label carries a run, user or session id. */
@@ -25,7 +32,11 @@ const LATENCY_BUCKETS = [
 ];
 const WAIT_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEnded'] => {
+const callMetrics = (
+  registry: Metrics,
+  cost: CostMetric,
+  labelsOf: ModelLabels,
+): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -43,7 +54,7 @@ const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEn
     labels: ['provider', 'model', 'code'],
   });
   return (ref, { outcome, ms, usage, observedNano }) => {
-    const labels = splitModelRef(ref);
+    const labels = labelsOf(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
     if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
     cost.charged(ref, observedNano);
@@ -55,7 +66,8 @@ const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEn
 
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
-  const cost = createCostMetric(registry);
+  const labelsOf = createModelLabels();
+  const cost = createCostMetric(registry, labelsOf);
   const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
   const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
   const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
@@ -98,7 +110,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
       active.set(count);
     },
     queueWait: (seconds) => queueWait.observe(seconds),
-    callEnded: callMetrics(registry, cost),
+    callEnded: callMetrics(registry, cost, labelsOf),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
   };
