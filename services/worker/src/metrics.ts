@@ -32,6 +32,15 @@ const LATENCY_BUCKETS = [
 ];
 const WAIT_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
+/** A call that had less time than this was cut off by its run's own limit. */
+const FAIR_TRIAL_MS = 30_000;
+
+/** A call that we ended says nothing of its provider, unless it was given time and did not come to its end. */
+const isProviderFault = (outcome: string, ms: number): boolean => {
+  if (outcome === 'timeout') return ms >= FAIR_TRIAL_MS;
+  return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'worker_stopped';
+};
+
 const callMetrics = (
   registry: Metrics,
   cost: CostMetric,
@@ -50,13 +59,13 @@ const callMetrics = (
   });
   const errors = registry.counter({
     name: 'llm_errors_total',
-    help: 'Failed attempts.',
+    help: 'Attempts that failed at the provider, or were cut off by the time limit of the run after 30 s or more.',
     labels: ['provider', 'model', 'code'],
   });
   return (ref, { outcome, ms, usage, observedNano }) => {
     const labels = labelsOf(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
-    if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
+    if (isProviderFault(outcome, ms)) errors.inc({ ...labels, code: outcome });
     cost.charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
