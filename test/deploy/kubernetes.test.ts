@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ATTEMPT_LIMIT_MS } from '@signalbox/providers';
 import {
   COMMANDS,
   FORBIDDEN,
@@ -215,7 +216,8 @@ describe('the Kubernetes manifests', () => {
 
   test('the worker may finish its step before it is killed', () => {
     const drain = Number(valueOf('worker', 'DRAIN_SECONDS'));
-    assert.ok(drain > 0 && podOf('worker').terminationGracePeriodSeconds >= drain + 30);
+    assert.ok(drain >= ATTEMPT_LIMIT_MS / 1000 + 30);
+    assert.ok(podOf('worker').terminationGracePeriodSeconds >= drain + 30);
   });
 
   test('KEDA scales the worker on runnable demand at 0.8 of its slots, in strings, with an API key', () => {

@@ -28,7 +28,8 @@ export interface Models extends ModelPort {
   ping(provider: ProviderName, key: CallOptions['key']): Promise<void>;
 }
 
-const DEFAULT_TIMEOUT_MS = 600_000;
+/** A worker that drains waits for longer, where it can (DRAIN_SECONDS of our deployments). */
+export const ATTEMPT_LIMIT_MS = 600_000;
 const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
 /** Clients hold no connections of their own, so one that is dropped costs its making again. */
 const MOST_CLIENTS = 1000;
@@ -89,7 +90,7 @@ const createClient = async (
   apiKey: string,
   options: ModelsOptions,
 ): Promise<ProviderClient> => {
-  const { clock, baseUrls, timeoutMs = DEFAULT_TIMEOUT_MS, fetch } = options;
+  const { clock, baseUrls, timeoutMs = ATTEMPT_LIMIT_MS, fetch } = options;
   if (provider === 'mock') return createMock({ clock });
   const given = baseUrls?.[provider];
   if (provider === 'anthropic') {

@@ -111,7 +111,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     }),
     duplicateAttempts: registry.counter({
       name: 'duplicate_attempts_total',
-      help: 'Model calls made again because a result was lost.',
+      help: 'Model calls that are made again, though paid for: their worker was lost, or had to stop before they ended.',
     }),
     slots: (total) => slots.set(total),
     active: (count) => {
