@@ -54,6 +54,7 @@ interface Manifest {
     readonly persistentVolumeClaimRetentionPolicy?: object;
     readonly volumeClaimTemplates?: readonly { readonly metadata: { readonly name: string } }[];
     readonly selector?: { readonly matchLabels?: object };
+    readonly unhealthyPodEvictionPolicy?: string;
     readonly template: { readonly metadata: { readonly labels: object }; readonly spec: PodSpec };
     readonly scaleTargetRef?: { readonly name: string };
     readonly fallback?: object;
@@ -170,7 +171,10 @@ describe('the Kubernetes manifests', () => {
       assert.deepEqual(container.readinessProbe?.httpGet, { path: '/readyz', port: port.name });
       const labels = workload(name).spec.selector?.matchLabels;
       assert.deepEqual(labels, workload(name).spec.template.metadata.labels);
-      assert.deepEqual(find('PodDisruptionBudget', name).spec.selector?.matchLabels, labels);
+      const { spec: budget } = find('PodDisruptionBudget', name);
+      assert.deepEqual(budget.selector?.matchLabels, labels);
+      // Else a node whose pods are not ready, because a store is away, could not be drained.
+      assert.equal(budget.unhealthyPodEvictionPolicy, 'AlwaysAllow');
       assert.equal(workload(name).spec.replicas, name === 'worker' ? undefined : 2);
     });
   }
