@@ -101,7 +101,11 @@ const addDemandGauges = (metrics: Metrics, demand: () => Promise<Demand>): void 
   const gauge = (name: string, help: string, value: (demand: Demand) => number): void => {
     metrics.gauge({ name, help, collect: async (g: Gauge) => g.set(value(await demand())) });
   };
-  gauge('queue_oldest_waiting_seconds', 'Age of the oldest queued run.', (d) => d.oldestWaitingSeconds);
+  gauge(
+    'queue_oldest_waiting_seconds',
+    'How long the oldest queued run waits that no concurrency cap keeps back.',
+    (d) => d.oldestWaitingSeconds,
+  );
   gauge('audit_backlog_events', 'Commits that wait to be stored in Postgres.', (d) => d.auditBacklog);
   metrics.gauge({
     name: 'queue_depth',
