@@ -20,6 +20,8 @@ export class AnswerBuilder {
   finishReason: FinishReason | null = null;
   modelServed: string | null = null;
   requestId: string | null = null;
+  /** More may have been billed than what arrived. */
+  mayHideOutput: boolean;
 
   readonly #onDelta: (text: string) => void;
   readonly #calls: { id: string; name: string; arguments: string }[] = [];
@@ -27,8 +29,9 @@ export class AnswerBuilder {
   #waiting = '';
   #bytes = 0;
 
-  constructor(onDelta: (text: string) => void) {
+  constructor(onDelta: (text: string) => void, mayHideOutput: boolean) {
     this.#onDelta = onDelta;
+    this.mayHideOutput = mayHideOutput;
   }
 
   /** UTF-8 bytes of everything the model wrote so far: text, arguments, hidden reasoning. */

@@ -15,6 +15,9 @@ export interface AnthropicOptions {
   readonly fetch?: typeof fetch | undefined;
 }
 
+/** We never ask for it. These do not unless asked; later ones may begin so, and say it in their first block. */
+const mayThinkUnasked = (model: string): boolean => !/^claude-(3|(haiku|sonnet|opus)-4)(-|$)/.test(model);
+
 /** Claude models over the Messages API; always streams, never retries. */
 export const createAnthropic = ({
   apiKey,
@@ -46,6 +49,7 @@ export const createAnthropic = ({
         {
           ...createMessagesReader(),
           modelAsked: model,
+          mayHideOutput: mayThinkUnasked(model),
           requestIdHeader: 'request-id',
           send: (signal) => client.messages.create(toMessagesBody(request, model), { signal }).asResponse(),
           events: (response, controller) => Stream.fromSSEResponse<unknown>(response, controller, client),

@@ -9,6 +9,11 @@ export interface Dialect {
   readonly fields: readonly RequestField[];
   /** `total_less_prompt`: `completion_tokens` may leave out reasoning that is billed. */
   readonly outputTokens: 'completion' | 'total_less_prompt';
+  /**
+   * Whether a model streams all output that is billed; of what may reason out of sight, a call that breaks off may
+   * have cost its worst case (R1).
+   */
+  streamsAllOutput(model: string): boolean;
   /** A GET that costs nothing and needs a good key. */
   readonly pingPath: '/models' | '/key';
 }
@@ -26,6 +31,9 @@ export type RequestField =
   /** Always `default`, so that no account setting picks a tier with another price. */
   | 'service_tier';
 
+const yes = (): boolean => true;
+const no = (): boolean => false;
+
 const COMMON = ['model', 'messages', 'stream', 'temperature', 'tools'] as const;
 
 export const DIALECTS = {
@@ -33,30 +41,36 @@ export const DIALECTS = {
     baseUrl: 'https://api.openai.com/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier'],
     outputTokens: 'completion',
+    // No other name promises that nothing reasons behind it.
+    streamsAllOutput: (model) => /^(gpt-3\.5|gpt-4|chatgpt-4o)/.test(model),
     pingPath: '/models',
   },
   gemini: {
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'total_less_prompt',
+    streamsAllOutput: no,
     pingPath: '/models',
   },
   groq: {
     baseUrl: 'https://api.groq.com/openai/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
     pingPath: '/models',
   },
   mistral: {
     baseUrl: 'https://api.mistral.ai/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
     pingPath: '/models',
   },
   openrouter: {
     baseUrl: 'https://openrouter.ai/api/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    streamsAllOutput: no,
     // Its list of models is everybody's.
     pingPath: '/key',
   },
@@ -64,12 +78,14 @@ export const DIALECTS = {
     baseUrl: 'https://api.deepseek.com',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
     pingPath: '/models',
   },
   'oauth-gpt': {
     baseUrl: null,
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
+    streamsAllOutput: no,
     pingPath: '/models',
   },
 } as const satisfies Record<string, Dialect>;

@@ -11,6 +11,8 @@ export interface FailedAttempt {
   readonly accepted: boolean;
   readonly usage: Usage | null;
   readonly outputBytes: number;
+  /** More may have been billed than what arrived. */
+  readonly mayHideOutput: boolean;
   /** Wall time, ms: for a Retry-After that is a date. */
   readonly now: number;
 }
@@ -104,11 +106,15 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
     : make('provider_error', `${provider} refused the request (HTTP ${status}): ${quoted}`, false, 'none');
 };
 
+/** What arrived bounds what was generated only where all of it is streamed. */
+const billedSoFar = ({ mayHideOutput }: FailedAttempt): 'partial' | 'unknown' =>
+  mayHideOutput ? 'unknown' : 'partial';
+
 /** The caller gave up. `sent`: false when nothing had left for the provider yet. */
 export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError =>
   new ModelError('provider_error', `the call to ${attempt.provider} was aborted`, {
     retryable: false,
-    billed: sent ? 'partial' : 'none',
+    billed: sent ? billedSoFar(attempt) : 'none',
     usage: attempt.usage,
     outputBytes: attempt.outputBytes,
     aborted: true,
@@ -117,7 +123,7 @@ export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError 
 export const timeoutError = (attempt: FailedAttempt, timeoutMs: number): ModelError =>
   new ModelError('provider_error', `${attempt.provider} did not finish its answer within ${timeoutMs} ms`, {
     retryable: true,
-    billed: attempt.accepted ? 'partial' : 'unknown',
+    billed: attempt.accepted ? billedSoFar(attempt) : 'unknown',
     usage: attempt.usage,
     outputBytes: attempt.outputBytes,
   });
@@ -129,7 +135,7 @@ export const brokenError = (attempt: FailedAttempt, said: Said): ModelError => {
   return new ModelError(
     tooLong ? 'context_too_long' : 'provider_error',
     `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(wordsOf(said), secrets)}`,
-    { retryable: !tooLong, billed: 'partial', usage, outputBytes },
+    { retryable: !tooLong, billed: billedSoFar(attempt), usage, outputBytes },
   );
 };
 

@@ -16,7 +16,7 @@ const request: ModelRequest = {
 };
 
 const read = (provider: DialectName, ...chunks: readonly unknown[]): ModelAnswer => {
-  const answer = new AnswerBuilder(() => undefined);
+  const answer = new AnswerBuilder(() => undefined, false);
   const reader = createCompletionsReader(DIALECTS[provider]);
   for (const chunk of chunks) reader.onEvent(chunk, answer);
   return answer.answer('y');

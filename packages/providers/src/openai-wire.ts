@@ -34,7 +34,10 @@ const Fragment = z.object({
 const Part = z.object({
   content: z.string().nullish(),
   refusal: z.string().nullish(),
-  reasoning_content: z.string().nullish(),
+  /** Counted and not kept, so an odd one breaks no answer. */
+  reasoning_content: z.string().nullish().catch(null),
+  /** openrouter's and groq's name for it. */
+  reasoning: z.string().nullish().catch(null),
   tool_calls: z.array(Fragment).nullish(),
 });
 type Part = z.infer<typeof Part>;
@@ -141,7 +144,7 @@ export const createCompletionsReader = (
   const readChoice = ({ delta, message, finish_reason: reason }: Choice, answer: AnswerBuilder): void => {
     const part: Part = delta ?? message ?? {};
     answer.addText(part.content ?? '');
-    answer.addHidden(part.reasoning_content ?? '');
+    answer.addHidden(part.reasoning_content ?? part.reasoning ?? '');
     for (const fragment of part.tool_calls ?? []) readCall(fragment, answer);
     // A refusal comes in the place of text.
     answer.addText(part.refusal ?? '');

@@ -52,6 +52,7 @@ export const createOpenAi = ({
         {
           ...createCompletionsReader(dialect),
           modelAsked: model,
+          mayHideOutput: !dialect.streamsAllOutput(model),
           requestIdHeader: 'x-request-id',
           send: (signal) =>
             client.chat.completions
