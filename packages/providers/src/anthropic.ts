@@ -4,6 +4,7 @@ import { splitModelRef } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import { createMessagesReader, toMessagesBody } from './anthropic-wire.ts';
 import { attemptCall } from './attempt.ts';
+import { patientDispatcher } from './patient-dispatcher.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
 
@@ -32,6 +33,7 @@ export const createAnthropic = ({
     maxRetries: 0,
     // The attempt's own deadline comes first and covers the body too.
     timeout: 2 * timeoutMs,
+    fetchOptions: { dispatcher: patientDispatcher },
     openTelemetry: false,
     // Its console logger prints pieces of answers (R13); failures reach the caller as errors.
     logLevel: 'off',

@@ -5,6 +5,7 @@ import { Stream } from 'openai/streaming';
 import { attemptCall } from './attempt.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
 import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+import { patientDispatcher } from './patient-dispatcher.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
 
@@ -37,6 +38,7 @@ export const createOpenAi = ({
     maxRetries: 0,
     // The attempt's own deadline comes first and covers the body too.
     timeout: 2 * timeoutMs,
+    fetchOptions: { dispatcher: patientDispatcher },
     // Its console logger may print pieces of answers (R13); failures reach the caller as errors.
     logLevel: 'off',
     ...(fetch === undefined ? {} : { fetch }),
