@@ -22,6 +22,8 @@ export const ToolCall = z.object({
   name: z.string(),
   /** Arguments exactly as the model wrote them: maybe not JSON. */
   arguments: z.string(),
+  /** What its provider gave with the call and wants back, as JSON: nobody else can read it, or is sent it. */
+  extra_content: z.string().exactOptional(),
 });
 export type ToolCall = z.infer<typeof ToolCall>;
 

@@ -40,6 +40,7 @@ it('an answer without end is cut off, whatever it consists of', () => {
     (builder) => builder.addText(mb),
     (builder) => builder.addHidden(mb),
     (builder) => builder.addArguments(builder.openCall('', 'f'), mb),
+    (builder) => builder.addExtraContent(builder.openCall('', 'f'), mb),
   ];
   for (const add of ways) {
     const builder = new AnswerBuilder(() => undefined, false);

@@ -14,6 +14,8 @@ export interface Dialect {
    * have cost its worst case (R1).
    */
   streamsAllOutput(model: string): boolean;
+  /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
+  readonly signsToolCalls?: (model: string) => boolean;
   /** A GET that costs nothing and needs a good key. */
   readonly pingPath: '/models' | '/key';
 }
@@ -49,6 +51,7 @@ export const DIALECTS = {
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'total_less_prompt',
+    signsToolCalls: (model) => /^gemini-(?![12]\b)/.test(model),
     streamsAllOutput: no,
     pingPath: '/models',
   },

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ModelAnswer, ModelRequest } from '@signalbox/contracts';
+import type { Message, ModelAnswer, ModelRequest } from '@signalbox/contracts';
 import { AnswerBuilder } from './answer-builder.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
-import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+import { toCompletionsBody } from './openai-request.ts';
+import { createCompletionsReader } from './openai-wire.ts';
 
 const request: ModelRequest = {
   model: 'x/y',
@@ -148,6 +149,47 @@ describe('tool calls', () => {
       toolCalls.map(({ name }) => name),
       ['f', 'g'],
     );
+  });
+
+  const extra_content = { google: { thought_signature: 'abc==' } };
+  const signed = [
+    fragment({ index: 0, id: 'a', function: { name: 'f', arguments: '{' } }),
+    fragment({ index: 0, function: { arguments: '}' }, extra_content }),
+    fragment({ index: 1, id: 'b', function: { name: 'g' } }),
+  ];
+
+  it('a signature is kept with its call, whichever fragment it came with, of those who want it back only', () => {
+    const plain = [
+      { id: 'a', name: 'f', arguments: '{}' },
+      { id: 'b', name: 'g', arguments: '{}' },
+    ];
+    const kept = [{ ...plain[0], extra_content: JSON.stringify(extra_content) }, plain[1]];
+    assert.deepEqual(read('gemini', ...signed).toolCalls, kept);
+    assert.deepEqual(read('openrouter', ...signed).toolCalls, plain);
+  });
+
+  it('a signature goes back to the models that want one, and to no other', () => {
+    const { toolCalls } = read('gemini', ...signed);
+    const messages: Message[] = [
+      { role: 'assistant', content: '', toolCalls },
+      { role: 'assistant', content: '', toolCalls: [{ id: 'c', name: 'f', arguments: '{}' }] },
+    ];
+    const sent = (provider: DialectName, model: string): unknown[] =>
+      toCompletionsBody({ ...request, messages }, model, DIALECTS[provider]).messages.flatMap((message) =>
+        'tool_calls' in message
+          ? (message.tool_calls ?? []).map((call) => ('extra_content' in call ? call.extra_content : null))
+          : [],
+      );
+    const unsigned = { google: { thought_signature: 'skip_thought_signature_validator' } };
+    assert.deepEqual(sent('gemini', 'gemini-3.8-flash'), [extra_content, null, unsigned]);
+    assert.deepEqual(sent('gemini', 'gemini-flash-latest'), [extra_content, null, unsigned]);
+    for (const [provider, model] of [
+      ['gemini', 'gemini-2.5-flash'],
+      ['gemini', 'gemma-3-27b-it'],
+      ['openai', 'gpt-4o-mini'],
+      ['openrouter', 'google/gemini-3-pro'],
+    ] as const)
+      assert.deepEqual(sent(provider, model), [null, null, null], model);
   });
 
   it('a refusal is the text, and the reason', () => {

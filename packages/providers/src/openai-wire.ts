@@ -1,17 +1,11 @@
-import type { FinishReason, Message, ModelRequest, Usage } from '@signalbox/contracts';
-import type {
-  ChatCompletionCreateParamsStreaming,
-  ChatCompletionMessageParam,
-  ChatCompletionTool,
-} from 'openai/resources/chat/completions';
+import type { FinishReason, Usage } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
-import { instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
 import { SaidError } from './said.ts';
 
-/** The Chat Completions wire format: our request to theirs, their chunks and bodies into our answer. */
+/** Answers in the Chat Completions wire format: chunks and whole bodies into our answer. */
 
 const Count = z.int().min(0).nullish();
 const WireUsage = z.object({
@@ -29,6 +23,7 @@ const Fragment = z.object({
   index: z.int().nullish(),
   id: z.string().nullish(),
   function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
+  extra_content: z.unknown().optional(),
 });
 
 const Part = z.object({
@@ -71,51 +66,6 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   insufficient_system_resource: 'length',
 };
 
-type Body = ChatCompletionCreateParamsStreaming;
-
-export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
-  const all: Body = {
-    model,
-    messages: toMessages(request),
-    stream: true,
-    stream_options: { include_usage: true },
-    service_tier: 'default',
-    max_tokens: request.maxOutputTokens,
-    max_completion_tokens: request.maxOutputTokens,
-    ...(request.temperature === null ? {} : { temperature: request.temperature }),
-    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
-  };
-  const allowed = new Set<string>(dialect.fields);
-  return Object.fromEntries(Object.entries(all).filter(([field]) => allowed.has(field))) as unknown as Body;
-};
-
-const toTool = ({ name, description, parameters }: ModelRequest['tools'][number]): ChatCompletionTool => ({
-  type: 'function',
-  function: { name, description, parameters: { ...parameters } },
-});
-
-const toMessages = (request: ModelRequest): ChatCompletionMessageParam[] => {
-  const system = sendable(instructionsOf(request));
-  const messages = request.messages.map(toMessage);
-  return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
-};
-
-const toMessage = (message: Message): ChatCompletionMessageParam => {
-  const content = sendable(message.content);
-  if (message.role === 'user') return { role: 'user', content };
-  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.callId, content };
-  if (message.toolCalls.length === 0) return { role: 'assistant', content };
-  return {
-    role: 'assistant',
-    content: content === '' ? null : content,
-    tool_calls: message.toolCalls.map(({ id, name, arguments: args }) => ({
-      id,
-      type: 'function',
-      function: { name, arguments: sendable(args) },
-    })),
-  };
-};
-
 /** One reader per call: it joins the fragments of tool calls by their index. */
 export const createCompletionsReader = (
   dialect: Dialect,
@@ -138,6 +88,8 @@ export const createCompletionsReader = (
       next = index + 1;
     }
     answer.addArguments(call.position, fragment.function?.arguments ?? '');
+    const { extra_content: extra } = fragment;
+    if (dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
   };
 
   let refused = false;
