@@ -31,7 +31,12 @@ export type RequestField =
   /** Asks for usage in the stream; the others send it unasked. */
   | 'stream_options'
   /** Always `default`, so that no account setting picks a tier with another price. */
-  | 'service_tier';
+  | 'service_tier'
+  /**
+   * Always disabled: else deepseek thinks unasked, ignores `temperature`, and wants the thoughts of each turn with
+   * tool calls back, which no other model's turn has.
+   */
+  | 'thinking';
 
 const yes = (): boolean => true;
 const no = (): boolean => false;
@@ -79,7 +84,7 @@ export const DIALECTS = {
   },
   deepseek: {
     baseUrl: 'https://api.deepseek.com',
-    fields: [...COMMON, 'max_tokens', 'stream_options'],
+    fields: [...COMMON, 'max_tokens', 'stream_options', 'thinking'],
     outputTokens: 'completion',
     streamsAllOutput: yes,
     pingPath: '/models',

@@ -8,7 +8,7 @@ import { instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 
 /** Our request in the Chat Completions wire format, in the dialect of its provider. */
-type Body = ChatCompletionCreateParamsStreaming;
+type Body = ChatCompletionCreateParamsStreaming & { readonly thinking?: { readonly type: 'disabled' } };
 
 export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
   const all: Body = {
@@ -17,6 +17,7 @@ export const toCompletionsBody = (request: ModelRequest, model: string, dialect:
     stream: true,
     stream_options: { include_usage: true },
     service_tier: 'default',
+    thinking: { type: 'disabled' },
     max_tokens: request.maxOutputTokens,
     max_completion_tokens: request.maxOutputTokens,
     ...(request.temperature === null ? {} : { temperature: request.temperature }),

@@ -44,6 +44,13 @@ describe('dialects', () => {
     assert.deepEqual(mistral, ['max_tokens', 'messages', 'model', 'stream', 'temperature']);
   });
 
+  it('deepseek is told not to think, and nobody else is told anything of it', () => {
+    for (const [provider, dialect] of Object.entries(DIALECTS)) {
+      const { thinking } = toCompletionsBody(request, 'y', dialect);
+      assert.deepEqual(thinking, provider === 'deepseek' ? { type: 'disabled' } : undefined, provider);
+    }
+  });
+
   it('the output schema is part of the instructions', () => {
     const [system] = toCompletionsBody(request, 'y', DIALECTS.groq).messages;
     assert.ok(typeof system?.content === 'string');
