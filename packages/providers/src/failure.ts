@@ -65,6 +65,9 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
   return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(messageOf(error)));
 };
 
+/** Unavailable; Anthropic's "overloaded". */
+const NO_ROOM: ReadonlySet<number> = new Set([503, 529]);
+
 /** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
 export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
   const { status, said } = failure;
@@ -92,8 +95,9 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
   if (status === 429)
     return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
   if (status >= 500 || status === 408) {
-    // It may have failed after the model had worked.
-    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, 'unknown');
+    // Of those without room nothing was begun; any other may have failed after the model had worked.
+    const billed = NO_ROOM.has(status) ? 'none' : 'unknown';
+    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, billed);
   }
   const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));
   return tooLong

@@ -17,7 +17,8 @@ const play = async (
   return { world, worker, run, clock, requests: turns.requests };
 };
 
-const down = { status: 503, text: 'down for a moment' };
+const down = { status: 500, text: 'down for a moment' };
+const overloaded = { status: 529, text: 'Overloaded' };
 const limited = { status: 429, text: 'slow down' };
 
 describe('a provider that fails', () => {
@@ -29,7 +30,7 @@ describe('a provider that fails', () => {
       run.all('llm.failed').map(({ http_status, code, decision }) => [http_status, code, decision]),
       [
         [429, 'provider_error', 'retry'],
-        [503, 'provider_error', 'retry'],
+        [500, 'provider_error', 'retry'],
       ],
     );
     const [first, second] = clock.slept.filter((ms) => ms > 100);
@@ -57,6 +58,17 @@ describe('a provider that fails', () => {
       run.all('llm.requested').map(({ attempt }) => attempt),
       [1, 2, 3, 4],
     );
+  });
+
+  test('for want of room charges nothing, so the cap still holds the fallback', async () => {
+    const answers = [overloaded, { ...overloaded, status: 503 }, overloaded, { text: 'plan b' }];
+    const { run } = await play(answers, { capNano: 8_000_000, spec: { fallbacks: [MINI] } });
+    assert.deepEqual([run.output, run.state.error], ['plan b', null]);
+    assert.deepEqual(
+      run.all('llm.failed').map(({ settlement }) => settlement?.observed_nano),
+      [0, 0, 0],
+    );
+    assert.equal(run.state.estimated, false);
   });
 
   test('and whose fallback fails as well ends the run', async () => {
