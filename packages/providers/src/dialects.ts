@@ -1,3 +1,5 @@
+import { sha256Hex } from '@signalbox/runtime';
+
 /**
  * What speaks OpenAI's Chat Completions, and how each differs. `fields` is an allow-list: a request carries
  * nothing else, since some providers refuse fields they do not know. Adding such a provider is adding a row
@@ -14,6 +16,8 @@ export interface Dialect {
    * have cost its worst case (R1).
    */
   streamsAllOutput(model: string): boolean;
+  /** The id of a tool call as this provider takes it; ids may come from another one (fallback). */
+  readonly wireId?: (id: string) => string;
   /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
   readonly signsToolCalls?: (model: string) => boolean;
   /** A GET that costs nothing and needs a good key. */
@@ -37,6 +41,9 @@ export type RequestField =
    * tool calls back, which no other model's turn has.
    */
   | 'thinking';
+
+/** Mistral refuses ids that are not of its own form. */
+const mistralId = (id: string): string => (/^[a-zA-Z0-9]{9}$/.test(id) ? id : sha256Hex(id).slice(0, 9));
 
 const yes = (): boolean => true;
 const no = (): boolean => false;
@@ -72,6 +79,7 @@ export const DIALECTS = {
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
     streamsAllOutput: yes,
+    wireId: mistralId,
     pingPath: '/models',
   },
   openrouter: {

@@ -13,7 +13,7 @@ type Body = ChatCompletionCreateParamsStreaming & { readonly thinking?: { readon
 export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
   const all: Body = {
     model,
-    messages: toMessages(request, dialect.signsToolCalls?.(model) ?? false),
+    messages: toMessages(request, model, dialect),
     stream: true,
     stream_options: { include_usage: true },
     service_tier: 'default',
@@ -32,22 +32,29 @@ const toTool = ({ name, description, parameters }: ModelRequest['tools'][number]
   function: { name, description, parameters: { ...parameters } },
 });
 
-const toMessages = (request: ModelRequest, signed: boolean): ChatCompletionMessageParam[] => {
+interface CallForm {
+  readonly signed: boolean;
+  readonly wireId: (id: string) => string;
+}
+
+const toMessages = (request: ModelRequest, model: string, dialect: Dialect): ChatCompletionMessageParam[] => {
   const system = sendable(instructionsOf(request));
-  const messages = request.messages.map((message) => toMessage(message, signed));
+  const { signsToolCalls = () => false, wireId = (id: string) => id } = dialect;
+  const form: CallForm = { signed: signsToolCalls(model), wireId };
+  const messages = request.messages.map((message) => toMessage(message, form));
   return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
 };
 
-const toMessage = (message: Message, signed: boolean): ChatCompletionMessageParam => {
+const toMessage = (message: Message, { signed, wireId }: CallForm): ChatCompletionMessageParam => {
   const content = sendable(message.content);
   if (message.role === 'user') return { role: 'user', content };
-  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.callId, content };
+  if (message.role === 'tool') return { role: 'tool', tool_call_id: wireId(message.callId), content };
   if (message.toolCalls.length === 0) return { role: 'assistant', content };
   return {
     role: 'assistant',
     content: content === '' ? null : content,
     tool_calls: message.toolCalls.map((call, index) => ({
-      id: call.id,
+      id: wireId(call.id),
       type: 'function',
       function: { name: call.name, arguments: sendable(call.arguments) },
       ...(signed ? signatureOf(message.toolCalls, index) : {}),

@@ -165,6 +165,25 @@ describe('tool calls', () => {
     fragment({ index: 1, id: 'b', function: { name: 'g' } }),
   ];
 
+  it('mistral is sent ids of nine letters and digits, its own as they are, each result with that of its call', () => {
+    const ids = ['toolu_01A09q90qw90lq917835lq9', 'call_1', 'D681PevKs', 'call_2'];
+    const messages: Message[] = [
+      { role: 'assistant', content: '', toolCalls: ids.map((id) => ({ id, name: 'f', arguments: '{}' })) },
+      ...ids.map((callId): Message => ({ role: 'tool', callId, content: '', isError: false })),
+    ];
+    const sent = (provider: DialectName): string[][] => {
+      const body = toCompletionsBody({ ...request, messages }, 'y', DIALECTS[provider]);
+      const calls = body.messages.flatMap((one) => ('tool_calls' in one ? (one.tool_calls ?? []) : []));
+      const results = body.messages.flatMap((one) => ('tool_call_id' in one ? [one.tool_call_id] : []));
+      return [calls.map(({ id }) => id), results];
+    };
+    const [asked = [], answered] = sent('mistral');
+    for (const id of asked) assert.match(id, /^[a-zA-Z0-9]{9}$/);
+    assert.deepEqual(asked, answered);
+    assert.deepEqual([new Set(asked).size, asked[2]], [4, 'D681PevKs']);
+    assert.deepEqual(sent('openai'), [ids, ids]);
+  });
+
   it('a signature is kept with its call, whichever fragment it came with, of those who want it back only', () => {
     const plain = [
       { id: 'a', name: 'f', arguments: '{}' },
@@ -197,6 +216,23 @@ describe('tool calls', () => {
       ['openrouter', 'google/gemini-3-pro'],
     ] as const)
       assert.deepEqual(sent(provider, model), [null, null, null], model);
+  });
+
+  it('content that comes in parts: text is text, thoughts are hidden output (magistral)', () => {
+    const thinking = (thoughts: unknown): unknown => ({ type: 'thinking', thinking: thoughts });
+    const content = [
+      thinking([{ type: 'text', text: 'Hm, ' }]),
+      thinking('well.'),
+      { type: 'text', text: 'Yes' },
+      { type: 'reference', reference_ids: [1] },
+    ];
+    for (const field of ['delta', 'message']) {
+      const answer = new AnswerBuilder(() => undefined, false);
+      const reader = createCompletionsReader(DIALECTS.mistral);
+      reader.onEvent({ choices: [{ [field]: { content } }] }, answer);
+      reader.onEvent({ choices: [{ [field]: { content: '!' }, finish_reason: 'stop' }] }, answer);
+      assert.deepEqual([answer.answer('y').text, answer.outputBytes], ['Yes!', 'Hm, well.Yes!'.length]);
+    }
   });
 
   it('a refusal is the text, and the reason', () => {

@@ -26,8 +26,15 @@ const Fragment = z.object({
   extra_content: z.unknown().optional(),
 });
 
+/** Mistral's form of content with thoughts. */
+const ContentPart = z.object({
+  type: z.string().nullish(),
+  text: z.string().nullish(),
+  thinking: z.union([z.string(), z.array(z.object({ text: z.string().nullish() }))]).nullish(),
+});
+
 const Part = z.object({
-  content: z.string().nullish(),
+  content: z.union([z.string(), z.array(ContentPart)]).nullish(),
   refusal: z.string().nullish(),
   /** Counted and not kept, so an odd one breaks no answer. */
   reasoning_content: z.string().nullish().catch(null),
@@ -66,6 +73,17 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   insufficient_system_resource: 'length',
 };
 
+const readContent = (content: string | z.infer<typeof ContentPart>[], answer: AnswerBuilder): void => {
+  if (typeof content === 'string') return answer.addText(content);
+  for (const { type, text, thinking } of content) {
+    if (type === 'text') answer.addText(text ?? '');
+    else answer.addHidden(typeof thinking === 'string' ? thinking : textsOf(thinking ?? [{ text }]));
+  }
+};
+
+const textsOf = (parts: readonly { readonly text?: string | null | undefined }[]): string =>
+  parts.map(({ text }) => text ?? '').join('');
+
 /** One reader per call: it joins the fragments of tool calls by their index. */
 export const createCompletionsReader = (
   dialect: Dialect,
@@ -95,7 +113,7 @@ export const createCompletionsReader = (
   let refused = false;
   const readChoice = ({ delta, message, finish_reason: reason }: Choice, answer: AnswerBuilder): void => {
     const part: Part = delta ?? message ?? {};
-    answer.addText(part.content ?? '');
+    readContent(part.content ?? '', answer);
     answer.addHidden(part.reasoning_content ?? part.reasoning ?? '');
     for (const fragment of part.tool_calls ?? []) readCall(fragment, answer);
     // A refusal comes in the place of text.
