@@ -1,4 +1,4 @@
--- Made by `pnpm --filter @signalbox/audit-store schema` from the migrations. Do not edit.
+-- Made by `npm run schema --prefix packages/audit-store` from the migrations. Do not edit.
 
 create table admin_chains (
   tenant_id text collate "C" not null,

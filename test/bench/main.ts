@@ -1,9 +1,9 @@
 /**
- * `pnpm bench`: how fast Signalbox is and what a run costs, beside the raw parts on the same machine in the same hour.
- *   pnpm bench                                             every work, three times in alternation
- *   pnpm bench --only W5 --seconds 75 --repetitions 5      one work, longer
- *   pnpm bench --only W5 --subject Signalbox --profile     where our services spend their time
- *   pnpm bench --appendfsync always                        every Redis waits for the disk (default everysec)
+ * `npm run bench`: how fast Signalbox is and what a run costs, beside the raw parts on the same machine in the same hour.
+ *   npm run bench                                                every work, three times in alternation
+ *   npm run bench -- --only W5 --seconds 75 --repetitions 5      one work, longer
+ *   npm run bench -- --only W5 --subject Signalbox --profile     where our services spend their time
+ *   npm run bench -- --appendfsync always                        every Redis waits for the disk (default everysec)
  * Result: .signalbox/bench/result.md and result.json. On a shared machine only the relation of figures means something.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';

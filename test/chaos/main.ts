@@ -1,7 +1,7 @@
 /**
- * `pnpm chaos`: breaks a whole Signalbox on this machine, and checks that nothing was lost or doubled.
- *   pnpm chaos --seconds 60 --seed 7                    every kind of fault, then random ones until the time is over
- *   pnpm chaos --seed 7 --faults redis-kill,net-hole    these only
+ * `npm run chaos`: breaks a whole Signalbox on this machine, and checks that nothing was lost or doubled.
+ *   npm run chaos -- --seconds 60 --seed 7                    every kind of fault, then random ones until the time is over
+ *   npm run chaos -- --seed 7 --faults redis-kill,net-hole    these only
  * Data and logs stay in .signalbox/chaos. Exit code 1 if an invariant does not hold or a fault was never exercised.
  */
 import { rm } from 'node:fs/promises';

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { ATTEMPT_LIMIT_MS } from '@signalbox/providers';
 import {
   COMMANDS,
   FORBIDDEN,
@@ -144,6 +145,7 @@ describe('docker-compose.yaml', () => {
   test('the worker may finish its step before it is killed', () => {
     const worker = serviceOf('worker');
     const drain = Number(worker.environment?.['DRAIN_SECONDS']);
+    assert.ok(drain >= ATTEMPT_LIMIT_MS / 1000 + 30);
     assert.ok(Number.parseInt(worker.stop_grace_period ?? '', 10) >= drain + 30);
   });
 

@@ -75,7 +75,10 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     },
   },
   Job: { ...top, spec: { ...fields('backoffLimit ttlSecondsAfterFinished'), template: podTemplate } },
-  PodDisruptionBudget: { ...top, spec: { ...fields('maxUnavailable minAvailable'), selector } },
+  PodDisruptionBudget: {
+    ...top,
+    spec: { ...fields('maxUnavailable minAvailable unhealthyPodEvictionPolicy'), selector },
+  },
   ScaledObject: {
     ...top,
     spec: {

@@ -11,7 +11,7 @@ import {
   EVENT_TYPES,
   type EventType,
 } from '@signalbox/contracts';
-import { AuditEvent } from '../../services/api/src/audit-query.ts';
+import { AuditEvent } from '../../services/api/src/audit/audit-query.ts';
 import { list, readText } from '../deploy/files.ts';
 import { ENVELOPE, isKnown } from './known-names.ts';
 import { namesIn, readPage, rowsOf, type Section } from './page.ts';

@@ -9,8 +9,8 @@ import {
   EVENT_DATA,
   SignedCheckpoint,
 } from '@signalbox/contracts';
-import { AuditEvent } from '../../services/api/src/audit-query.ts';
-import { SCOPES } from '../../services/api/src/scopes.ts';
+import { AuditEvent } from '../../services/api/src/audit/audit-query.ts';
+import { SCOPES } from '../../services/api/src/http/scopes.ts';
 import { isContractVariable, METRICS } from '../deploy/contract-environment.ts';
 import { list, readText, ROOT } from '../deploy/files.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { ADMIN_EVENT_TYPES, EVENT_TYPES } from '@signalbox/contracts';
-import { SCOPES } from '../../services/api/src/scopes.ts';
+import { SCOPES } from '../../services/api/src/http/scopes.ts';
 import { ENVELOPE, isKnown } from './known-names.ts';
 import { namesIn, readPage, rowsOf, type Section } from './page.ts';
 

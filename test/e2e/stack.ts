@@ -110,6 +110,7 @@ const start = async (options: SystemOptions, dir: string, stops: Stop[]): Promis
     ...WORKER_ENV,
     ANTHROPIC_BASE_URL: provider.anthropicBaseUrl,
     OPENAI_BASE_URL: provider.openaiBaseUrl,
+    GEMINI_BASE_URL: provider.openaiBaseUrl,
     LEASE_SECONDS: String(options.leaseSeconds ?? 10),
     PORT: String(await freePort()),
     ...options.env,

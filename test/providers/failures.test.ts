@@ -130,7 +130,11 @@ for (const model of [HAIKU, MINI]) {
         retryAfterMs: 250,
       },
       { status: 500, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
-      { status: 529, text: 'Overloaded', code: 'provider_error', retryable: true, billed: 'unknown' },
+      { status: 502, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
+      { status: 504, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
+      { status: 408, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
+      { status: 503, text: 'Overloaded', code: 'provider_error', retryable: true, billed: 'none' },
+      { status: 529, text: 'Overloaded', code: 'provider_error', retryable: true, billed: 'none' },
       {
         status: 400,
         text: 'prompt is too long: 210000 tokens > 200000 maximum',

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chainBreak, fold, readEntry } from '@signalbox/engine';
 import { createLogger } from '@signalbox/runtime';
-import { replayStored } from '../../services/api/src/replay-stored.ts';
-import { stepsOf, viewOf } from '../../services/api/src/run-view.ts';
+import { replayStored } from '../../services/api/src/replays/replay-stored.ts';
+import { stepsOf, viewOf } from '../../services/api/src/runs/run-view.ts';
 import { keyring, readHistory, storedRun, storyNames } from './history.ts';
 import { STORIES } from './stories.ts';
 

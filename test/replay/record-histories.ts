@@ -2,8 +2,8 @@
  * Records the stories that have no history yet: `node test/replay/record-histories.ts [story...]`. A new story goes into
  * stories.ts; what is recorded is never recorded again, since it is the past that today's code must read.
  */
-import { stepsOf, viewOf } from '../../services/api/src/run-view.ts';
-import { replayStored } from '../../services/api/src/replay-stored.ts';
+import { stepsOf, viewOf } from '../../services/api/src/runs/run-view.ts';
+import { replayStored } from '../../services/api/src/replays/replay-stored.ts';
 import { readRun } from '@signalbox/run-state';
 import { createLogger } from '@signalbox/runtime';
 import { startSystem } from '../e2e/stack.ts';

@@ -11,7 +11,7 @@ import { readEntry, replayEvents } from '@signalbox/engine';
 import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
 import { createModels } from '@signalbox/providers';
 import { acknowledge, connect, createAuditReader, disconnect, ensureGroup } from '@signalbox/run-state';
-import { openRecording, replayStored } from '../../services/api/src/replay-stored.ts';
+import { openRecording, replayStored } from '../../services/api/src/replays/replay-stored.ts';
 import {
   openWorld,
   script,

@@ -1,3 +1,7 @@
+/**
+ * Caps as they are decided. Who changes one writes here first and mirrors afterwards; the lock on all caps
+ * makes the order of the mirrors the order of the changes.
+ */
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import {
@@ -16,10 +20,6 @@ import { readTenantCaps, readUserCaps } from './read-caps.ts';
 import { reaching } from './store-errors.ts';
 import { ensureTenant } from './tenants.ts';
 
-/**
- * Caps as they are decided. Who changes one writes here first and mirrors afterwards; the lock on all caps
- * makes the order of the mirrors the order of the changes.
- */
 export interface CapsChange<T> {
   readonly before: T | null;
   readonly after: T | null;

@@ -32,7 +32,7 @@ test('schema.sql is what the migrations make', async () => {
   assert.equal(
     await dumpSchema(connect(url)),
     committed,
-    'run `pnpm --filter @signalbox/audit-store schema` and look at the difference',
+    'run `npm run schema --prefix packages/audit-store` and look at the difference',
   );
 });
 

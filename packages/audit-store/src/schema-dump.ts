@@ -77,7 +77,7 @@ const GRANTS = sql<{ text: string }>`
 
 export const dumpSchema = async (db: Db): Promise<string> => {
   const parts = [
-    '-- Made by `pnpm --filter @signalbox/audit-store schema` from the migrations. Do not edit.',
+    '-- Made by `npm run schema --prefix packages/audit-store` from the migrations. Do not edit.',
   ];
   for (const query of [TABLES, INDEXES, VIEWS, FUNCTIONS, TRIGGERS]) parts.push(...(await texts(db, query)));
   parts.push((await texts(db, GRANTS)).join('\n'));

@@ -17,6 +17,14 @@ export const ToolEntry = z.union([
   z.strictObject({ name: ToolName, repeatable: z.boolean().default(false) }),
 ]);
 
+export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
+  typeof entry === 'string' ? entry : entry.name;
+
+export const ToolEntries = z.array(ToolEntry).max(32).default([]);
+
+const namesEachOnce = (entries: z.infer<typeof ToolEntries>): boolean =>
+  new Set(entries.map(toolEntryName)).size === entries.length;
+
 /** Limits as an agent or a submission states them; unset ones fall back to `DEFAULT_LIMITS` and caps. */
 export const LimitsInput = z.strictObject({
   max_steps: z.int().min(1).max(1000).optional(),
@@ -33,16 +41,14 @@ export const AgentSpec = z.strictObject({
   instructions: z.string().max(200_000).default(''),
   model: ModelRef,
   fallbacks: z.array(ModelRef).max(5).default([]),
-  tools: z.array(ToolEntry).max(32).default([]),
+  // Providers refuse a name that is there twice.
+  tools: ToolEntries.refine(namesEachOnce, 'expected each tool once'),
   limits: LimitsInput.default({}),
   temperature: z.number().min(0).max(2).nullable().default(null),
   output_schema: z.record(z.string(), JsonValue).nullable().default(null),
   cost_intent: z.enum(['free', 'paid']).default('paid'),
 });
 export type AgentSpec = z.infer<typeof AgentSpec>;
-
-export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
-  typeof entry === 'string' ? entry : entry.name;
 
 /** What a sealed spec and its key are bound to, so that neither passes for another agent's. */
 export const agentPlace = (tenantId: string, name: string): string => `agent:${tenantId}/${name}`;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RunInput } from './run.ts';
-import { AgentSpec, LimitsInput } from './agent.ts';
+import { AgentSpec, LimitsInput, ToolEntries } from './agent.ts';
 import { Usd } from './money.ts';
 
 /**
@@ -10,8 +10,9 @@ import { Usd } from './money.ts';
 export const SubmissionContent = z.object({ input: RunInput, metadata: z.record(z.string(), z.string()) });
 export type SubmissionContent = z.infer<typeof SubmissionContent>;
 
-/** Written before a cost of more than 9 decimals was refused, it may have one. */
+/** Written before a cost of more than 9 decimals and a tool named twice were refused, it may have them. */
 export const SpecContent = AgentSpec.extend({
+  tools: ToolEntries,
   limits: LimitsInput.extend({ cost_usd: Usd.optional() }).default({}),
 });
 
@@ -21,6 +22,8 @@ export const ToolCall = z.object({
   name: z.string(),
   /** Arguments exactly as the model wrote them: maybe not JSON. */
   arguments: z.string(),
+  /** What its provider gave with the call and wants back, as JSON: nobody else can read it, or is sent it. */
+  extra_content: z.string().exactOptional(),
 });
 export type ToolCall = z.infer<typeof ToolCall>;
 

@@ -231,6 +231,15 @@ export type Event = {
   [T in EventType]: z.infer<typeof Envelope> & { type: T; data: EventData<T> };
 }[EventType];
 
+export type EventOf<T extends EventType> = Extract<Event, { type: T }>;
+
+/** Nothing follows them (R7). */
+export const TERMINAL_EVENTS: ReadonlySet<string> = new Set<EventType>([
+  'run.succeeded',
+  'run.failed',
+  'run.aborted',
+]);
+
 const variants = EVENT_TYPES.map((type) =>
   Envelope.extend({ type: z.literal(type), data: EVENT_DATA[type] }),
 );

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** True also for what is no time at all, which is said elsewhere. */
+/** True for unparsable text too; the check of the format reports that. */
 const hasFourDigitYear = (text: string): boolean => {
   const year = new Date(text).getUTCFullYear();
   return !(year < 1 || year > 9999);

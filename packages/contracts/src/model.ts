@@ -66,8 +66,8 @@ interface ModelErrorDetails {
   readonly retryAfterMs?: number | null;
   /**
    * What may have been billed. `none`: the provider certainly charged nothing (refused before work).
-   * `partial`: a stream broke or was aborted; `usage` is what was seen, if anything.
-   * `unknown`: no answer arrived; the caller charges the whole hold.
+   * `partial`: a stream that shows all it bills broke or was aborted; `usage` is what was seen, if anything.
+   * `unknown`: no answer arrived, or not all of it shows; the caller charges the whole hold.
    */
   readonly billed: 'none' | 'partial' | 'unknown';
   readonly usage?: Usage | null;

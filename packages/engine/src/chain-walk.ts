@@ -1,4 +1,4 @@
-import { isAdminChain } from '@signalbox/contracts';
+import { isAdminChain, TERMINAL_EVENTS } from '@signalbox/contracts';
 import { EMPTY_HEAD, type Head, linkBreak } from './chain.ts';
 
 /** An event as it is stored or exported. `body` null: it lies in quarantine, only its place and hash are known. */
@@ -7,8 +7,6 @@ export interface ChainLink {
   readonly hash: string;
   readonly body: string | null;
 }
-
-const TERMINAL = new Set(['run.succeeded', 'run.failed', 'run.aborted']);
 
 const typeOf = (body: string): unknown => {
   const event: unknown = JSON.parse(body);
@@ -43,7 +41,7 @@ export class ChainWalk {
     if (link.body !== null) {
       const why = linkBreak(this.runId, this.#head, link.hash + link.body);
       if (why !== null) return { seq, why };
-      this.#ended = !isAdminChain(this.runId) && TERMINAL.has(String(typeOf(link.body)));
+      this.#ended = !isAdminChain(this.runId) && TERMINAL_EVENTS.has(String(typeOf(link.body)));
     }
     if (signed !== null && signed !== link.hash)
       return { seq, why: 'a checkpoint holds another hash for it' };

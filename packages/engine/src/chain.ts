@@ -96,14 +96,14 @@ export const appendAdminDrafts = (
 export const hashOf = (entry: Entry): string => entry.slice(0, HASH_LENGTH);
 export const bodyOf = (entry: Entry): string => entry.slice(HASH_LENGTH);
 
-/** Parses an entry; throws when it is no event. Does not check the hash: `chainBreak` does. */
+/** Parses an entry; throws when it is no event. Does not check the hash: `readChain` does. */
 export const readEntry = (entry: Entry): Event =>
   Event.parse({ ...JSON.parse(bodyOf(entry)), hash: hashOf(entry) });
 
-/** True when the hash belongs to the body. */
-export const isAuthentic = (entry: Entry): boolean => sha256(bodyOf(entry)) === hashOf(entry);
+/** Whether the hash belongs to the body: it tells of damage, not of who wrote it. */
+export const hashMatches = (entry: Entry): boolean => sha256(bodyOf(entry)) === hashOf(entry);
 
-/** The same of an entry of an administration chain. */
+/** Parses an entry of an administration chain. */
 export const readAdminEntry = (entry: Entry): AdminEvent =>
   AdminEvent.parse({ ...JSON.parse(bodyOf(entry)), hash: hashOf(entry) });
 
@@ -135,7 +135,7 @@ interface Place extends Head {
 
 /** The next event of a chain, or why the entry is not that. */
 const readLink = <E extends Event | AdminEvent>(read: Read<E>, place: Place, entry: Entry): E | string => {
-  if (!isAuthentic(entry)) return 'the hash does not match the body';
+  if (!hashMatches(entry)) return 'the hash does not match the body';
   const event = tryRead(read, entry);
   if (event === null) return 'the body is no event';
   const { runId, seq, hash } = place;

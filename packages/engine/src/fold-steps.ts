@@ -1,4 +1,4 @@
-import type { Event, Settlement, Usage } from '@signalbox/contracts';
+import type { EventOf, Settlement, Usage } from '@signalbox/contracts';
 import { JournalError } from './journal-error.ts';
 import { seeToolResults, warnOfLoops } from './loop.ts';
 import {
@@ -11,7 +11,6 @@ import {
 } from './state.ts';
 
 /** What the events of model and tool calls do to the state; part of `fold`. */
-export type Of<T extends Event['type']> = Extract<Event, { type: T }>;
 
 const stepAt = (state: RunState, step: number): LlmStep | ToolStep => {
   const found = state.steps[step - 1];
@@ -87,7 +86,7 @@ const addUsage = (a: Usage, b: Usage): Usage => ({
   cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
 });
 
-export const llmRequested = (state: RunState, { data, ts }: Of<'llm.requested'>): void => {
+export const llmRequested = (state: RunState, { data, ts }: EventOf<'llm.requested'>): void => {
   expectCall(state, data);
   const attempt = {
     attempt: data.attempt,
@@ -145,7 +144,7 @@ const endCall = (
   return step;
 };
 
-export const llmCompleted = (state: RunState, event: Of<'llm.completed'>): void => {
+export const llmCompleted = (state: RunState, event: EventOf<'llm.completed'>): void => {
   const step = endCall(state, event);
   step.status = 'completed';
   step.finishReason = event.data.finish_reason;
@@ -156,7 +155,7 @@ export const llmCompleted = (state: RunState, event: Of<'llm.completed'>): void 
   state.failures = 0;
 };
 
-export const llmFailed = (state: RunState, event: Of<'llm.failed'>): void => {
+export const llmFailed = (state: RunState, event: EventOf<'llm.failed'>): void => {
   const step = endCall(state, event);
   lastAttempt(step).code = event.data.code;
   step.status = event.data.decision === 'give_up' ? 'given_up' : 'again';
@@ -169,7 +168,7 @@ export const llmFailed = (state: RunState, event: Of<'llm.failed'>): void => {
   if (event.data.code === WORKER_LOST && state.abort !== null) stop(state, { givenUp: true }, null);
 };
 
-export const costExpired = (state: RunState, { data, ts }: Of<'cost.expired'>): void => {
+export const costExpired = (state: RunState, { data, ts }: EventOf<'cost.expired'>): void => {
   const step = llmStep(state, data.step);
   const attempt = step.attempts.find((a) => a.attempt === data.attempt);
   if (attempt === undefined) throw new JournalError(`step ${data.step} has no attempt ${data.attempt}`);
@@ -184,7 +183,7 @@ export const costExpired = (state: RunState, { data, ts }: Of<'cost.expired'>): 
   if (step.status === 'open' && attempt === lastAttempt(step)) step.status = 'again';
 };
 
-export const toolRequested = (state: RunState, { data, ts }: Of<'tool.requested'>): void => {
+export const toolRequested = (state: RunState, { data, ts }: EventOf<'tool.requested'>): void => {
   expectCall(state, data);
   const attempt = {
     attempt: data.attempt,
@@ -218,7 +217,10 @@ export const toolRequested = (state: RunState, { data, ts }: Of<'tool.requested'
   state.openTools += 1;
 };
 
-export const toolEnded = (state: RunState, event: Of<'tool.completed'> | Of<'tool.failed'>): void => {
+export const toolEnded = (
+  state: RunState,
+  event: EventOf<'tool.completed'> | EventOf<'tool.failed'>,
+): void => {
   const step = toolStep(state, event.data.step);
   expectResult(state, step, event.data);
   const attempt = lastAttempt(step);

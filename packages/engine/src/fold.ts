@@ -1,10 +1,9 @@
-import { type Event, NO_USAGE } from '@signalbox/contracts';
+import { type Event, type EventOf, NO_USAGE } from '@signalbox/contracts';
 import {
   costExpired,
   llmCompleted,
   llmFailed,
   llmRequested,
-  type Of,
   toolEnded,
   toolRequested,
 } from './fold-steps.ts';
@@ -75,7 +74,7 @@ const toStatus = (
 
 const later = (a: string, b: string): string => (a < b ? b : a);
 
-const woken = (state: RunState, { data }: Of<'run.woken'>): void => {
+const woken = (state: RunState, { data }: EventOf<'run.woken'>): void => {
   if (data.at !== undefined) state.knownTime = later(state.knownTime, data.at);
   if (data.expired_since !== undefined)
     state.expiredWait ??= { reason: data.reason, since: data.expired_since };
@@ -84,7 +83,7 @@ const woken = (state: RunState, { data }: Of<'run.woken'>): void => {
 const nothing = (): void => {};
 
 /** What each event does. Those that do `nothing` explain; what they lead to is an event of its own. */
-const CHANGES: { readonly [T in Event['type']]: (state: RunState, event: Of<T>) => void } = {
+const CHANGES: { readonly [T in Event['type']]: (state: RunState, event: EventOf<T>) => void } = {
   'run.submitted': (state, event) => {
     throw new JournalError(`run ${state.runId} is submitted twice, at seq ${event.seq}`);
   },

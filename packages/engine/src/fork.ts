@@ -3,6 +3,7 @@ import {
   type Entry,
   type Event,
   type EventDraft,
+  type EventOf,
   NO_USAGE,
   type RunInput,
   type SealedContent,
@@ -12,7 +13,6 @@ import {
 import { loopsTripped } from './announcement.ts';
 import { type AppendContext, appendDrafts, EMPTY_HEAD } from './chain.ts';
 import type { Contents } from './conversation.ts';
-import type { Of } from './fold-steps.ts';
 import { CLOSED_BY_ABORT } from './fold-steps.ts';
 import { apply, fold } from './fold.ts';
 import { JournalError } from './journal-error.ts';
@@ -117,7 +117,11 @@ class ForkJournal {
     this.#state = fold(events);
   }
 
-  modelStep(requested: Of<'llm.requested'>, completed: Of<'llm.completed'>, answer: AnswerContent): void {
+  modelStep(
+    requested: EventOf<'llm.requested'>,
+    completed: EventOf<'llm.completed'>,
+    answer: AnswerContent,
+  ): void {
     const { input, digest } = this.#run;
     const contents: Contents = {
       answer: (ref) => this.#opened.get(ref) as AnswerContent,
@@ -142,12 +146,12 @@ class ForkJournal {
     });
   }
 
-  toolStep(requested: Of<'tool.requested'>): void {
+  toolStep(requested: EventOf<'tool.requested'>): void {
     const own = { attempt: 1, taken_from: takenFrom(requested) };
     this.#write({ type: 'tool.requested', data: { ...requested.data, ...own } });
   }
 
-  toolResult(event: Of<'tool.completed'> | Of<'tool.failed'>, content: ToolResultContent): void {
+  toolResult(event: EventOf<'tool.completed'> | EventOf<'tool.failed'>, content: ToolResultContent): void {
     const own = { attempt: 1, result_digest: this.#run.digest(content.text), taken_from: takenFrom(event) };
     const refs = { result: this.#seal(content) };
     if (event.type === 'tool.completed')
@@ -156,7 +160,7 @@ class ForkJournal {
   }
 
   /** Taken from nowhere: whoever forks says what the tool gave. */
-  givenResult({ data: { step, call_id, name } }: Of<'tool.requested'>, text: string): void {
+  givenResult({ data: { step, call_id, name } }: EventOf<'tool.requested'>, text: string): void {
     const result_digest = this.#run.digest(text);
     this.#write({
       type: 'tool.completed',

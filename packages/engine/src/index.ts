@@ -12,7 +12,7 @@ export {
   EMPTY_HEAD,
   hashOf,
   type Head,
-  isAuthentic,
+  hashMatches,
   readAdminEntry,
   readChain,
   readEntry,
@@ -51,7 +51,7 @@ export {
 export { apply, fold } from './fold.ts';
 export { forkJournal, type ForkOrigin, type ForkPoint, forkProblem, type NewRun } from './fork.ts';
 export { JournalError } from './journal-error.ts';
-export { type Action, type CallModel, type CallTool, MAX_NUDGES, next } from './next.ts';
+export { type Action, type CallModel, type CallTool, MAX_NUDGES, next, startsWork } from './next.ts';
 export type { PersonalDataKind } from './redaction/personal-data.ts';
 export {
   createRedactor,

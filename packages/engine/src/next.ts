@@ -33,6 +33,10 @@ export type Action =
 
 export type CallModel = Extract<Action, { type: 'call_model' }>;
 
+/** The actions that make calls: what is stopped or out of time makes none. */
+export const startsWork = (action: Action): boolean =>
+  action.type === 'call_model' || action.type === 'call_tools';
+
 export interface CallTool {
   readonly step: number;
   readonly attempt: number;

@@ -1,4 +1,4 @@
-import type { Event, Json } from '@signalbox/contracts';
+import type { Event, EventOf, Json } from '@signalbox/contracts';
 import { abortReceipt } from './abort-receipt.ts';
 import { loopsTripped, modelRequested, succeeded, toolRequested } from './announcement.ts';
 import {
@@ -11,8 +11,7 @@ import {
   sameJson,
   toolsSummary,
 } from './divergence.ts';
-import type { Of } from './fold-steps.ts';
-import { type Action, type CallModel, next } from './next.ts';
+import { type Action, type CallModel, next, startsWork } from './next.ts';
 import type { Recording } from './recording.ts';
 import { addedMessages, argsDigest, requestDigest } from './request.ts';
 import { lastAttempt, type RunState } from './state.ts';
@@ -34,10 +33,10 @@ export type Check<E extends Event = Event> = (at: Place, event: E) => Iterable<D
 const lastStep = ({ steps }: RunState): number => steps.length;
 
 /** Events of one type that stand in a row behind this place, its own first. */
-const inARow = <T extends Event['type']>({ events, index }: Place, type: T): Of<T>[] => {
+const inARow = <T extends Event['type']>({ events, index }: Place, type: T): EventOf<T>[] => {
   const behind = events.slice(index);
   const end = behind.findIndex((event) => event.type !== type);
-  return (end < 0 ? behind : behind.slice(0, end)) as Of<T>[];
+  return (end < 0 ? behind : behind.slice(0, end)) as EventOf<T>[];
 };
 
 const digestOf = ({ state, recording }: Place, call: Pick<CallModel, 'step' | 'nudge'>): string =>
@@ -64,7 +63,7 @@ const outputLimit = ({ events, state }: Place, recorded: number): number => {
   return recorded < allowed ? Math.min(recorded, max_output_tokens) : max_output_tokens;
 };
 
-function* request(at: Place, { data }: Of<'llm.requested'>, action: CallModel): Iterable<Divergence> {
+function* request(at: Place, { data }: EventOf<'llm.requested'>, action: CallModel): Iterable<Divergence> {
   const { data: today } = modelRequested(action, at.recording.spec, {
     max_output_tokens: outputLimit(at, data.max_output_tokens),
     input_bound: data.input_bound,
@@ -81,14 +80,14 @@ function* request(at: Place, { data }: Of<'llm.requested'>, action: CallModel): 
   };
 }
 
-function* takenRequest(at: Place, { data }: Of<'llm.requested'>): Iterable<Divergence> {
+function* takenRequest(at: Place, { data }: EventOf<'llm.requested'>): Iterable<Divergence> {
   const got = digestOf(at, data);
   if (got === data.request_digest) return;
   const expected = { request_digest: data.request_digest };
   yield { step: data.step, kind: 'request', expected, got: { request_digest: got } };
 }
 
-function* modelCall(at: Place, event: Of<'llm.requested'>): Iterable<Divergence> {
+function* modelCall(at: Place, event: EventOf<'llm.requested'>): Iterable<Divergence> {
   const { data } = event;
   if (data.taken_from !== undefined) return yield* takenRequest(at, event);
   const action = next(at.state);
@@ -105,11 +104,11 @@ function* modelCall(at: Place, event: Of<'llm.requested'>): Iterable<Divergence>
   yield* request(at, event, action);
 }
 
-const callsOf = (at: Place): Of<'tool.requested'>['data'][] =>
+const callsOf = (at: Place): EventOf<'tool.requested'>['data'][] =>
   inARow(at, 'tool.requested').map(({ data }) => data);
 
 /** All calls of an answer are announced in one write, so they are compared at the first of them. */
-function* toolCalls(at: Place, { data }: Of<'tool.requested'>): Iterable<Divergence> {
+function* toolCalls(at: Place, { data }: EventOf<'tool.requested'>): Iterable<Divergence> {
   if (data.taken_from !== undefined) return;
   const before = at.events[at.index - 1];
   if (before?.type === 'tool.requested' && before.data.taken_from === undefined) return;
@@ -128,7 +127,7 @@ function* toolCalls(at: Place, { data }: Of<'tool.requested'>): Iterable<Diverge
   }
 }
 
-function* answer({ recording }: Place, { data, refs }: Of<'llm.completed'>): Iterable<Divergence> {
+function* answer({ recording }: Place, { data, refs }: EventOf<'llm.completed'>): Iterable<Divergence> {
   const ref = refs['output'];
   if (ref === undefined) return;
   const { text, tool_calls } = recording.contents.answer(ref);
@@ -147,7 +146,7 @@ function* answer({ recording }: Place, { data, refs }: Of<'llm.completed'>): Ite
 }
 
 /** The result of a `wait` is the engine's own doing; every other came from a tool. */
-function* waitEnd({ state }: Place, { data }: Of<'tool.completed'>): Iterable<Divergence> {
+function* waitEnd({ state }: Place, { data }: EventOf<'tool.completed'>): Iterable<Divergence> {
   const step = state.steps[data.step - 1];
   if (step?.kind !== 'tool' || step.dueAt === null || lastAttempt(step).takenFrom !== null) return;
   const action = next(state);
@@ -156,7 +155,7 @@ function* waitEnd({ state }: Place, { data }: Of<'tool.completed'>): Iterable<Di
   yield { step: data.step, kind: 'action', expected, got: actionSummary(action) };
 }
 
-function* result(at: Place, event: Of<'tool.completed'> | Of<'tool.failed'>): Iterable<Divergence> {
+function* result(at: Place, event: EventOf<'tool.completed'> | EventOf<'tool.failed'>): Iterable<Divergence> {
   const { data, refs } = event;
   const ref = refs['result'];
   if (event.type === 'tool.completed') yield* waitEnd(at, event);
@@ -176,10 +175,8 @@ function* unless(
   if (!fits(action)) yield { step: lastStep(state), kind, expected, got: actionSummary(action) };
 }
 
-const startsWork = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
-
 /** A timer is the engine's; for room a run parks before a call it would make. Other waits are not its choice. */
-function* parked({ state }: Place, { data }: Of<'run.parked'>): Iterable<Divergence> {
+function* parked({ state }: Place, { data }: EventOf<'run.parked'>): Iterable<Divergence> {
   const { reason, until } = data;
   const isDue = (action: Action): boolean =>
     (action.type === 'park' && action.reason === reason && action.until === until) ||
@@ -189,7 +186,7 @@ function* parked({ state }: Place, { data }: Of<'run.parked'>): Iterable<Diverge
   if (reason === 'capacity') yield* unless(state, startsWork, how);
 }
 
-function* success({ state }: Place, { data, refs }: Of<'run.succeeded'>): Iterable<Divergence> {
+function* success({ state }: Place, { data, refs }: EventOf<'run.succeeded'>): Iterable<Divergence> {
   const action = next(state);
   const expected: Json = { type: 'succeed', steps: data.steps, output: refs['output'] ?? null };
   const today = succeeded(state);
@@ -203,7 +200,7 @@ function* success({ state }: Place, { data, refs }: Of<'run.succeeded'>): Iterab
 /** Written by whoever could not go on with the run: the journal does not know why. */
 const FROM_OUTSIDE: ReadonlySet<string> = new Set(['poison_step']);
 
-function* failure({ events, index, state }: Place, { data }: Of<'run.failed'>): Iterable<Divergence> {
+function* failure({ events, index, state }: Place, { data }: EventOf<'run.failed'>): Iterable<Divergence> {
   if (FROM_OUTSIDE.has(data.code)) return;
   const how = { kind: 'end', expected: failSummary(data.code, data.step) } as const;
   const before = events[index - 1];
@@ -217,12 +214,12 @@ function* failure({ events, index, state }: Place, { data }: Of<'run.failed'>): 
 }
 
 /** Who cannot even open a run ends it without a claim of its epoch, with a receipt that says no more than that. */
-const isUnread = ({ events }: Place, { epoch, data }: Of<'run.aborted'>): boolean =>
+const isUnread = ({ events }: Place, { epoch, data }: EventOf<'run.aborted'>): boolean =>
   data.caught === 'between_steps' &&
   !data.call_closed &&
   !events.some((event) => event.type === 'run.claimed' && event.epoch === epoch);
 
-function* abortion(at: Place, event: Of<'run.aborted'>): Iterable<Divergence> {
+function* aborted(at: Place, event: EventOf<'run.aborted'>): Iterable<Divergence> {
   const { state } = at;
   const { data } = event;
   if (state.abort === null || isUnread(at, event)) return;
@@ -232,7 +229,7 @@ function* abortion(at: Place, event: Of<'run.aborted'>): Iterable<Divergence> {
   if (!sameJson(expected, got)) yield { step: lastStep(state), kind: 'end', expected, got };
 }
 
-export const CHECKS: { readonly [T in Event['type']]?: Check<Of<T>> } = {
+export const CHECKS: { readonly [T in Event['type']]?: Check<EventOf<T>> } = {
   'llm.requested': modelCall,
   'llm.completed': answer,
   'tool.requested': toolCalls,
@@ -241,5 +238,5 @@ export const CHECKS: { readonly [T in Event['type']]?: Check<Of<T>> } = {
   'run.parked': parked,
   'run.succeeded': success,
   'run.failed': failure,
-  'run.aborted': abortion,
+  'run.aborted': aborted,
 };

@@ -20,15 +20,18 @@ export class AnswerBuilder {
   finishReason: FinishReason | null = null;
   modelServed: string | null = null;
   requestId: string | null = null;
+  /** More may have been billed than what arrived. */
+  mayHideOutput: boolean;
 
   readonly #onDelta: (text: string) => void;
-  readonly #calls: { id: string; name: string; arguments: string }[] = [];
+  readonly #calls: ToolCall[] = [];
   #text = '';
   #waiting = '';
   #bytes = 0;
 
-  constructor(onDelta: (text: string) => void) {
+  constructor(onDelta: (text: string) => void, mayHideOutput: boolean) {
     this.#onDelta = onDelta;
+    this.mayHideOutput = mayHideOutput;
   }
 
   /** UTF-8 bytes of everything the model wrote so far: text, arguments, hidden reasoning. */
@@ -60,6 +63,14 @@ export class AnswerBuilder {
     if (call === undefined) return;
     this.#count(piece);
     call.arguments += piece;
+  }
+
+  /** What the provider wants back with the call, as JSON. It comes once, with any of the call's fragments. */
+  addExtraContent(position: number, json: string): void {
+    const call = this.#calls[position];
+    if (call === undefined || call.extra_content !== undefined) return;
+    this.#count(json);
+    call.extra_content = json;
   }
 
   /** The answer so far; `modelAsked` stands in where the provider did not name what served it. */
@@ -106,8 +117,8 @@ const endsInHalfPair = (text: string): boolean => {
 
 /** Some providers leave the id out; a call without arguments may come without any text at all. */
 const finished = (call: ToolCall, fallbackId: string): ToolCall => ({
+  ...call,
   id: call.id === '' ? fallbackId : call.id,
-  name: call.name,
   arguments: call.arguments === '' ? '{}' : call.arguments.toWellFormed(),
 });
 

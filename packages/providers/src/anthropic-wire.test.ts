@@ -5,7 +5,7 @@ import { AnswerBuilder } from './answer-builder.ts';
 import { createMessagesReader } from './anthropic-wire.ts';
 
 const read = (...events: readonly unknown[]): ModelAnswer => {
-  const answer = new AnswerBuilder(() => undefined);
+  const answer = new AnswerBuilder(() => undefined, false);
   const reader = createMessagesReader();
   for (const event of events) reader.onEvent(event, answer);
   return answer.answer('claude');

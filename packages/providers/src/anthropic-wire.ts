@@ -146,6 +146,7 @@ export const createMessagesReader = (): {
 } => {
   const callOfBlock = new Map<number, number>();
   let usage: WireUsage = {};
+  let thought = false;
   const read: Readonly<Record<string, (event: z.infer<typeof StreamEvent>, answer: AnswerBuilder) => void>> =
     {
       message_start: ({ message }, answer) => {
@@ -155,6 +156,9 @@ export const createMessagesReader = (): {
         answer.usage = toUsage(usage);
       },
       content_block_start: ({ index, content_block: block }, answer) => {
+        // Of thoughts only a summary comes, or nothing; they are billed whole.
+        thought ||= block?.type !== 'text' && block?.type !== 'tool_use';
+        answer.mayHideOutput = thought;
         if (block?.type === 'text') answer.addText(block.text ?? '');
         if (block?.type === 'tool_use')
           callOfBlock.set(index ?? 0, answer.openCall(block.id ?? '', block.name ?? ''));

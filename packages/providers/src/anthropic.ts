@@ -4,6 +4,7 @@ import { splitModelRef } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 import { createMessagesReader, toMessagesBody } from './anthropic-wire.ts';
 import { attemptCall } from './attempt.ts';
+import { patientDispatcher } from './patient-dispatcher.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
 
@@ -14,6 +15,9 @@ export interface AnthropicOptions {
   readonly timeoutMs: number;
   readonly fetch?: typeof fetch | undefined;
 }
+
+/** We never ask for it. These do not unless asked; later ones may begin so, and say it in their first block. */
+const mayThinkUnasked = (model: string): boolean => !/^claude-(3|(haiku|sonnet|opus)-4)(-|$)/.test(model);
 
 /** Claude models over the Messages API; always streams, never retries. */
 export const createAnthropic = ({
@@ -29,6 +33,7 @@ export const createAnthropic = ({
     maxRetries: 0,
     // The attempt's own deadline comes first and covers the body too.
     timeout: 2 * timeoutMs,
+    fetchOptions: { dispatcher: patientDispatcher },
     openTelemetry: false,
     // Its console logger prints pieces of answers (R13); failures reach the caller as errors.
     logLevel: 'off',
@@ -46,6 +51,7 @@ export const createAnthropic = ({
         {
           ...createMessagesReader(),
           modelAsked: model,
+          mayHideOutput: mayThinkUnasked(model),
           requestIdHeader: 'request-id',
           send: (signal) => client.messages.create(toMessagesBody(request, model), { signal }).asResponse(),
           events: (response, controller) => Stream.fromSSEResponse<unknown>(response, controller, client),

@@ -29,6 +29,8 @@ export interface AttemptDeps {
 export interface Exchange {
   readonly modelAsked: string;
   readonly requestIdHeader: string;
+  /** Until the answer shows otherwise. */
+  readonly mayHideOutput: boolean;
   send(signal: AbortSignal): Promise<Response>;
   /** Events of a streamed answer, parsed from JSON. */
   events(response: Response, controller: AbortController): AsyncIterable<unknown>;
@@ -43,7 +45,7 @@ export const attemptCall = async (
   exchange: Exchange,
   { signal, onDelta }: CallOptions,
 ): Promise<ModelAnswer> => {
-  const answer = new AnswerBuilder(onDelta);
+  const answer = new AnswerBuilder(onDelta, exchange.mayHideOutput);
   const socket = new AbortController();
   const settled = new AbortController();
   let accepted = false;
@@ -55,6 +57,7 @@ export const attemptCall = async (
     accepted,
     usage: answer.usage,
     outputBytes: answer.outputBytes,
+    mayHideOutput: answer.mayHideOutput,
     now: deps.clock.now(),
   });
   if (signal.aborted) throw abortedError(seen(), false);
@@ -100,6 +103,8 @@ const receive = async (
   { answer, socket }: { answer: AnswerBuilder; socket: AbortController },
 ): Promise<void> => {
   if (response.headers.get('content-type')?.includes('application/json') === true) {
+    // Nothing of it shows before its end.
+    answer.mayHideOutput = true;
     exchange.onWhole(await response.json(), answer);
     return;
   }

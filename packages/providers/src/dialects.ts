@@ -1,3 +1,5 @@
+import { sha256Hex } from '@signalbox/runtime';
+
 /**
  * What speaks OpenAI's Chat Completions, and how each differs. `fields` is an allow-list: a request carries
  * nothing else, since some providers refuse fields they do not know. Adding such a provider is adding a row
@@ -9,6 +11,15 @@ export interface Dialect {
   readonly fields: readonly RequestField[];
   /** `total_less_prompt`: `completion_tokens` may leave out reasoning that is billed. */
   readonly outputTokens: 'completion' | 'total_less_prompt';
+  /**
+   * Whether a model streams all output that is billed; of what may reason out of sight, a call that breaks off may
+   * have cost its worst case (R1).
+   */
+  streamsAllOutput(model: string): boolean;
+  /** The id of a tool call as this provider takes it; ids may come from another one (fallback). */
+  readonly wireId?: (id: string) => string;
+  /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
+  readonly signsToolCalls?: (model: string) => boolean;
   /** A GET that costs nothing and needs a good key. */
   readonly pingPath: '/models' | '/key';
 }
@@ -24,7 +35,18 @@ export type RequestField =
   /** Asks for usage in the stream; the others send it unasked. */
   | 'stream_options'
   /** Always `default`, so that no account setting picks a tier with another price. */
-  | 'service_tier';
+  | 'service_tier'
+  /**
+   * Always disabled: else deepseek thinks unasked, ignores `temperature`, and wants the thoughts of each turn with
+   * tool calls back, which no other model's turn has.
+   */
+  | 'thinking';
+
+/** Mistral refuses ids that are not of its own form. */
+const mistralId = (id: string): string => (/^[a-zA-Z0-9]{9}$/.test(id) ? id : sha256Hex(id).slice(0, 9));
+
+const yes = (): boolean => true;
+const no = (): boolean => false;
 
 const COMMON = ['model', 'messages', 'stream', 'temperature', 'tools'] as const;
 
@@ -33,43 +55,53 @@ export const DIALECTS = {
     baseUrl: 'https://api.openai.com/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier'],
     outputTokens: 'completion',
+    // No other name promises that nothing reasons behind it.
+    streamsAllOutput: (model) => /^(gpt-3\.5|gpt-4|chatgpt-4o)/.test(model),
     pingPath: '/models',
   },
   gemini: {
     baseUrl: 'https://generativelanguage.googleapis.com/v1beta/openai',
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'total_less_prompt',
+    signsToolCalls: (model) => /^gemini-(?![12]\b)/.test(model),
+    streamsAllOutput: no,
     pingPath: '/models',
   },
   groq: {
     baseUrl: 'https://api.groq.com/openai/v1',
     fields: [...COMMON, 'max_completion_tokens', 'stream_options'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
     pingPath: '/models',
   },
   mistral: {
     baseUrl: 'https://api.mistral.ai/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
+    wireId: mistralId,
     pingPath: '/models',
   },
   openrouter: {
     baseUrl: 'https://openrouter.ai/api/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    streamsAllOutput: no,
     // Its list of models is everybody's.
     pingPath: '/key',
   },
   deepseek: {
     baseUrl: 'https://api.deepseek.com',
-    fields: [...COMMON, 'max_tokens', 'stream_options'],
+    fields: [...COMMON, 'max_tokens', 'stream_options', 'thinking'],
     outputTokens: 'completion',
+    streamsAllOutput: yes,
     pingPath: '/models',
   },
   'oauth-gpt': {
     baseUrl: null,
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
+    streamsAllOutput: no,
     pingPath: '/models',
   },
 } as const satisfies Record<string, Dialect>;

@@ -11,6 +11,8 @@ export interface FailedAttempt {
   readonly accepted: boolean;
   readonly usage: Usage | null;
   readonly outputBytes: number;
+  /** More may have been billed than what arrived. */
+  readonly mayHideOutput: boolean;
   /** Wall time, ms: for a Retry-After that is a date. */
   readonly now: number;
 }
@@ -63,6 +65,9 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
   return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(messageOf(error)));
 };
 
+/** Unavailable; Anthropic's "overloaded". */
+const NO_ROOM: ReadonlySet<number> = new Set([503, 529]);
+
 /** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
 export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
   const { status, said } = failure;
@@ -90,8 +95,9 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
   if (status === 429)
     return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
   if (status >= 500 || status === 408) {
-    // It may have failed after the model had worked.
-    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, 'unknown');
+    // Of those without room nothing was begun; any other may have failed after the model had worked.
+    const billed = NO_ROOM.has(status) ? 'none' : 'unknown';
+    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, billed);
   }
   const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));
   return tooLong
@@ -104,11 +110,15 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
     : make('provider_error', `${provider} refused the request (HTTP ${status}): ${quoted}`, false, 'none');
 };
 
+/** What arrived bounds what was generated only where all of it is streamed. */
+const billedSoFar = ({ mayHideOutput }: FailedAttempt): 'partial' | 'unknown' =>
+  mayHideOutput ? 'unknown' : 'partial';
+
 /** The caller gave up. `sent`: false when nothing had left for the provider yet. */
 export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError =>
   new ModelError('provider_error', `the call to ${attempt.provider} was aborted`, {
     retryable: false,
-    billed: sent ? 'partial' : 'none',
+    billed: sent ? billedSoFar(attempt) : 'none',
     usage: attempt.usage,
     outputBytes: attempt.outputBytes,
     aborted: true,
@@ -117,7 +127,7 @@ export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError 
 export const timeoutError = (attempt: FailedAttempt, timeoutMs: number): ModelError =>
   new ModelError('provider_error', `${attempt.provider} did not finish its answer within ${timeoutMs} ms`, {
     retryable: true,
-    billed: attempt.accepted ? 'partial' : 'unknown',
+    billed: attempt.accepted ? billedSoFar(attempt) : 'unknown',
     usage: attempt.usage,
     outputBytes: attempt.outputBytes,
   });
@@ -129,7 +139,7 @@ export const brokenError = (attempt: FailedAttempt, said: Said): ModelError => {
   return new ModelError(
     tooLong ? 'context_too_long' : 'provider_error',
     `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(wordsOf(said), secrets)}`,
-    { retryable: !tooLong, billed: 'partial', usage, outputBytes },
+    { retryable: !tooLong, billed: billedSoFar(attempt), usage, outputBytes },
   );
 };
 

@@ -21,4 +21,4 @@ export {
   type ProviderAccess,
   providerVariables,
 } from './provider-environment.ts';
-export { createModels, type Models, type ModelsOptions } from './registry.ts';
+export { ATTEMPT_LIMIT_MS, createModels, type Models, type ModelsOptions } from './registry.ts';

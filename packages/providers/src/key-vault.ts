@@ -1,6 +1,7 @@
 import { type ProviderKey, providerKeyPlace, type ProviderName, PROVIDERS } from '@signalbox/contracts';
 import type { HeldSecrets, SecretOwner } from '@signalbox/engine';
-import { BoundedMap, type Clock, type Keyring, openText, SealError, sealText } from '@signalbox/runtime';
+import { type Clock, type Keyring, openText, SealError, sealText } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { PerProvider } from './provider-environment.ts';
 
@@ -82,7 +83,7 @@ const lookUp = async (options: KeyVaultOptions, tenantId: string): Promise<Tenan
 
 export const createKeyVault = (options: KeyVaultOptions): KeyVault => {
   const { clock, ttlMs = 0 } = options;
-  const known = new BoundedMap<string, { keys: Promise<TenantKeys>; until: number }>(MOST_TENANTS);
+  const known = new LRUCache<string, { keys: Promise<TenantKeys>; until: number }>({ max: MOST_TENANTS });
   return {
     keysOf: (tenantId) => {
       const last = known.get(tenantId);

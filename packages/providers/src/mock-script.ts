@@ -1,7 +1,3 @@
-import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
-import { BoundedMap } from '@signalbox/runtime';
-import { z } from 'zod';
-
 /**
  * The script format of `mock/script` (and of the wire-level fake in the tests): JSON
  *
@@ -23,10 +19,14 @@ import { z } from 'zod';
  * played is the number of assistant messages in the conversation, so a replay meets the same turns;
  * after the last turn the last one repeats.
  */
-/** Of an answer, with all that stands in for its placeholders. */
+import type { FinishReason, Message, ToolCall, Usage } from '@signalbox/contracts';
+import { LRUCache } from 'lru-cache';
+import { z } from 'zod';
+
+/** Of one answer, placeholders filled in. */
 const MOST_CHARS = 1_000_000;
 
-/** As long as a call to a provider may take. */
+/** The timeout of a call to a provider. */
 const LONGEST_MS = 600_000;
 
 const Turn = z.strictObject({
@@ -99,13 +99,13 @@ export const scriptOf = ({ instructions, messages }: Conversation): MockScript |
 
 /** A run meets the same script at each call, and so do the runs of an agent. */
 const MOST_KNOWN = 64;
-const known = new BoundedMap<string, MockScript | string | null>(MOST_KNOWN);
+const known = new LRUCache<string, { readonly script: MockScript | string | null }>({ max: MOST_KNOWN });
 
 const readOnce = (text: string): MockScript | string | null => {
   const before = known.get(text);
-  if (before !== undefined) return before;
+  if (before !== undefined) return before.script;
   const script = readScript(text);
-  known.set(text, script);
+  known.set(text, { script });
   return script;
 };
 

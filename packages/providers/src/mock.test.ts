@@ -138,7 +138,7 @@ describe('mock/script', () => {
       code: 'provider_error',
       retryable: true,
       httpStatus: 529,
-      billed: 'unknown',
+      billed: 'none',
     });
     await assert.rejects(play(scripted([{ error: { status: 500, message: 'x', retryable: false } }])), {
       retryable: false,

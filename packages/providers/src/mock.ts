@@ -57,6 +57,7 @@ const attemptAt = (now: number, sent: string): FailedAttempt => ({
   accepted: true,
   usage: null,
   outputBytes: Buffer.byteLength(sent),
+  mayHideOutput: false,
   now,
 });
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { ModelAnswer, ModelRequest } from '@signalbox/contracts';
+import type { Message, ModelAnswer, ModelRequest } from '@signalbox/contracts';
 import { AnswerBuilder } from './answer-builder.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
-import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+import { toCompletionsBody } from './openai-request.ts';
+import { createCompletionsReader } from './openai-wire.ts';
 
 const request: ModelRequest = {
   model: 'x/y',
@@ -16,7 +17,7 @@ const request: ModelRequest = {
 };
 
 const read = (provider: DialectName, ...chunks: readonly unknown[]): ModelAnswer => {
-  const answer = new AnswerBuilder(() => undefined);
+  const answer = new AnswerBuilder(() => undefined, false);
   const reader = createCompletionsReader(DIALECTS[provider]);
   for (const chunk of chunks) reader.onEvent(chunk, answer);
   return answer.answer('y');
@@ -41,6 +42,13 @@ describe('dialects', () => {
     assert.equal(toCompletionsBody(request, 'y', DIALECTS.openai).service_tier, 'default');
     const mistral = Object.keys(toCompletionsBody(request, 'y', DIALECTS.mistral)).toSorted();
     assert.deepEqual(mistral, ['max_tokens', 'messages', 'model', 'stream', 'temperature']);
+  });
+
+  it('deepseek is told not to think, and nobody else is told anything of it', () => {
+    for (const [provider, dialect] of Object.entries(DIALECTS)) {
+      const { thinking } = toCompletionsBody(request, 'y', dialect);
+      assert.deepEqual(thinking, provider === 'deepseek' ? { type: 'disabled' } : undefined, provider);
+    }
   });
 
   it('the output schema is part of the instructions', () => {
@@ -148,6 +156,83 @@ describe('tool calls', () => {
       toolCalls.map(({ name }) => name),
       ['f', 'g'],
     );
+  });
+
+  const extra_content = { google: { thought_signature: 'abc==' } };
+  const signed = [
+    fragment({ index: 0, id: 'a', function: { name: 'f', arguments: '{' } }),
+    fragment({ index: 0, function: { arguments: '}' }, extra_content }),
+    fragment({ index: 1, id: 'b', function: { name: 'g' } }),
+  ];
+
+  it('mistral is sent ids of nine letters and digits, its own as they are, each result with that of its call', () => {
+    const ids = ['toolu_01A09q90qw90lq917835lq9', 'call_1', 'D681PevKs', 'call_2'];
+    const messages: Message[] = [
+      { role: 'assistant', content: '', toolCalls: ids.map((id) => ({ id, name: 'f', arguments: '{}' })) },
+      ...ids.map((callId): Message => ({ role: 'tool', callId, content: '', isError: false })),
+    ];
+    const sent = (provider: DialectName): string[][] => {
+      const body = toCompletionsBody({ ...request, messages }, 'y', DIALECTS[provider]);
+      const calls = body.messages.flatMap((one) => ('tool_calls' in one ? (one.tool_calls ?? []) : []));
+      const results = body.messages.flatMap((one) => ('tool_call_id' in one ? [one.tool_call_id] : []));
+      return [calls.map(({ id }) => id), results];
+    };
+    const [asked = [], answered] = sent('mistral');
+    for (const id of asked) assert.match(id, /^[a-zA-Z0-9]{9}$/);
+    assert.deepEqual(asked, answered);
+    assert.deepEqual([new Set(asked).size, asked[2]], [4, 'D681PevKs']);
+    assert.deepEqual(sent('openai'), [ids, ids]);
+  });
+
+  it('a signature is kept with its call, whichever fragment it came with, of those who want it back only', () => {
+    const plain = [
+      { id: 'a', name: 'f', arguments: '{}' },
+      { id: 'b', name: 'g', arguments: '{}' },
+    ];
+    const kept = [{ ...plain[0], extra_content: JSON.stringify(extra_content) }, plain[1]];
+    assert.deepEqual(read('gemini', ...signed).toolCalls, kept);
+    assert.deepEqual(read('openrouter', ...signed).toolCalls, plain);
+  });
+
+  it('a signature goes back to the models that want one, and to no other', () => {
+    const { toolCalls } = read('gemini', ...signed);
+    const messages: Message[] = [
+      { role: 'assistant', content: '', toolCalls },
+      { role: 'assistant', content: '', toolCalls: [{ id: 'c', name: 'f', arguments: '{}' }] },
+    ];
+    const sent = (provider: DialectName, model: string): unknown[] =>
+      toCompletionsBody({ ...request, messages }, model, DIALECTS[provider]).messages.flatMap((message) =>
+        'tool_calls' in message
+          ? (message.tool_calls ?? []).map((call) => ('extra_content' in call ? call.extra_content : null))
+          : [],
+      );
+    const unsigned = { google: { thought_signature: 'skip_thought_signature_validator' } };
+    assert.deepEqual(sent('gemini', 'gemini-3.8-flash'), [extra_content, null, unsigned]);
+    assert.deepEqual(sent('gemini', 'gemini-flash-latest'), [extra_content, null, unsigned]);
+    for (const [provider, model] of [
+      ['gemini', 'gemini-2.5-flash'],
+      ['gemini', 'gemma-3-27b-it'],
+      ['openai', 'gpt-4o-mini'],
+      ['openrouter', 'google/gemini-3-pro'],
+    ] as const)
+      assert.deepEqual(sent(provider, model), [null, null, null], model);
+  });
+
+  it('content that comes in parts: text is text, thoughts are hidden output (magistral)', () => {
+    const thinking = (thoughts: unknown): unknown => ({ type: 'thinking', thinking: thoughts });
+    const content = [
+      thinking([{ type: 'text', text: 'Hm, ' }]),
+      thinking('well.'),
+      { type: 'text', text: 'Yes' },
+      { type: 'reference', reference_ids: [1] },
+    ];
+    for (const field of ['delta', 'message']) {
+      const answer = new AnswerBuilder(() => undefined, false);
+      const reader = createCompletionsReader(DIALECTS.mistral);
+      reader.onEvent({ choices: [{ [field]: { content } }] }, answer);
+      reader.onEvent({ choices: [{ [field]: { content: '!' }, finish_reason: 'stop' }] }, answer);
+      assert.deepEqual([answer.answer('y').text, answer.outputBytes], ['Yes!', 'Hm, well.Yes!'.length]);
+    }
   });
 
   it('a refusal is the text, and the reason', () => {

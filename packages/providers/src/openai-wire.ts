@@ -1,17 +1,11 @@
-import type { FinishReason, Message, ModelRequest, Usage } from '@signalbox/contracts';
-import type {
-  ChatCompletionCreateParamsStreaming,
-  ChatCompletionMessageParam,
-  ChatCompletionTool,
-} from 'openai/resources/chat/completions';
+import type { FinishReason, Usage } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
-import { instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
 import { SaidError } from './said.ts';
 
-/** The Chat Completions wire format: our request to theirs, their chunks and bodies into our answer. */
+/** Answers in the Chat Completions wire format: chunks and whole bodies into our answer. */
 
 const Count = z.int().min(0).nullish();
 const WireUsage = z.object({
@@ -29,12 +23,23 @@ const Fragment = z.object({
   index: z.int().nullish(),
   id: z.string().nullish(),
   function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
+  extra_content: z.unknown().optional(),
+});
+
+/** Mistral's form of content with thoughts. */
+const ContentPart = z.object({
+  type: z.string().nullish(),
+  text: z.string().nullish(),
+  thinking: z.union([z.string(), z.array(z.object({ text: z.string().nullish() }))]).nullish(),
 });
 
 const Part = z.object({
-  content: z.string().nullish(),
+  content: z.union([z.string(), z.array(ContentPart)]).nullish(),
   refusal: z.string().nullish(),
-  reasoning_content: z.string().nullish(),
+  /** Counted and not kept, so an odd one breaks no answer. */
+  reasoning_content: z.string().nullish().catch(null),
+  /** openrouter's and groq's name for it. */
+  reasoning: z.string().nullish().catch(null),
   tool_calls: z.array(Fragment).nullish(),
 });
 type Part = z.infer<typeof Part>;
@@ -68,50 +73,16 @@ const FINISH: Readonly<Record<string, FinishReason>> = {
   insufficient_system_resource: 'length',
 };
 
-type Body = ChatCompletionCreateParamsStreaming;
-
-export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
-  const all: Body = {
-    model,
-    messages: toMessages(request),
-    stream: true,
-    stream_options: { include_usage: true },
-    service_tier: 'default',
-    max_tokens: request.maxOutputTokens,
-    max_completion_tokens: request.maxOutputTokens,
-    ...(request.temperature === null ? {} : { temperature: request.temperature }),
-    ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toTool) }),
-  };
-  const allowed = new Set<string>(dialect.fields);
-  return Object.fromEntries(Object.entries(all).filter(([field]) => allowed.has(field))) as unknown as Body;
+const readContent = (content: string | z.infer<typeof ContentPart>[], answer: AnswerBuilder): void => {
+  if (typeof content === 'string') return answer.addText(content);
+  for (const { type, text, thinking } of content) {
+    if (type === 'text') answer.addText(text ?? '');
+    else answer.addHidden(typeof thinking === 'string' ? thinking : textsOf(thinking ?? [{ text }]));
+  }
 };
 
-const toTool = ({ name, description, parameters }: ModelRequest['tools'][number]): ChatCompletionTool => ({
-  type: 'function',
-  function: { name, description, parameters: { ...parameters } },
-});
-
-const toMessages = (request: ModelRequest): ChatCompletionMessageParam[] => {
-  const system = sendable(instructionsOf(request));
-  const messages = request.messages.map(toMessage);
-  return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
-};
-
-const toMessage = (message: Message): ChatCompletionMessageParam => {
-  const content = sendable(message.content);
-  if (message.role === 'user') return { role: 'user', content };
-  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.callId, content };
-  if (message.toolCalls.length === 0) return { role: 'assistant', content };
-  return {
-    role: 'assistant',
-    content: content === '' ? null : content,
-    tool_calls: message.toolCalls.map(({ id, name, arguments: args }) => ({
-      id,
-      type: 'function',
-      function: { name, arguments: sendable(args) },
-    })),
-  };
-};
+const textsOf = (parts: readonly { readonly text?: string | null | undefined }[]): string =>
+  parts.map(({ text }) => text ?? '').join('');
 
 /** One reader per call: it joins the fragments of tool calls by their index. */
 export const createCompletionsReader = (
@@ -135,13 +106,15 @@ export const createCompletionsReader = (
       next = index + 1;
     }
     answer.addArguments(call.position, fragment.function?.arguments ?? '');
+    const { extra_content: extra } = fragment;
+    if (dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
   };
 
   let refused = false;
   const readChoice = ({ delta, message, finish_reason: reason }: Choice, answer: AnswerBuilder): void => {
     const part: Part = delta ?? message ?? {};
-    answer.addText(part.content ?? '');
-    answer.addHidden(part.reasoning_content ?? '');
+    readContent(part.content ?? '', answer);
+    answer.addHidden(part.reasoning_content ?? part.reasoning ?? '');
     for (const fragment of part.tool_calls ?? []) readCall(fragment, answer);
     // A refusal comes in the place of text.
     answer.addText(part.refusal ?? '');

@@ -4,7 +4,9 @@ import OpenAI from 'openai';
 import { Stream } from 'openai/streaming';
 import { attemptCall } from './attempt.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
-import { createCompletionsReader, toCompletionsBody } from './openai-wire.ts';
+import { toCompletionsBody } from './openai-request.ts';
+import { createCompletionsReader } from './openai-wire.ts';
+import { patientDispatcher } from './patient-dispatcher.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
 
@@ -37,6 +39,7 @@ export const createOpenAi = ({
     maxRetries: 0,
     // The attempt's own deadline comes first and covers the body too.
     timeout: 2 * timeoutMs,
+    fetchOptions: { dispatcher: patientDispatcher },
     // Its console logger may print pieces of answers (R13); failures reach the caller as errors.
     logLevel: 'off',
     ...(fetch === undefined ? {} : { fetch }),
@@ -52,6 +55,7 @@ export const createOpenAi = ({
         {
           ...createCompletionsReader(dialect),
           modelAsked: model,
+          mayHideOutput: !dialect.streamsAllOutput(model),
           requestIdHeader: 'x-request-id',
           send: (signal) =>
             client.chat.completions

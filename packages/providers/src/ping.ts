@@ -21,7 +21,15 @@ export const attemptPing = async (
     // Read to its end: what is no JSON is no provider.
     await (await send(socket.signal)).json();
   } catch (error) {
-    const seen = { provider, secrets, accepted: false, usage: null, outputBytes: 0, now: clock.now() };
+    const seen = {
+      provider,
+      secrets,
+      accepted: false,
+      usage: null,
+      outputBytes: 0,
+      mayHideOutput: false,
+      now: clock.now(),
+    };
     throw timedOut ? timeoutError(seen, timeoutMs) : toModelError(error, seen, errors);
   } finally {
     settled.abort();

@@ -6,7 +6,8 @@ import { flat, higherOf, priceOf, type RateSteps, type Schedule } from './price-
 /**
  * Prices of models from @pydantic/genai-prices (bundled data, no network), overridden where the operator
  * knows better. Owns a memo of the current UTC day: the library chooses by date and takes 50 µs a lookup.
- * Fails closed (R1): no entry, or an entry without an input and an output rate, is an unknown price.
+ * Fails closed (R1): no entry, an entry without an input and an output rate, or one that bills more than tokens, is an
+ * unknown price.
  */
 const DAY_MS = 86_400_000;
 
@@ -86,11 +87,21 @@ const overridden = (version: string, rates: PriceOverride): Price => {
   return priceOf(version, schedule, rates.contextWindow ?? null);
 };
 
+/**
+ * Names of models that bill searches, or more than text, beside their tokens. The catalogue knows few of these fees, and
+ * finds a name that it does not know by its beginning.
+ */
+const BILLS_MORE =
+  /(?<![a-z])(search|sonar|online|research|audio|realtime|live|image|tts|transcribe)(?![a-z])[^/]*$/i;
+
+/** Rates that a request without such a tool does not meet. */
+const OF_TOOLS: ReadonlySet<string> = new Set(['web_searches_kcount', 'storage_searches_kcount']);
+
 const catalogued = (ref: string, dayStart: number): Price | null => {
   const { provider, model } = splitModelRef(ref);
   if (provider === 'mock') return MOCK_PRICE;
   const providerId = CATALOGUE.get(provider);
-  if (providerId === undefined) return null;
+  if (providerId === undefined || BILLS_MORE.test(model)) return null;
   const found = lookUp(providerId, model, dayStart);
   if (found === null) return null;
   const schedules = instants(found.model, dayStart).map((at) => {
@@ -127,6 +138,7 @@ const instants = ({ prices }: ModelInfo, dayStart: number): [number, ...number[]
 };
 
 const scheduleOf = (prices: ModelPrice): Schedule | null => {
+  if (Object.keys(prices).some((rate) => !rate.endsWith('_mtok') && !OF_TOOLS.has(rate))) return null;
   const input = stepsOf(prices['input_mtok']);
   const output = stepsOf(prices['output_mtok']);
   if (input === null || output === null) return null;

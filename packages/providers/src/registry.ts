@@ -6,7 +6,8 @@ import {
   type ProviderName,
   splitModelRef,
 } from '@signalbox/contracts';
-import { BoundedMap, type Clock } from '@signalbox/runtime';
+import type { Clock } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import { isProvider, providerEntry } from './catalogue.ts';
 import { DIALECTS } from './dialects.ts';
 import { fitsHeader } from './header-value.ts';
@@ -27,14 +28,15 @@ export interface Models extends ModelPort {
   ping(provider: ProviderName, key: CallOptions['key']): Promise<void>;
 }
 
-const DEFAULT_TIMEOUT_MS = 600_000;
+/** A worker that drains waits for longer, where it can (DRAIN_SECONDS of our deployments). */
+export const ATTEMPT_LIMIT_MS = 600_000;
 const ANTHROPIC_BASE_URL = 'https://api.anthropic.com';
 /** Clients hold no connections of their own, so one that is dropped costs its making again. */
 const MOST_CLIENTS = 1000;
 
 /** All models behind one port. Owns one client per provider and key, made at its first call. */
 export const createModels = (options: ModelsOptions): Models => {
-  const clients = new BoundedMap<string, ProviderClient>(MOST_CLIENTS);
+  const clients = new LRUCache<string, ProviderClient>({ max: MOST_CLIENTS });
   const clientOf = async (provider: ProviderName, key: ProviderKey | null): Promise<ProviderClient> => {
     const secret = secretOf(provider, key);
     const name = `${provider} ${secret}`;
@@ -88,7 +90,7 @@ const createClient = async (
   apiKey: string,
   options: ModelsOptions,
 ): Promise<ProviderClient> => {
-  const { clock, baseUrls, timeoutMs = DEFAULT_TIMEOUT_MS, fetch } = options;
+  const { clock, baseUrls, timeoutMs = ATTEMPT_LIMIT_MS, fetch } = options;
   if (provider === 'mock') return createMock({ clock });
   const given = baseUrls?.[provider];
   if (provider === 'anthropic') {

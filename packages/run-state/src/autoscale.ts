@@ -14,6 +14,7 @@ export interface Demand {
   readonly parked: number;
   /** Parked with a due time. */
   readonly delayed: number;
+  /** Of those queued that no concurrency cap keeps back. */
   readonly oldestWaitingSeconds: number;
   readonly workers: number;
   readonly slots: number;

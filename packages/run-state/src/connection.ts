@@ -11,7 +11,14 @@ export type ConnectionRole = 'state' | 'subscriber' | 'stream' | 'queue' | 'queu
 const retryStrategy = (attempt: number): number =>
   Math.min(50 * 2 ** Math.min(attempt, 6), 2000) + Math.random() * 100;
 
-const BASE: RedisOptions = { connectTimeout: 3000, keepAlive: 10_000, retryStrategy };
+/**
+ * A demoted master behind an address that stays (a virtual IP, a proxy) keeps its sockets and refuses every write: the
+ * address is asked anew, and what it refused is sent again.
+ */
+const reconnectOnError: RedisOptions['reconnectOnError'] = ({ message }) =>
+  message.startsWith('READONLY') ? 2 : false;
+
+const BASE: RedisOptions = { connectTimeout: 3000, keepAlive: 10_000, retryStrategy, reconnectOnError };
 
 /**
  * A connection whose other end is gone without a word (a failed-over server, a firewall) would keep its socket for a

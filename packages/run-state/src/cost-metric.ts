@@ -1,5 +1,6 @@
-import { type Nano, splitModelRef, toUsd } from '@signalbox/contracts';
+import { type Nano, toUsd } from '@signalbox/contracts';
 import type { Metrics } from '@signalbox/runtime';
+import { createModelLabels } from './metric-labels.ts';
 
 /** What is counted of money (contract §4), alike in every process that settles calls. */
 export interface CostMetric {
@@ -7,7 +8,8 @@ export interface CostMetric {
   charged(modelRef: string, nano: Nano): void;
 }
 
-export const createCostMetric = (registry: Metrics): CostMetric => {
+/** `labels`: those of the other metrics of the process that name models. */
+export const createCostMetric = (registry: Metrics, labels = createModelLabels()): CostMetric => {
   const cost = registry.counter({
     name: 'cost_usd_total',
     help: 'Settled cost, and what a call is charged whose result was lost.',
@@ -15,7 +17,7 @@ export const createCostMetric = (registry: Metrics): CostMetric => {
   });
   return {
     charged: (modelRef, nano) => {
-      if (nano > 0) cost.inc(splitModelRef(modelRef), toUsd(nano));
+      if (nano > 0) cost.inc(labels(modelRef), toUsd(nano));
     },
   };
 };

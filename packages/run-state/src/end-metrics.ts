@@ -1,6 +1,6 @@
 import type { RunState } from '@signalbox/engine';
 import type { Metrics } from '@signalbox/runtime';
-import { createAgentLabel } from './agent-label.ts';
+import { createAgentLabel } from './metric-labels.ts';
 
 /**
  * What is counted of runs that end (contract §4), alike in every process that writes ends: a worker, or the api where

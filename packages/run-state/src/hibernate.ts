@@ -1,3 +1,7 @@
+/**
+ * Runs that are parked for long leave next to nothing in Redis (design §5, Read; lib/sleep.lua has the states).
+ * Whoever puts them to sleep has asked Postgres first; whoever loads them reads them there.
+ */
 import { z } from 'zod';
 import { loadArgs, type LoadableRun } from './loadable-run.ts';
 import { type Partition, runKey } from './partition.ts';
@@ -6,10 +10,6 @@ import { type Activation, Activations, Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
 import { writeTogether } from './write-together.ts';
 
-/**
- * Runs that are parked for long leave next to nothing in Redis (design §5, Read; lib/sleep.lua has the states).
- * Whoever puts them to sleep has asked Postgres first; whoever loads them reads them there.
- */
 export interface SleepyRun {
   readonly runId: string;
   readonly wakeSeq: number;

@@ -36,7 +36,7 @@ export { connect, type ConnectionRole, disconnect } from './connection.ts';
 export { openContent, openContentText, sealContent } from './contents.ts';
 export { type CostMetric, createCostMetric } from './cost-metric.ts';
 export { chargeLost, type HeldCall, type LostCall } from './lost-call.ts';
-export { createAgentLabel } from './agent-label.ts';
+export { createAgentLabel, createModelLabels, type ModelLabels } from './metric-labels.ts';
 export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
 export { eraseHot } from './erase.ts';
 export {
@@ -49,7 +49,12 @@ export {
   postponeLoading,
   type SleepyRun,
 } from './hibernate.ts';
-export { IDEMPOTENCY_TTL_MS, type IdempotencyRecord, restoreIdempotency } from './idempotency.ts';
+export {
+  findRepeated,
+  IDEMPOTENCY_TTL_MS,
+  type IdempotencyRecord,
+  restoreIdempotency,
+} from './idempotency.ts';
 export { Leadership, type LeadershipDeps, leaderLeaseMs, type Role } from './leadership.ts';
 export {
   abortedRuns,

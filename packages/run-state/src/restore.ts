@@ -1,3 +1,8 @@
+/**
+ * Puts run state back from what Postgres holds, within a verification, while nobody else writes (design §6).
+ * Runs first, then counters: held amounts are summed from the runs' own open holds, and spent ones never fall
+ * below the ledger. Each write names its verification, so that one that was overtaken changes nothing.
+ */
 import type { Nano } from '@signalbox/contracts';
 import { z } from 'zod';
 import { liveIds } from './live-ids.ts';
@@ -8,11 +13,6 @@ import { reachingState } from './reaching.ts';
 import { runScript } from './scripts.ts';
 import { overtaken, type Verification } from './trust.ts';
 
-/**
- * Puts run state back from what Postgres holds, within a verification, while nobody else writes (design §6).
- * Runs first, then counters: held amounts are summed from the runs' own open holds, and spent ones never fall
- * below the ledger. Each write names its verification, so that one that was overtaken changes nothing.
- */
 /** True: loaded. False: what Redis has of the run is not behind. Throws `state_unavailable`, `state_untrusted`. */
 export const loadRun = async (
   partition: Partition,
@@ -60,7 +60,7 @@ export interface LedgerTotal {
   readonly spentNano: Nano;
 }
 
-/** Scopes are named by their keys behind the partition's root, as in lib/money.lua. */
+/** Scope names are key suffixes below the partition's root, as in lib/money.lua. */
 const spendScopes = ({ tenantId, userId, day }: Omit<LedgerTotal, 'spentNano'>): string[] => {
   const month = day.slice(0, 7);
   const ofTenant = [`spend:tenant:${tenantId}:${day}`, `spend:tenant_month:${tenantId}:${month}`];

@@ -52,6 +52,12 @@ export const faultsOf = (info: string): Fault[] => {
       'the append-only file is off, so a restart loses what Postgres has not yet; set appendonly yes';
     faults.push({ grave: false, what });
   }
+  // It is told only where it is asked for.
+  if (Number(told('connected_slaves') ?? 0) > 0 && told('min_slaves_good_slaves') === undefined) {
+    const what =
+      'a master that is cut off from its replicas goes on taking writes, which are lost when one of them takes over; set min-replicas-to-write and a min-replicas-max-lag below LEASE_SECONDS';
+    faults.push({ grave: false, what });
+  }
   return faults;
 };
 

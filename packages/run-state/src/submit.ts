@@ -1,11 +1,5 @@
-import {
-  type Entry,
-  type IdempotencyMark,
-  type Nano,
-  type SealedContent,
-  SignalboxError,
-} from '@signalbox/contracts';
-import { IDEMPOTENCY_TTL_MS } from './idempotency.ts';
+import { type Entry, type IdempotencyMark, type Nano, type SealedContent } from '@signalbox/contracts';
+import { IDEMPOTENCY_TTL_MS, keyReused } from './idempotency.ts';
 import { RANK } from './loadable-run.ts';
 import type { Partition } from './partition.ts';
 import { refusedByPressure } from './pressure.ts';
@@ -72,10 +66,7 @@ export const submitRun = async (
     case 'EXISTS':
       return { type: 'exists', runId: detail };
     case 'MISMATCH':
-      throw new SignalboxError(
-        'idempotency_mismatch',
-        `This Idempotency-Key made ${detail} from another body. Use a new key for a new run.`,
-      );
+      throw keyReused(detail);
     default:
       throw refusedByPressure({ backlog: Number(detail), limit: backlogLimit, share: Number(rest[0]) });
   }

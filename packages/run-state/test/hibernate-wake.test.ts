@@ -171,12 +171,13 @@ test('what a run counts as the scope of its tree survives its sleep', async () =
   assert.deepEqual(await money(partition, `run:${runId}`), { spent: 250, held: 700 });
 });
 
-test('waits that last too long are ended by a note, awake or asleep; a timer that lies ahead is none', async () => {
+test('waits that last too long are ended by a note, awake or asleep; a timer is none, ahead or due', async () => {
   const partition = await freshPartition();
   const ahead = await parkedRun(partition, { dueMs: Date.now() + 3_600_000 });
   const asleep = await parkedRun(partition, { reason: 'approval' });
   const stored = await storedCopy(partition, asleep.run.runId);
   await sleepAll(partition);
+  const due = await parkedRun(partition, { dueMs: Date.now() - 1 }, false);
   const [aheadToo, awake] = [
     await parkedRun(partition, { dueMs: Date.now() + 3_600_000 }, false),
     await parkedRun(partition, { reason: 'input', dueMs: Date.now() + 3_600_000 }, false),
@@ -188,7 +189,7 @@ test('waits that last too long are ended by a note, awake or asleep; a timer tha
   const here = await expireWaits(partition, { ...page, index: 'parked', longestMs: 0 });
   assert.deepEqual(
     [here.seen, here.woken, here.activations],
-    [2, 1, [{ runId: awake.run.runId, wakeSeq: 2 }]],
+    [3, 1, [{ runId: awake.run.runId, wakeSeq: 2 }]],
   );
   const there = await expireWaits(partition, { ...page, index: 'asleep', longestMs: 0 });
   assert.deepEqual([there.seen, there.woken], [2, 1]);
@@ -202,7 +203,7 @@ test('waits that last too long are ended by a note, awake or asleep; a timer tha
     assert.ok(note?.type === 'woken' && note.reason === reason);
     assert.ok(Math.abs((note.expired_since ?? 0) - Date.now()) < 60_000);
   }
-  for (const { run } of [ahead, aheadToo]) {
+  for (const { run } of [ahead, aheadToo, due]) {
     assert.equal((await record(partition, run.runId))['status'], 'waiting');
   }
 });

@@ -257,6 +257,20 @@ const assertNoneForgotten = async ({ partition }: World): Promise<void> => {
   if (room > 0) assert.deepEqual(await redis.zrange(`${root}:turns`, '0', '-1'), []);
 };
 
+/** A run counts as waiting for a worker exactly when no cap keeps it back; `later`, so that none waits for 0 s. */
+const assertOldest = async ({ partition, runs }: World): Promise<void> => {
+  const waits = runs.map(async (runId) => {
+    const run = await record(partition, runId);
+    if (run['status'] !== 'queued') return false;
+    const { admitted, ready } = await whereabouts(partition, runId, run);
+    const { busy, cap } = await tenantPlaces(partition, run['tenant'] ?? '');
+    return admitted || (ready && busy < cap);
+  });
+  const later = Date.now() + 1000;
+  const { oldestWaitingSeconds } = await readDemand(partition, later);
+  assert.equal(oldestWaitingSeconds > 0, (await Promise.all(waits)).includes(true));
+};
+
 const INDEXES =
   /:(ready|ready_user|held_back|busy|busy_user):|:(turns|admitted|promised|pressured|capped_tenants|capped_users|running|parked|timers)$/;
 
@@ -317,6 +331,7 @@ test('whatever happens, every run has an owner or a wake-up, and can be brought 
         await Promise.all(world.runs.map((runId) => assertFound(world, runId)));
         await assertAdmitted(world, before);
         if (op === 'repair') await assertNoneForgotten(world);
+        await assertOldest(world);
         await assertMoney(world);
       }
       for (const what of world.seen) seen.add(what);

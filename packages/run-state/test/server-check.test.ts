@@ -5,12 +5,12 @@ import { createLogger, systemClock } from '@signalbox/runtime';
 import { checkServers, faultsOf, type RedisCheck } from '../src/index.ts';
 import { openRedis } from './support.ts';
 
-const INFO = {
+const INFO: Record<string, string> = {
   redis_version: '7.0.15',
   maxmemory_policy: 'noeviction',
   aof_enabled: '1',
 };
-const infoOf = (told: Partial<typeof INFO>): string =>
+const infoOf = (told: Record<string, string>): string =>
   Object.entries({ ...INFO, ...told })
     .map(([name, value]) => `${name}:${value}`)
     .join('\r\n');
@@ -18,6 +18,7 @@ const infoOf = (told: Partial<typeof INFO>): string =>
 for (const [told, what, grave] of [
   [{ redis_version: '6.2.14' }, /^Redis 6\.2\.14 is too old; use 7\.0 or later$/, true],
   [{ maxmemory_policy: 'allkeys-lru' }, /^maxmemory-policy is allkeys-lru, .* set it to noeviction$/, true],
+  [{ connected_slaves: '1' }, /^a master that is cut off .* set min-replicas-to-write/, false],
   [{ aof_enabled: '0' }, /^the append-only file is off, .* set appendonly yes$/, false],
 ] as const) {
   test(`${JSON.stringify(told)} is ${grave ? 'grave' : 'a warning, unless one is strict'}`, () => {
@@ -31,6 +32,7 @@ for (const [told, what, grave] of [
 test('a server that is fit has no faults, nor has one that does not tell', () => {
   for (const version of ['7.0.0', '7.4.1', '8.2.0', '10.0.0'])
     assert.deepEqual(faultsOf(infoOf({ redis_version: version })), []);
+  assert.deepEqual(faultsOf(infoOf({ connected_slaves: '2', min_slaves_good_slaves: '2' })), []);
   assert.deepEqual(faultsOf('# Server\r\n'), []);
 });
 

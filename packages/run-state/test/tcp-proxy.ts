@@ -1,5 +1,10 @@
 import { connect, createServer, type Socket } from 'node:net';
 
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** A TCP proxy that can do what networks do: take a request through and lose its reply. */
 export interface TcpProxy {
   readonly url: string;
@@ -7,12 +12,15 @@ export interface TcpProxy {
   lost(): number;
   /** The next `count` times the server answers a client: drop the answer and cut the connection. */
   loseReplies(count: number): void;
+  /** New connections go elsewhere; those that are open stay where they are. */
+  retarget(to: Target): void;
   /** Connections that are open now stay so, and nothing passes any more; new ones are whole. */
   freeze(): void;
   close(): Promise<void>;
 }
 
-export const startProxy = async (target: { host: string; port: number }): Promise<TcpProxy> => {
+export const startProxy = async (first: Target): Promise<TcpProxy> => {
+  let target = first;
   let toLose = 0;
   let lost = 0;
   const sockets = new Set<Socket>();
@@ -47,6 +55,9 @@ export const startProxy = async (target: { host: string; port: number }): Promis
     lost: () => lost,
     loseReplies: (count) => {
       toLose = count;
+    },
+    retarget: (to) => {
+      target = to;
     },
     freeze: () => {
       for (const socket of sockets) frozen.add(socket);

@@ -1,5 +1,4 @@
 export { type BackoffOptions, backoffMs } from './backoff.ts';
-export { BoundedMap } from './bounded-map.ts';
 export { type Clock, systemClock } from './clock.ts';
 export {
   ConfigError,

@@ -3,7 +3,7 @@ import { parentPort } from 'node:worker_threads';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { BoundedMap } from './bounded-map.ts';
+import { LRUCache } from 'lru-cache';
 import type { SchemaQuestion, SchemaVerdict } from './json-schema.ts';
 
 const MOST_COMPILED = 64;
@@ -24,7 +24,7 @@ const compile = (text: string): ValidateFunction => {
   return validate;
 };
 
-const compiled = new BoundedMap<string, ValidateFunction>(MOST_COMPILED);
+const compiled = new LRUCache<string, ValidateFunction>({ max: MOST_COMPILED });
 
 const validatorOf = (schema: string): ValidateFunction => {
   const known = compiled.get(schema) ?? compile(schema);

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { BoundedMap } from './bounded-map.ts';
-import { FairLine } from './fair-line.ts';
+import { LRUCache } from 'lru-cache';
+import { RoundRobinQueue } from './round-robin-queue.ts';
 import { sha256Hex } from './sealing.ts';
 
 /**
@@ -61,9 +61,9 @@ const ask = (thread: Worker, question: SchemaQuestion, limitMs: number): Promise
 
 /** `limitMs`: what one answer may take, once the thread is there. */
 export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
-  const condemned = new BoundedMap<string, true>(MOST_CONDEMNED);
+  const condemned = new LRUCache<string, true>({ max: MOST_CONDEMNED });
   let thread: Worker | null = null;
-  const line = new FairLine<() => Promise<void>>();
+  const line = new RoundRobinQueue<() => Promise<void>>();
   let working: Promise<void> | null = null;
   const endThread = async (): Promise<void> => {
     const ended = thread;

@@ -47,9 +47,12 @@ const shared = <T>(clock: Clock, read: () => Promise<T>): (() => Promise<T>) => 
   };
 };
 
-/** What is left of a cap as a part of it; null without a cap. */
+/**
+ * What is left of a cap as a part of it. Null without a cap, and for one of 0: that tenant is meant to spend nothing,
+ * and as the one with the least left it would hide all others.
+ */
 const leftOf = (cap: Nano | null, { spentNano, heldNano }: Spend): number | null =>
-  cap === null || cap === 0 ? cap : Math.max(0, (cap - spentNano - heldNano) / cap);
+  cap === null || cap === 0 ? null : Math.max(0, (cap - spentNano - heldNano) / cap);
 
 interface TenantMoney {
   readonly left: { readonly tenant_day: number | null; readonly tenant_month: number | null };
@@ -73,7 +76,7 @@ const readMoney = async ({ partition, clock }: MetricsDeps, tenantId: string): P
 const addMoneyGauges = (metrics: Metrics, money: () => Promise<readonly TenantMoney[]>): void => {
   metrics.gauge({
     name: 'cap_remaining_ratio',
-    help: 'What is left of a cap, of the tenant that has the least left.',
+    help: 'What is left of a cap, of the tenant that has the least left; caps of 0 are left out.',
     labels: ['scope'],
     collect: async (g) => {
       const all = await money();
@@ -98,7 +101,11 @@ const addDemandGauges = (metrics: Metrics, demand: () => Promise<Demand>): void 
   const gauge = (name: string, help: string, value: (demand: Demand) => number): void => {
     metrics.gauge({ name, help, collect: async (g: Gauge) => g.set(value(await demand())) });
   };
-  gauge('queue_oldest_waiting_seconds', 'Age of the oldest queued run.', (d) => d.oldestWaitingSeconds);
+  gauge(
+    'queue_oldest_waiting_seconds',
+    'How long the oldest queued run waits that no concurrency cap keeps back.',
+    (d) => d.oldestWaitingSeconds,
+  );
   gauge('audit_backlog_events', 'Commits that wait to be stored in Postgres.', (d) => d.auditBacklog);
   metrics.gauge({
     name: 'queue_depth',

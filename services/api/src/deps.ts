@@ -7,10 +7,10 @@ import type { ActivationQueue, Partition, Tail } from '@signalbox/run-state';
 import type { Clock, JsonSchemas, Keyring, Logger, Metrics, ReadyReport } from '@signalbox/runtime';
 import type { Context } from 'hono';
 import type { ApiMetrics } from './api-metrics.ts';
-import type { RateLimit } from './rate-limit.ts';
-import type { Refusals } from './refusals.ts';
-import type { RunReader } from './run-reader.ts';
-import type { StoreShare } from './store-share.ts';
+import type { RateLimit } from './http/rate-limit.ts';
+import type { Refusals } from './audit/refusals.ts';
+import type { RunReader } from './runs/run-reader.ts';
+import type { StoreShare } from './audit/store-share.ts';
 
 /** What the caps of a new tenant begin with. */
 export interface DefaultCaps {

@@ -29,16 +29,16 @@ import {
   systemClock,
 } from '@signalbox/runtime';
 import { createApiMetrics } from './api-metrics.ts';
-import { createApp } from './app.ts';
-import { startBootstrap } from './bootstrap.ts';
+import { createApp } from './http/app.ts';
+import { startBootstrap } from './keys/bootstrap.ts';
 import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
-import { startServer } from './http-server.ts';
-import { createRateLimit } from './rate-limit.ts';
-import { createRefusals } from './refusals.ts';
-import { runReplays } from './replay-loop.ts';
-import { createRunReader } from './run-reader.ts';
-import { createStoreShare } from './store-share.ts';
+import { startServer } from './http/http-server.ts';
+import { createRateLimit } from './http/rate-limit.ts';
+import { createRefusals } from './audit/refusals.ts';
+import { runReplays } from './replays/replay-loop.ts';
+import { createRunReader } from './runs/run-reader.ts';
+import { createStoreShare } from './audit/store-share.ts';
 
 /** What requests in flight get at the stop before they are cut. */
 const FINISH_MS = 8000;

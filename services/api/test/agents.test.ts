@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { AgentSpec, type Run } from '@signalbox/contracts';
 import { MIRRORED_VERSIONS } from '@signalbox/run-state';
 import { createKeyring, newDataKey, SealError } from '@signalbox/runtime';
-import { openSpec, sealSpec } from '../src/agent-specs.ts';
+import { openSpec, sealSpec } from '../src/agents/agent-specs.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 interface Agent {
@@ -98,7 +98,7 @@ test('a mirrored agent is enough to submit while Postgres is away', async () => 
   await put('hot', 'one');
   const { createPool } = await import('@signalbox/audit-store');
   const away = createPool({ databaseUrl: 'postgres://nobody@127.0.0.1:1/none', role: 'api' });
-  const { createApp } = await import('../src/app.ts');
+  const { createApp } = await import('../src/http/app.ts');
   const app = createApp({ ...h.deps, db: away });
   const call = (method: string, path: string, json?: object): Promise<Response> =>
     Promise.resolve(

@@ -3,8 +3,8 @@ import { after, before, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { createPool, findApiKeyByHash } from '@signalbox/audit-store';
 import { ManualClock, sha256Hex } from '@signalbox/runtime';
-import { keyOf } from '../src/api-keys.ts';
-import { type Bootstrap, type BootstrapDeps, startBootstrap } from '../src/bootstrap.ts';
+import { keyOf } from '../src/keys/api-keys.ts';
+import { type Bootstrap, type BootstrapDeps, startBootstrap } from '../src/keys/bootstrap.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 let h: Harness;

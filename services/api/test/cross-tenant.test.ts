@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { API_SCOPES, newId } from '@signalbox/contracts';
-import { SCOPES } from '../src/scopes.ts';
+import { SCOPES } from '../src/http/scopes.ts';
 import { coolDown, storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 import { finish } from './run-writer.ts';

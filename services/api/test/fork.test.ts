@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Run } from '@signalbox/contracts';
 import { chainBreak, type StepView } from '@signalbox/engine';
-import { readRun, runKey } from '@signalbox/run-state';
+import { eraseHot, readRun, runKey } from '@signalbox/run-state';
 import { coolDown, storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
 import { finish } from './run-writer.ts';
@@ -106,6 +106,17 @@ test('the same Idempotency-Key and body give the same fork', async () => {
   // The key is that of this fork alone.
   const elsewhere = await fork((await finished()).id, { from_step: 1 }, { headers });
   assert.equal(elsewhere.status, 202);
+});
+
+test('a request that made a fork is answered with it, though its origin was erased since', async () => {
+  const origin = await finished();
+  const headers = { 'idempotency-key': 'before-the-erasure' };
+  const first = await fork(origin.id, { from_step: 2 }, { headers });
+  await eraseHot(h.deps.partition, [{ runId: origin.id, erasedAt: new Date() }]);
+  const again = await fork(origin.id, { from_step: 2 }, { headers });
+  assert.deepEqual([first.status, again.status, again.run.id], [202, 200, first.run.id]);
+  const other = await fork(origin.id, { from_step: 2 });
+  assert.deepEqual([other.status, other.problem.code], [410, 'content_erased']);
 });
 
 test('what cannot be forked is refused with the field and the reason', async () => {

@@ -26,13 +26,13 @@ import {
   systemClock,
 } from '@signalbox/runtime';
 import { createApiMetrics } from '../src/api-metrics.ts';
-import { createApiKey } from '../src/api-keys.ts';
-import { createApp } from '../src/app.ts';
+import { createApiKey } from '../src/keys/api-keys.ts';
+import { createApp } from '../src/http/app.ts';
 import type { Api, ApiDeps } from '../src/deps.ts';
-import { createRateLimit } from '../src/rate-limit.ts';
-import { createRefusals } from '../src/refusals.ts';
-import { createRunReader } from '../src/run-reader.ts';
-import { createStoreShare } from '../src/store-share.ts';
+import { createRateLimit } from '../src/http/rate-limit.ts';
+import { createRefusals } from '../src/audit/refusals.ts';
+import { createRunReader } from '../src/runs/run-reader.ts';
+import { createStoreShare } from '../src/audit/store-share.ts';
 
 const ADMIN = 'test-admin-key';
 /** Of all harnesses of a test. */

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { waitFor } from '@signalbox/local';
 import { ManualClock } from '@signalbox/runtime';
-import { startServer } from '../src/http-server.ts';
+import { startServer } from '../src/http/http-server.ts';
 
 /** Answers at once, except to /slow, which waits until it is let go. */
 const serve = async (t: TestContext) => {

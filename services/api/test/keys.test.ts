@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { ApiScope } from '@signalbox/contracts';
 import { sha256Hex } from '@signalbox/runtime';
-import { createApp } from '../src/app.ts';
+import { createApp } from '../src/http/app.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 interface Key {

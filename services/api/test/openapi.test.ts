@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test';
 import { ApiScope } from '@signalbox/contracts';
 import { VERSION } from '@signalbox/runtime';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import { SCOPES } from '../src/scopes.ts';
+import { SCOPES } from '../src/http/scopes.ts';
 import { storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 import { finish } from './run-writer.ts';

@@ -72,6 +72,18 @@ test('what is left of the caps and what is held can be watched', async () => {
   }
 });
 
+test('a tenant that may spend nothing is not one whose cap is nearly spent', async () => {
+  const blocked = await openHarness();
+  try {
+    await blocked.call('PUT', '/v1/caps/tenant', { json: { daily_usd: 0, monthly_usd: 0.004 } });
+    const text = await (await blocked.call('GET', '/metrics', { key: null })).text();
+    assert.match(text, /^signalbox_cap_remaining_ratio\{scope="tenant_month"\} 1$/m);
+    assert.ok(!text.includes('scope="tenant_day"'));
+  } finally {
+    await blocked.close();
+  }
+});
+
 test('providers are listed with where their key comes from, never the key', async () => {
   const response = await h.call('GET', '/v1/providers');
   const { data, next_cursor } = (await response.json()) as {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
-import { toProblem } from '../src/problem.ts';
+import { toProblem } from '../src/http/problem.ts';
 
 for (const code of ['state_unavailable', 'audit_store_unavailable'] as const) {
   test(`${code} promises nothing of what was asked for, and says how to find out`, () => {

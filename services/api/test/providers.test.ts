@@ -7,7 +7,7 @@ import { findProviderKeys } from '@signalbox/run-state';
 import { createKeyring, newDataKey, sha256Hex, systemClock } from '@signalbox/runtime';
 import { HeldSecrets } from '@signalbox/engine';
 import { type FakeProvider, startFakeProvider } from '../../../test/support/fake-provider/index.ts';
-import { createApp } from '../src/app.ts';
+import { createApp } from '../src/http/app.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
 
 interface Provider {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createApp } from '../src/app.ts';
+import { createApp } from '../src/http/app.ts';
 import type { Api } from '../src/deps.ts';
-import { createRateLimit } from '../src/rate-limit.ts';
+import { createRateLimit } from '../src/http/rate-limit.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 const PER_SECOND = 1;

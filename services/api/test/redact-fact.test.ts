@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AdminEventDraft, type AdminFact, newId } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
-import { redactFact } from '../src/redact-fact.ts';
+import { redactFact } from '../src/audit/redact-fact.ts';
 
 const RUN = newId('run');
 const NAME = 'somebody wrote this';

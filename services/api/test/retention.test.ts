@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { createPool } from '@signalbox/audit-store';
-import { createApp } from '../src/app.ts';
+import { createApp } from '../src/http/app.ts';
 import { storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
 

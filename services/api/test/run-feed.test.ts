@@ -4,8 +4,8 @@ import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
 import { openPartition, type Tail } from '@signalbox/run-state';
 import { createKeyring, createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
 import { type Entry, type EventDraft, SignalboxError } from '@signalbox/contracts';
-import { type FeedItem, followRun } from '../src/run-feed.ts';
-import type { RunReader } from '../src/run-reader.ts';
+import { type FeedItem, followRun } from '../src/runs/run-feed.ts';
+import type { RunReader } from '../src/runs/run-reader.ts';
 
 const RUN_ID = `run_${'0'.repeat(32)}`;
 

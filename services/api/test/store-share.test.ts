@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createStoreShare, SHARES, type StoreShare, type StoreUse } from '../src/store-share.ts';
+import { createStoreShare, SHARES, type StoreShare, type StoreUse } from '../src/audit/store-share.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 let h: Harness;

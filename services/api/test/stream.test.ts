@@ -205,6 +205,14 @@ test('it is a stream for those who accept one at least as gladly as JSON, howeve
   }
 });
 
+test('an empty Last-Event-ID names no event: the stream begins at the start', async () => {
+  const { id } = await h.submit();
+  await finish(h, id);
+  const whole = await open(id);
+  const again = await open(id, { headers: { 'last-event-id': '' } });
+  assert.deepEqual(await again.text(), await whole.text());
+});
+
 test('Last-Event-ID counts before after; a place behind the end is the end', async () => {
   const { id } = await h.submit();
   await finish(h, id);

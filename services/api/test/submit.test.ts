@@ -117,6 +117,24 @@ test('an Idempotency-Key belongs to its body (fields in any order) and its tenan
   assert.notEqual(neighbours.id, first.id);
 });
 
+test('a request that made a run is answered with it, though it would be refused by now', async () => {
+  const publish = (max_steps: number): Promise<Response> =>
+    h.call('PUT', '/v1/agents/tightened', { json: { model: 'mock/echo', limits: { max_steps } } });
+  const json = { agent: 'tightened', input: 'hi', limits: { max_steps: 50 } };
+  const headers = { 'idempotency-key': 'lost-reply' };
+  await publish(100);
+  const first = await h.submit(json, { headers });
+  await publish(10);
+  const again = await h.call('POST', '/v1/runs', { json, headers });
+  assert.equal(again.status, 200);
+  assert.equal(again.headers.get('idempotent-replayed'), 'true');
+  assert.equal(((await again.json()) as Run).id, first.id);
+  const other = await h.call('POST', '/v1/runs', { json: { ...json, input: 'other' }, headers });
+  assert.equal(((await other.json()) as { code: string }).code, 'idempotency_mismatch');
+  const fresh = await h.call('POST', '/v1/runs', { json, headers: { 'idempotency-key': 'never-sent' } });
+  assert.equal(((await fresh.json()) as { code: string }).code, 'invalid_request');
+});
+
 test('a refused body does not use up its Idempotency-Key', async () => {
   const headers = { 'idempotency-key': 'fixed-later' };
   assert.equal((await h.call('POST', '/v1/runs', { json: { ...body, colour: 1 }, headers })).status, 422);

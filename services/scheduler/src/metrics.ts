@@ -58,7 +58,7 @@ export const exposeDemand = (
   });
   single(
     'queue_oldest_waiting_seconds',
-    'How long the oldest runnable run waits.',
+    'How long the oldest queued run waits that no concurrency cap keeps back.',
     (d) => d.oldestWaitingSeconds,
   );
   single('fleet_slots', 'Runs all workers with a live lease can work on at once.', (d) => d.slots);

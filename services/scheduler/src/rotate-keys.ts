@@ -1,6 +1,6 @@
 /**
- * `pnpm keys:rotate` with REDIS_URL, DATABASE_URL and ENCRYPTION_KEYS (the new key first), once every service runs with
- * these keys: wraps again what older keys wrapped, and says which of them may go.
+ * `npm run keys:rotate` with REDIS_URL, DATABASE_URL and ENCRYPTION_KEYS (the new key first), once every service runs
+ * with these keys: wraps again what older keys wrapped, and says which of them may go.
  */
 import { createPool } from '@signalbox/audit-store';
 import { connect, disconnect, openPartition } from '@signalbox/run-state';

@@ -1,3 +1,7 @@
+/**
+ * Before a model is called: the worst case is held in every scope and the call is announced, in one write
+ * (R1, R3). What does not fit is made smaller, waits for others' holds, or fails, as design §6 says.
+ */
 import {
   type CapScope,
   type EventData,
@@ -20,10 +24,6 @@ import type { Prepared } from './conversation.ts';
 import { failRun, parkUnderPressure } from './endings.ts';
 import type { RunContext } from './run-context.ts';
 
-/**
- * Before a model is called: the worst case is held in every scope and the call is announced, in one write
- * (R1, R3). What does not fit is made smaller, waits for others' holds, or fails, as design §6 says.
- */
 export interface Offer {
   readonly maxOutputTokens: number;
   readonly hold: Hold | null;
@@ -194,7 +194,7 @@ export const announceCall = async (
     );
     return null;
   }
-  const today = await context.days.today(context);
+  const today = await context.days.today(context, context.session.state.knownTime);
   // Of before the hold was asked for: a wake that came since has its note still in the inbox.
   const wakeSeq = context.session.parkSeq();
   let maxOutputTokens: number | null = context.session.state.limits.max_output_tokens;

@@ -49,7 +49,7 @@ export const chargeOfFailure = (context: RunContext, announced: Announced, error
   const most: Usage = {
     ...seen,
     input_tokens: seen.input_tokens > 0 ? seen.input_tokens : announced.inputBound,
-    // A token covers at least one byte, so the bytes received bound what was generated.
+    // All of it was streamed, and a token covers at least one byte: the bytes received bound what was generated.
     output_tokens: Math.min(announced.offer.maxOutputTokens, Math.max(seen.output_tokens, error.outputBytes)),
   };
   return { nano: Math.min(holdNano(announced), costNano(most, announced.price)), estimated: true, usage };

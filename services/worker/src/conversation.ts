@@ -1,3 +1,7 @@
+/**
+ * What a run's model is sent, grown turn by turn: messages, input bound and request digest each take in only
+ * what is new, so a step costs the same however long the conversation is (design §9).
+ */
 import type { Message, ModelRequest, SubmissionContent, Usage } from '@signalbox/contracts';
 import {
   addedMessages,
@@ -10,10 +14,6 @@ import { boundAfter, boundFresh } from '@signalbox/providers';
 import type { Session } from './session.ts';
 import type { ReadSpec } from './specs.ts';
 
-/**
- * What a run's model is sent, grown turn by turn: messages, input bound and request digest each take in only
- * what is new, so a step costs the same however long the conversation is (design §9).
- */
 export interface Prepared {
   readonly messages: readonly Message[];
   /** Upper bound of the input in tokens. */

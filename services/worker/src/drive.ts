@@ -1,5 +1,5 @@
-import { type Action, next } from '@signalbox/engine';
 import type { EventData } from '@signalbox/contracts';
+import { type Action, type CallModel, next, startsWork } from '@signalbox/engine';
 import { othersWait } from '@signalbox/run-state';
 import { callModel } from './call-model.ts';
 import { callTools, endWaits } from './call-tools.ts';
@@ -11,12 +11,8 @@ import type { RunContext } from './run-context.ts';
  * The one loop (design §2): fold, next, act, until the run ends, parks or is handed over. Live and resumed
  * runs go through it alike.
  */
-type CallModelAction = Extract<Action, { type: 'call_model' }>;
-
 /** A pause longer than this gives the slot back. */
 const LONGEST_PAUSE_MS = 5000;
-
-const startsWork = (action: Action): boolean => action.type === 'call_model' || action.type === 'call_tools';
 
 /** Why no new step is begun here; null when it is. */
 const reasonToLetGo = async (context: RunContext): Promise<EventData<'run.handed_over'>['reason'] | null> => {
@@ -33,7 +29,7 @@ const reasonToLetGo = async (context: RunContext): Promise<EventData<'run.handed
 };
 
 /** False: the run was parked until the call is due, or something happened meanwhile. */
-const waitUntilDue = async (context: RunContext, action: CallModelAction): Promise<boolean> => {
+const waitUntilDue = async (context: RunContext, action: CallModel): Promise<boolean> => {
   if (action.notBefore === null) return true;
   const { clock, session, aborted, stopping } = context;
   // A timer that the store found due is due, also where this process's clock is behind.
@@ -55,7 +51,7 @@ const waitUntilDue = async (context: RunContext, action: CallModelAction): Promi
   return !stopping.aborted;
 };
 
-const callWhenDue = async (context: RunContext, action: CallModelAction): Promise<void> => {
+const callWhenDue = async (context: RunContext, action: CallModel): Promise<void> => {
   if (await waitUntilDue(context, action)) await callModel(context, action);
 };
 

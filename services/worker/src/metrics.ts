@@ -1,5 +1,12 @@
-import { type Nano, splitModelRef, type Usage } from '@signalbox/contracts';
-import { type CostMetric, createCostMetric, createEndMetrics, type EndMetrics } from '@signalbox/run-state';
+import type { Nano, Usage } from '@signalbox/contracts';
+import {
+  type CostMetric,
+  createCostMetric,
+  createEndMetrics,
+  createModelLabels,
+  type EndMetrics,
+  type ModelLabels,
+} from '@signalbox/run-state';
 import { createMetrics, type Counter, type Metrics } from '@signalbox/runtime';
 
 /** What a worker counts (contract §4). No label carries a run, user or session id. */
@@ -25,7 +32,20 @@ const LATENCY_BUCKETS = [
 ];
 const WAIT_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
 
-const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEnded'] => {
+/** A call that had less time than this was cut off by its run's own limit. */
+const FAIR_TRIAL_MS = 30_000;
+
+/** A call that we ended says nothing of its provider, unless it was given time and did not come to its end. */
+const isProviderFault = (outcome: string, ms: number): boolean => {
+  if (outcome === 'timeout') return ms >= FAIR_TRIAL_MS;
+  return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'worker_stopped';
+};
+
+const callMetrics = (
+  registry: Metrics,
+  cost: CostMetric,
+  labelsOf: ModelLabels,
+): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -39,13 +59,13 @@ const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEn
   });
   const errors = registry.counter({
     name: 'llm_errors_total',
-    help: 'Failed attempts.',
+    help: 'Attempts that failed at the provider, or were cut off by the time limit of the run after 30 s or more.',
     labels: ['provider', 'model', 'code'],
   });
   return (ref, { outcome, ms, usage, observedNano }) => {
-    const labels = splitModelRef(ref);
+    const labels = labelsOf(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
-    if (outcome !== 'ok') errors.inc({ ...labels, code: outcome });
+    if (isProviderFault(outcome, ms)) errors.inc({ ...labels, code: outcome });
     cost.charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
@@ -55,7 +75,8 @@ const callMetrics = (registry: Metrics, cost: CostMetric): WorkerMetrics['callEn
 
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
-  const cost = createCostMetric(registry);
+  const labelsOf = createModelLabels();
+  const cost = createCostMetric(registry, labelsOf);
   const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
   const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
   const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
@@ -90,7 +111,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     }),
     duplicateAttempts: registry.counter({
       name: 'duplicate_attempts_total',
-      help: 'Model calls made again because a result was lost.',
+      help: 'Model calls that are made again, though paid for: their worker was lost, or had to stop before they ended.',
     }),
     slots: (total) => slots.set(total),
     active: (count) => {
@@ -98,7 +119,7 @@ export const createWorkerMetrics = (): WorkerMetrics => {
       active.set(count);
     },
     queueWait: (seconds) => queueWait.observe(seconds),
-    callEnded: callMetrics(registry, cost),
+    callEnded: callMetrics(registry, cost, labelsOf),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
   };

@@ -190,6 +190,7 @@ export const recordFailure = (
     ],
     { settlements: settlementsOf(settled), progress: true },
   );
+  if (stop === 'worker_stopped' && error.billed !== 'none') metrics.duplicateAttempts.inc();
   metrics.callEnded(action.model, {
     outcome: code,
     ms,

@@ -1,3 +1,9 @@
+/**
+ * One owner's hold on one run, from claim to release. Owns the folded state, the results that are not
+ * written yet, and the only way to write (R4): `record` adds results, `flush` writes them, `announce` writes
+ * them together with what happens next (R3). Writes go out one after the other; results recorded meanwhile
+ * go with the next one. A refused write ends the session with `RunLostError`.
+ */
 import {
   type Actor,
   type AnswerContent,
@@ -34,12 +40,6 @@ import { backoffMs, type Clock, digest, type Keyring, type SealingKey, sealingKe
 import type { Identity } from './lease-keeper.ts';
 import { isStateAway } from './state-away.ts';
 
-/**
- * One owner's hold on one run, from claim to release. Owns the folded state, the results that are not
- * written yet, and the only way to write (R4): `record` adds results, `flush` writes them, `announce` writes
- * them together with what happens next (R3). Writes go out one after the other; results recorded meanwhile
- * go with the next one. A refused write ends the session with `RunLostError`.
- */
 export class RunLostError extends Error {
   override readonly name = 'RunLostError';
 }

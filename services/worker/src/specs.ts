@@ -6,7 +6,8 @@ import {
   toolEntryName,
 } from '@signalbox/contracts';
 import { frameBytes } from '@signalbox/providers';
-import { BoundedMap, type JsonSchemas } from '@signalbox/runtime';
+import type { JsonSchemas } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
 import type { Toolbox } from './tools/index.ts';
 
 /**
@@ -64,7 +65,7 @@ const readSpec = (text: string, { toolbox, schemas }: SpecPorts): ReadSpec => {
 };
 
 export const createSpecs = (ports: SpecPorts): Specs => {
-  const known = new BoundedMap<string, ReadSpec>(MOST_KNOWN);
+  const known = new LRUCache<string, ReadSpec>({ max: MOST_KNOWN });
   return (text) => {
     const before = known.get(text);
     if (before !== undefined) return before;

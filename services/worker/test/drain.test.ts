@@ -125,6 +125,7 @@ describe('the time to drain is over', { concurrency: true }, () => {
     const [failed] = handed.all('llm.failed');
     assert.deepEqual([failed?.code, failed?.decision, failed?.retry_at], ['worker_stopped', 'retry', null]);
     assert.ok((failed?.settlement?.observed_nano ?? 0) > 0, 'the input was paid for');
+    assert.match(await worker.metrics.registry.render(), /^signalbox_duplicate_attempts_total 1$/m);
     assert.equal(handed.state.heldNano, 0);
     const day = new Date().toISOString().slice(0, 10);
     assert.equal((await world.money(`spend:tenant:${TENANT}:${day}`)).held, 0);

@@ -132,6 +132,24 @@ describe('a paid call', () => {
     assert.equal(run.state.error?.code, 'provider_error');
   });
 
+  test('a stream that breaks of a model that may reason unseen is charged the hold', async () => {
+    const answer = { text: 'word '.repeat(300), breakAfterBytes: 4000 };
+    const { run, world } = await oneCall(answer, {
+      spec: { model: 'openai/gpt-5' },
+      limits: { max_output_tokens: 32_000 },
+    });
+    const failed = run.all('llm.failed');
+    assert.equal(failed.length, 3);
+    const holds = failed.map((_, n) => holdOf(run, n)?.amount_nano ?? 0);
+    assert.deepEqual(
+      failed.map(({ settlement }) => settlement?.observed_nano),
+      holds,
+    );
+    const spent = holds.reduce((sum, nano) => sum + nano, 0);
+    assert.ok(spent > 3 * 32_000 * 10_000);
+    assert.deepEqual(await tenantDay(world), { spent, held: 0 });
+  });
+
   test('no answer at all is charged whole', async () => {
     const { run, world } = await oneCall({ text: 'late', delayMs: 60_000 }, {}, 100);
     const holds = run.all('llm.requested').reduce((sum, { hold }) => sum + (hold?.amount_nano ?? 0), 0);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTenantCaps } from '@signalbox/run-state';
-import { NO_CAPS, openWorld, type RunSeen, script, TENANT, type World } from './harness.ts';
+import { NO_CAPS, openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import type { TestWorker } from './test-worker.ts';
 import { toolboxWith } from './tools.ts';
@@ -27,6 +27,16 @@ const submitLong = (world: World) =>
   world.submit({ input: LONG, spec: { tools: ['http_request'] }, limits: { timeout_seconds: 86_400 } });
 
 const handedOver = (run: RunSeen): string[] => run.all('run.handed_over').map(({ reason }) => reason);
+
+/** The line is in the order of the store's milliseconds; whoever comes in the same one is in no order. */
+const nextMillisecond = async ({ partition: { redis } }: World): Promise<void> => {
+  const now = async (): Promise<number> => {
+    const [seconds, micros] = await redis.time();
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  };
+  const from = await now();
+  await until('the store is in the next millisecond', async () => (await now()) > from);
+};
 
 /** Works on the first that is runnable, and only on it. */
 const takeOne = async (world: World, worker: TestWorker) => {
@@ -88,7 +98,9 @@ describe('the time slice of an activation', () => {
     await setTenantCaps(world.partition, TENANT, { ...NO_CAPS, maxRuns: 1 });
     let other = '';
     const worker = await slowWorker(world, SLICE_MS, async (key) => {
-      if (key === 'a') other = await world.submit({ input: script({ text: 'short' }) });
+      if (key !== 'a') return;
+      other = await world.submit({ input: script({ text: 'short' }) });
+      await nextMillisecond(world);
     });
     const long = await submitLong(world);
     await takeOne(world, worker);

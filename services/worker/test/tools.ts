@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { builtInTools } from '../src/tools/index.ts';
 import type { Tool, Toolbox, ToolContext } from '../src/tools/tool.ts';
-import { createToolbox, erase } from '../src/tools/toolbox.ts';
+import { createToolbox, anyTool } from '../src/tools/toolbox.ts';
 
 const Arguments = z.object({ key: z.string() });
 
@@ -19,7 +19,7 @@ export const toolboxWith = (
     execute: ({ key }, context) => execute(key, context),
   };
   const rest = builtInTools({ allow: [] });
-  const mine = createToolbox([erase(own)]);
+  const mine = createToolbox([anyTool(own)]);
   return {
     definitions: (names) => names.flatMap((name) => (name === own.name ? mine : rest).definitions([name])),
     plan: (call, options) => (call.name === own.name ? mine : rest).plan(call, options),

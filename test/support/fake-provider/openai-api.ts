@@ -93,16 +93,18 @@ const readMessages = (wire: readonly Record<string, unknown>[]): Message[] | str
   return waiting.size > 0 ? `tool_call_ids did not have response messages: ${[...waiting].join(', ')}` : out;
 };
 
-const readCall = ({ id, function: called }: Record<string, unknown>): ToolCall => ({
+const readCall = ({ id, function: called, extra_content: extra }: Record<string, unknown>): ToolCall => ({
   id: textOf(id),
   name: textOf(objectOf(called)['name']),
   arguments: textOf(objectOf(called)['arguments']),
+  ...(extra === undefined ? {} : { extra_content: JSON.stringify(extra) }),
 });
 
-const wireCall = ({ id, name, arguments: args }: ToolCall): unknown => ({
+const wireCall = ({ id, name, arguments: args, extra_content: extra }: ToolCall): unknown => ({
   id,
   type: 'function',
   function: { name, arguments: args },
+  ...(extra === undefined ? {} : { extra_content: JSON.parse(extra) as unknown }),
 });
 
 /** First every call is opened, then their arguments come in turns: the fragments of parallel calls mix. */

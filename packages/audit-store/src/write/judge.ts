@@ -5,7 +5,7 @@ import {
   type Entry,
   type Event,
 } from '@signalbox/contracts';
-import { bodyOf, hashOf, isAuthentic, readEntry } from '@signalbox/engine';
+import { bodyOf, hashOf, hashMatches, readEntry } from '@signalbox/engine';
 
 /** An entry that is what it claims to be. */
 export interface GoodEntry {
@@ -35,7 +35,7 @@ export interface Judgement {
 type Verdict = { event: Event } | { reason: BadReason; detail: string };
 
 const judgeEntry = (record: AuditRecord, entry: Entry): Verdict => {
-  if (!isAuthentic(entry)) return { reason: 'not_authentic', detail: 'the hash does not match the body' };
+  if (!hashMatches(entry)) return { reason: 'not_authentic', detail: 'the hash does not match the body' };
   try {
     const event = readEntry(entry);
     if (event.run_id === record.runId) return { event };

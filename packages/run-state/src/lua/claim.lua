@@ -51,7 +51,7 @@ if r.claim ~= token then
   local epoch = int(math.max(tonumber(r.epoch), incarnation * 2 ^ 32) + 1)
   redis.call('HSET', key('run', run),
     'status', 'running', 'owner', lease, 'claim', token, 'epoch', epoch, 'claims', r.claims + 1)
-  redis.call('HDEL', key('run', run), 'reason')
+  redis.call('HDEL', key('run', run), 'reason', 'admitted_ms')
 end
 
 return {

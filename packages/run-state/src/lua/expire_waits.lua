@@ -2,8 +2,8 @@
 --- @include base
 --- @include pressure
 --- @include queue
--- Wakes runs that have waited too long in one park, with a note that makes their next owner end them. A timer whose
--- time lies ahead is no such wait.
+-- Wakes runs that have waited too long in one park, with a note that makes their next owner end them. A timer is no
+-- such wait: it ends by itself, and one that is due is repair's to wake.
 -- KEYS[1] partition root
 -- ARGV[1] index: "parked" or "asleep"  [2] milliseconds a run may wait  [3] runs to pass over, oldest first
 -- ARGV[4] most runs to look at
@@ -16,8 +16,7 @@ local woken = 0
 for i = 1, #old, 2 do
   local run, since = old[i], tonumber(old[i + 1])
   local reason = redis.call('HGET', key('run', run), 'reason')
-  local due = redis.call('ZSCORE', key('timers'), run)
-  local ahead = reason == 'timer' and due and tonumber(due) > now
-  if not ahead and wake(run, reason, now, { expired_since = since }) then woken = woken + 1 end
+  local timed = reason == 'timer' and redis.call('ZSCORE', key('timers'), run)
+  if not timed and wake(run, reason, now, { expired_since = since }) then woken = woken + 1 end
 end
 return append({ 'OK', int(#old / 2), int(woken) }, admit(now))

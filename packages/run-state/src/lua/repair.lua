@@ -43,6 +43,7 @@ local again = {}
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(now - grace), 'LIMIT', 0, limit)) do
   local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
   if r.status == 'queued' then
+    redis.call('HSETNX', key('run', run), 'admitted_ms', redis.call('ZSCORE', key('admitted'), run))
     redis.call('ZADD', key('admitted'), int(now), run)
     append(again, { run, r.wake_seq, '' })
     count.requeued = count.requeued + 1

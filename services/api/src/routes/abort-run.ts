@@ -1,12 +1,12 @@
 import { createRoute } from '@hono/zod-openapi';
 import { SignalboxError } from '@signalbox/contracts';
 import { type AbortFlag, requestAbort } from '@signalbox/run-state';
-import { abortFlag, AbortRequest } from '../abort-flag.ts';
-import { abortOwnerless } from '../abort-ownerless.ts';
+import { abortFlag, AbortRequest } from '../runs/abort-flag.ts';
+import { abortOwnerless } from '../runs/abort-ownerless.ts';
 import type { ApiDeps, Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { viewOf } from '../run-view.ts';
-import { readOptionalBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { viewOf } from '../runs/run-view.ts';
+import { readOptionalBody } from '../http/validation.ts';
 import { RunParams } from './run-params.ts';
 
 const route = createRoute({

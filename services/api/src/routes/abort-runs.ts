@@ -1,9 +1,9 @@
 import { createRoute } from '@hono/zod-openapi';
-import { abortFlag } from '../abort-flag.ts';
-import { abortRunsBy, AbortRunsRequest, MAX_ABORTED } from '../abort-runs.ts';
+import { abortFlag } from '../runs/abort-flag.ts';
+import { abortRunsBy, AbortRunsRequest, MAX_ABORTED } from '../runs/abort-runs.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 
 const route = createRoute({
   method: 'post',

@@ -1,7 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import { reachingState, readDemand } from '@signalbox/run-state';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS } from '../openapi.ts';
+import { answers, PROBLEMS } from '../http/openapi.ts';
 
 const route = createRoute({
   method: 'get',

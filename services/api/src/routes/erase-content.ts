@@ -1,8 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { wellFormed } from '@signalbox/runtime';
 import type { Route } from '../deps.ts';
-import { eraseRun } from '../erase-run.ts';
-import { answers, PROBLEMS } from '../openapi.ts';
+import { eraseRun } from '../runs/erase-run.ts';
+import { answers, PROBLEMS } from '../http/openapi.ts';
 import { RunParams } from './run-params.ts';
 
 const route = createRoute({

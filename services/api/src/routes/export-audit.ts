@@ -1,11 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { exportAuditEvents, type ExportedEvent, readCheckpointHead } from '@signalbox/audit-store';
 import { isAdminChain } from '@signalbox/contracts';
-import { byKey, recordFact } from '../admin-trail.ts';
-import { AuditPeriod, filterOf } from '../audit-query.ts';
+import { byKey, recordFact } from '../audit/admin-trail.ts';
+import { AuditPeriod, filterOf } from '../audit/audit-query.ts';
 import type { ApiDeps, Route } from '../deps.ts';
-import { watchKey } from '../key-watch.ts';
-import { jsonOf, PROBLEMS } from '../openapi.ts';
+import { watchKey } from '../keys/key-watch.ts';
+import { jsonOf, PROBLEMS } from '../http/openapi.ts';
 
 const NDJSON = 'application/x-ndjson';
 

@@ -1,11 +1,11 @@
 import { createRoute } from '@hono/zod-openapi';
 import { ForkRequest } from '@signalbox/contracts';
-import { noteContentRead } from '../content-read.ts';
+import { noteContentRead } from '../runs/content-read.ts';
 import type { Route } from '../deps.ts';
-import { forkRun as fork } from '../fork.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
-import { readBody } from '../validation.ts';
+import { forkRun as fork } from '../submission/fork.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submission/submit-headers.ts';
+import { readBody } from '../http/validation.ts';
 import { RunParams } from './run-params.ts';
 
 const route = createRoute({

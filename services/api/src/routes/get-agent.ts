@@ -1,9 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { getAgent as getStored } from '@signalbox/audit-store';
 import { AgentName, SignalboxError } from '@signalbox/contracts';
-import { agentView } from '../agent-view.ts';
+import { agentView } from '../agents/agent-view.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
 const MAX_VERSION = 999_999_999;
 

@@ -1,8 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { awaitEnd } from '../await-end.ts';
+import { awaitEnd } from '../runs/await-end.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
-import { viewOf } from '../run-view.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
+import { viewOf } from '../runs/run-view.ts';
 import { RunParams } from './run-params.ts';
 
 const MAX_WAIT_SECONDS = 55;

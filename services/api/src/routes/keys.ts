@@ -1,11 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listTenantApiKeys, type StoredApiKey } from '@signalbox/audit-store';
-import { issueKey, revokeKey } from '../api-keys.ts';
-import { fromCursor, toPage } from '../cursor.ts';
+import { issueKey, revokeKey } from '../keys/api-keys.ts';
+import { fromCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
-import { keyRequest, type KeyView } from '../key-schemas.ts';
-import { answers, jsonOf, PROBLEMS, queryInt } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { keyRequest, type KeyView } from '../keys/key-schemas.ts';
+import { answers, jsonOf, PROBLEMS, queryInt } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 
 const PATH = '/v1/keys';
 const DEFAULT_LIMIT = 20;

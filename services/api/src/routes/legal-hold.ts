@@ -1,8 +1,8 @@
 import { createRoute } from '@hono/zod-openapi';
 import type { Route } from '../deps.ts';
-import { changeLegalHold, LegalHoldRequest } from '../legal-hold.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { changeLegalHold, LegalHoldRequest } from '../runs/legal-hold.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 import { RunParams } from './run-params.ts';
 
 const body = { required: true, content: jsonOf('LegalHoldRequest') };

@@ -1,10 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listAgents as listStored } from '@signalbox/audit-store';
 import { AgentName } from '@signalbox/contracts';
-import { agentView } from '../agent-view.ts';
-import { fromCursor, toPage } from '../cursor.ts';
+import { agentView } from '../agents/agent-view.ts';
+import { fromCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;

@@ -1,9 +1,9 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listAuditEvents } from '@signalbox/audit-store';
-import { AuditFilters, filterOf, placeOf, readPlace, textOf, viewOf } from '../audit-query.ts';
-import { toCursor, toPage } from '../cursor.ts';
+import { AuditFilters, filterOf, placeOf, readPlace, textOf, viewOf } from '../audit/audit-query.ts';
+import { toCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;

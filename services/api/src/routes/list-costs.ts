@@ -1,10 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { COST_GROUPS, type CostGroup, type CostRow, sumCosts } from '@signalbox/audit-store';
 import { toUsd } from '@signalbox/contracts';
-import { fromCursor, toPage } from '../cursor.ts';
+import { fromCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
-import { invalidRequest } from '../validation.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
+import { invalidRequest } from '../http/validation.ts';
 
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1000;

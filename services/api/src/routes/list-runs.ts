@@ -1,10 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { AgentName, type Run, RunId, RunStatus } from '@signalbox/contracts';
-import { fromCursor, toCursor } from '../cursor.ts';
+import { fromCursor, toCursor } from '../http/cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
-import type { ListedRun } from '../run-reader.ts';
-import { viewOf } from '../run-view.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
+import type { ListedRun } from '../runs/run-reader.ts';
+import { viewOf } from '../runs/run-view.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;

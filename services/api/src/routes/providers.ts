@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { PROVIDERS, SignalboxError } from '@signalbox/contracts';
 import { providerEntry, providers as catalogue } from '@signalbox/providers';
 import type { ApiContext, Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
 import {
   assertTakesKey,
   pingProvider,
@@ -10,9 +10,9 @@ import {
   providerViews,
   removeProviderKey,
   setProviderKey,
-} from '../provider-keys.ts';
-import { KEY_SHAPE, ProviderKeyRequest, type ProviderView } from '../provider-schemas.ts';
-import { invalidRequest, readBody } from '../validation.ts';
+} from '../keys/provider-keys.ts';
+import { KEY_SHAPE, ProviderKeyRequest, type ProviderView } from '../keys/provider-schemas.ts';
+import { invalidRequest, readBody } from '../http/validation.ts';
 
 const PATH = '/v1/providers';
 const params = z.strictObject({ provider: z.enum(PROVIDERS) });

@@ -3,14 +3,14 @@ import { ensureTenantWithCaps, publishAgentVersion } from '@signalbox/audit-stor
 import { AgentName, AgentSpec } from '@signalbox/contracts';
 import { mirrorAgent, reachingState } from '@signalbox/run-state';
 import { wellFormedDeep } from '@signalbox/runtime';
-import { byKey, recordFact } from '../admin-trail.ts';
-import { sealSpec, specDigest } from '../agent-specs.ts';
-import { agentView } from '../agent-view.ts';
-import { checkModels } from '../check-models.ts';
-import { checkOutputSchema } from '../check-output-schema.ts';
+import { byKey, recordFact } from '../audit/admin-trail.ts';
+import { sealSpec, specDigest } from '../agents/agent-specs.ts';
+import { agentView } from '../agents/agent-view.ts';
+import { checkModels } from '../submission/check-models.ts';
+import { checkOutputSchema } from '../submission/check-output-schema.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { invalidFromZod, readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { invalidFromZod, readBody } from '../http/validation.ts';
 
 const route = createRoute({
   method: 'put',

@@ -1,7 +1,7 @@
 import { createRoute } from '@hono/zod-openapi';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS } from '../openapi.ts';
-import { replayStored } from '../replay-stored.ts';
+import { answers, PROBLEMS } from '../http/openapi.ts';
+import { replayStored } from '../replays/replay-stored.ts';
 import { RunParams } from './run-params.ts';
 
 const route = createRoute({

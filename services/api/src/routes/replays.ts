@@ -1,11 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { ReplayId, ReplaysRequest } from '@signalbox/contracts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { abortReplayJob, findReplayJob, startReplayJob } from '../replay-jobs.ts';
-import { MAX_FORKS } from '../replay-fork.ts';
-import { idempotencyKey, TAKES_IDEMPOTENCY_KEY } from '../submit-headers.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { abortReplayJob, findReplayJob, startReplayJob } from '../replays/replay-jobs.ts';
+import { MAX_FORKS } from '../replays/replay-fork.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY } from '../submission/submit-headers.ts';
+import { readBody } from '../http/validation.ts';
 
 const params = z.strictObject({ id: ReplayId });
 

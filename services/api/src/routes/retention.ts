@@ -1,10 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
 import { readRetention } from '@signalbox/audit-store';
 import { RetentionRequest } from '@signalbox/contracts';
-import { changeTenantRetention } from '../change-retention.ts';
+import { changeTenantRetention } from '../audit/change-retention.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 
 const PATH = '/v1/retention';
 

@@ -1,9 +1,9 @@
 import { hasScope } from '@signalbox/contracts';
-import { noteContentRead } from '../content-read.ts';
+import { noteContentRead } from '../runs/content-read.ts';
 import type { ApiContext, ApiDeps } from '../deps.ts';
-import { watchKey } from '../key-watch.ts';
-import { type FeedItem, followRun } from '../run-feed.ts';
-import type { ReadableRun } from '../run-reader.ts';
+import { watchKey } from '../keys/key-watch.ts';
+import { type FeedItem, followRun } from '../runs/run-feed.ts';
+import type { ReadableRun } from '../runs/run-reader.ts';
 
 /** How long a client waits before it comes back after a cut. */
 const RETRY_MS = 2000;

@@ -1,10 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { parseAccept } from 'hono/utils/accept';
-import { eventJson, lastSeqOf } from '../entries.ts';
+import { eventJson, lastSeqOf } from '../runs/entries.ts';
 import type { ApiContext, ApiDeps, Route } from '../deps.ts';
-import { readsHeader } from '../header-parameter.ts';
-import { answers, PROBLEMS, queryInt } from '../openapi.ts';
-import { invalidRequest } from '../validation.ts';
+import { readsHeader } from '../http/header-parameter.ts';
+import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
+import { invalidRequest } from '../http/validation.ts';
 import { streamRunEvents } from './run-events-stream.ts';
 import { RunParams } from './run-params.ts';
 
@@ -49,7 +49,8 @@ const route = createRoute({
 
 const lastEventId = (c: ApiContext): number | null => {
   const id = c.req.header('last-event-id');
-  if (id === undefined) return null;
+  // Sent empty by who had no event yet.
+  if (id === undefined || id === '') return null;
   if (SEQ.test(id)) return Number(id);
   throw invalidRequest([{ path: 'Last-Event-ID', message: 'expected the id of an event of this run' }]);
 };

@@ -1,9 +1,9 @@
 import { createRoute } from '@hono/zod-openapi';
 import { hasScope } from '@signalbox/contracts';
-import { noteContentRead } from '../content-read.ts';
+import { noteContentRead } from '../runs/content-read.ts';
 import type { Route } from '../deps.ts';
-import { answers, PROBLEMS } from '../openapi.ts';
-import { stepsOf } from '../run-view.ts';
+import { answers, PROBLEMS } from '../http/openapi.ts';
+import { stepsOf } from '../runs/run-view.ts';
 import { RunParams } from './run-params.ts';
 
 const route = createRoute({

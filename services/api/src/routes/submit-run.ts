@@ -1,10 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
 import { RunSubmission } from '@signalbox/contracts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { submit } from '../submit.ts';
-import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { submit } from '../submission/submit.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submission/submit-headers.ts';
+import { readBody } from '../http/validation.ts';
 
 const route = createRoute({
   method: 'post',

@@ -1,10 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { reportError, toProblem } from '../problem.ts';
-import { MAX_BATCH, submitBatch, SubmitRunsBody } from '../submit-batch.ts';
-import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submit-headers.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { reportError, toProblem } from '../http/problem.ts';
+import { MAX_BATCH, submitBatch, SubmitRunsBody } from '../submission/submit-batch.ts';
+import { idempotencyKey, TAKES_IDEMPOTENCY_KEY, traceparent } from '../submission/submit-headers.ts';
+import { readBody } from '../http/validation.ts';
 
 /** A run of a batch takes far less of the api than one that comes by itself. */
 const RUNS_PER_REQUEST = 10;

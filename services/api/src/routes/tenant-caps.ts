@@ -1,10 +1,10 @@
 import { createRoute } from '@hono/zod-openapi';
-import { TenantCapsRequest } from '../caps-schemas.ts';
-import { viewTenantCaps } from '../caps-view.ts';
-import { changeTenantCaps } from '../change-caps.ts';
+import { TenantCapsRequest } from '../caps/caps-schemas.ts';
+import { viewTenantCaps } from '../caps/caps-view.ts';
+import { changeTenantCaps } from '../caps/change-caps.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 
 const PATH = '/v1/caps/tenant';
 

@@ -1,11 +1,11 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { wellFormed } from '@signalbox/runtime';
-import { UserCapsRequest } from '../caps-schemas.ts';
-import { viewUserCaps } from '../caps-view.ts';
-import { changeUserCaps, dropUserCaps } from '../change-caps.ts';
+import { UserCapsRequest } from '../caps/caps-schemas.ts';
+import { viewUserCaps } from '../caps/caps-view.ts';
+import { changeUserCaps, dropUserCaps } from '../caps/change-caps.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readBody } from '../validation.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readBody } from '../http/validation.ts';
 
 const PATH = '/v1/caps/users/{user_id}';
 

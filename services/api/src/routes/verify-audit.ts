@@ -1,11 +1,11 @@
 import { createRoute } from '@hono/zod-openapi';
 import { verifyAudit as verifyStored } from '@signalbox/audit-store';
 import { SignalboxError } from '@signalbox/contracts';
-import { byKey, recordFact } from '../admin-trail.ts';
+import { byKey, recordFact } from '../audit/admin-trail.ts';
 import type { Route } from '../deps.ts';
-import { answers, jsonOf, PROBLEMS } from '../openapi.ts';
-import { readOptionalBody } from '../validation.ts';
-import { VerifyRequest } from '../verify-schemas.ts';
+import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
+import { readOptionalBody } from '../http/validation.ts';
+import { VerifyRequest } from '../audit/verify-schemas.ts';
 
 const route = createRoute({
   method: 'post',

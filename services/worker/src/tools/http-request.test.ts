@@ -242,22 +242,39 @@ describe('http_request', () => {
     }
   });
 
-  test('a redirect to another host carries no credentials, and its body only when it must', async () => {
+  test('a redirect to another host carries nothing of what the model set, and its body only when it must', async () => {
     const both = tool([listed(), listed(ports.other)]);
     const args = {
       method: 'POST',
       body: 'b',
-      headers: { authorization: 'Bearer s', cookie: 'c=1', 'x-a': '1' },
+      headers: {
+        Authorization: 'Bearer s',
+        cookie: 'c=1',
+        'X-Api-Key': 's',
+        'Content-Type': 'text/x',
+        accept: 'a/b',
+      },
+    };
+    const set = (): unknown[] => {
+      const {
+        authorization,
+        cookie,
+        accept,
+        'x-api-key': key,
+        'content-type': type,
+      } = seen.at(-1)?.headers ?? {};
+      return [authorization, cookie, key, accept, type];
     };
     await run(both, { ...args, url: at('/to-other') });
     const got = seen.at(-1);
     assert.deepEqual([got?.method, got?.body], ['GET', '']);
-    assert.deepEqual(
-      [got?.headers.authorization, got?.headers.cookie, got?.headers['x-a']],
-      [undefined, undefined, '1'],
-    );
+    assert.deepEqual(set(), [undefined, undefined, undefined, '*/*', undefined]);
+    assert.ok(got?.headers['idempotency-key']);
     await run(both, { ...args, url: at('/keep-other') });
     assert.deepEqual([seen.at(-1)?.method, seen.at(-1)?.body], ['POST', 'b']);
+    assert.deepEqual(set(), [undefined, undefined, undefined, '*/*', 'text/x'], 'it says what the body is');
+    await run(both, { ...args, url: at('/to-307') });
+    assert.deepEqual(set(), ['Bearer s', 'c=1', 's', 'a/b', 'text/x'], 'the same host is sent all');
   });
 
   test('a large answer is cut', async () => {

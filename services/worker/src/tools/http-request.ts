@@ -44,9 +44,11 @@ const isListed = (url: URL, allow: readonly string[]): boolean => {
 
 const refuse = (message: string): ToolError => new ToolError('tool_error', message);
 
-const headersOf = (args: Arguments, context: ToolContext): Headers => {
+type SetHeaders = Arguments['headers'];
+
+const headersOf = (set: SetHeaders, context: ToolContext): Headers => {
   const headers = new Headers({ accept: '*/*', 'user-agent': 'signalbox' });
-  for (const [name, value] of Object.entries(args.headers)) {
+  for (const [name, value] of Object.entries(set)) {
     if (RESERVED_HEADERS.has(name.toLowerCase())) continue;
     try {
       headers.set(name, value);
@@ -71,14 +73,17 @@ const readBody = async (response: IncomingMessage): Promise<string> => {
   return text.length > MAX_BODY_CHARS ? `${text.slice(0, MAX_BODY_CHARS)}\n[cut off]` : text;
 };
 
-/** What proves who asks stays with the host it was meant for. */
-const CREDENTIAL_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
-
 interface Hop {
   readonly url: URL;
   readonly method: string;
   readonly body: string | undefined;
 }
+
+/** Any of them may prove who asks, and that is for the host it was set for. What the body is goes with the body. */
+const setForAnother = (set: SetHeaders, { body }: Hop): SetHeaders =>
+  Object.fromEntries(
+    Object.entries(set).filter(([name]) => body !== undefined && name.toLowerCase() === 'content-type'),
+  );
 
 /** Others may name a location too: 300 offers several, 304 says that nothing has changed. */
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
@@ -105,7 +110,7 @@ const request = async (
   context: ToolContext,
   { allow, send }: Transport,
 ): Promise<string> => {
-  const headers = headersOf(args, context);
+  let set = args.headers;
   let hop: Hop = { url: new URL(args.url), method: args.method, body: args.body };
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
     const { url, method } = hop;
@@ -113,7 +118,7 @@ const request = async (
       throw refuse(`The address ${url.host} is not in the operator's list of allowed hosts.`);
     const response = await send(url, {
       method,
-      headers: Object.fromEntries(headers),
+      headers: Object.fromEntries(headersOf(set, context)),
       body: method === 'GET' || method === 'HEAD' ? undefined : hop.body,
       signal: context.signal,
     });
@@ -123,7 +128,7 @@ const request = async (
       return `HTTP ${response.statusCode} (${type})\n${await readBody(response)}`;
     }
     response.destroy();
-    if (next.url.origin !== url.origin) for (const name of CREDENTIAL_HEADERS) headers.delete(name);
+    if (next.url.origin !== url.origin) set = setForAnother(set, next);
     hop = next;
   }
   throw refuse(`The server redirected more than ${MAX_REDIRECTS} times.`);

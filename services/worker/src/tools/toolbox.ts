@@ -49,12 +49,12 @@ const planTool = <Args>(tool: Tool<Args>, text: string, nowMs: number): PlannedC
 };
 
 /** A tool of any arguments: the toolbox parses them, so nothing outside needs to know their type. */
-export interface ErasedTool {
+export interface AnyTool {
   readonly definition: ToolDefinition;
   plan(text: string, nowMs: number): PlannedCall;
 }
 
-export const erase = <Args>(tool: Tool<Args>): ErasedTool => {
+export const anyTool = <Args>(tool: Tool<Args>): AnyTool => {
   const { $schema: _, ...parameters } = z.toJSONSchema(tool.parameters, { io: 'input' }) as unknown as Record<
     string,
     Json
@@ -65,7 +65,7 @@ export const erase = <Args>(tool: Tool<Args>): ErasedTool => {
   };
 };
 
-export const createToolbox = (tools: readonly ErasedTool[]): Toolbox => {
+export const createToolbox = (tools: readonly AnyTool[]): Toolbox => {
   const byName = new Map(tools.map((tool) => [tool.definition.name, tool]));
   return {
     definitions: (names) =>

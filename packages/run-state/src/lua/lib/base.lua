@@ -2,7 +2,7 @@
 -- KEYS[1] is the partition root, e.g. "sb:{p0}". Every other key derives from it and so carries the same
 -- hash tag: each script stays in one slot of a Redis Cluster (design §7).
 --
--- <root>:run:<id>            HASH  the run record
+-- <root>:run:<id>            HASH  the run record; admitted_ms: since when it is admitted, once it was added again
 -- <root>:run:<id>:events     LIST  journal entries; position = seq - 1
 -- <root>:run:<id>:contents   HASH  ref -> sealed content
 -- <root>:run:<id>:inbox      LIST  notes for the owner (R4)

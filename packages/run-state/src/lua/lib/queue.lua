@@ -97,7 +97,7 @@ end
 local function enqueue(run, tenant, rank, since)
   local r = { tenant = tenant, user = redis.call('HGET', key('run', run), 'user') }
   redis.call('HSET', key('run', run), 'status', 'queued', 'queued_ms', int(since))
-  redis.call('HDEL', key('run', run), 'reason')
+  redis.call('HDEL', key('run', run), 'reason', 'admitted_ms')
   redis.call('ZADD', key('queued', rank), int(since), run)
   local score = int(tonumber(rank) * RANK_SPAN + since)
   if not has_user(r) then return make_ready(run, r, score) end

@@ -1,0 +1,52 @@
+import { agentPlace, type AgentSpec, SpecContent } from '@signalbox/contracts';
+import { specText } from '@signalbox/engine';
+import { type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
+import { LRUCache } from 'lru-cache';
+
+/** Agent specs at rest: each version sealed with a key of its own, wrapped by the keyring (R13). */
+interface AgentId {
+  readonly tenantId: string;
+  readonly name: string;
+}
+
+const placeOf = ({ tenantId, name }: AgentId): string => agentPlace(tenantId, name);
+
+export const sealSpec = (keyring: Keyring, agent: AgentId, spec: AgentSpec): string =>
+  sealText(keyring, JSON.stringify(spec), placeOf(agent));
+
+/** Throws SealError for another agent's spec or an unknown key. */
+export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): AgentSpec =>
+  SpecContent.parse(JSON.parse(openText(keyring, sealedSpec, placeOf(agent))));
+
+/** Versions that were opened last, for each keyring: a version never changes, so it need not be read and opened again. */
+const OPENED = 200;
+/** A larger one costs little beside what is done with it, and many of them would fill the memory. */
+const LARGEST_KEPT = 65_536;
+const opened = new WeakMap<Keyring, LRUCache<string, AgentSpec>>();
+
+const openedBy = (keyring: Keyring): LRUCache<string, AgentSpec> => {
+  const known = opened.get(keyring) ?? new LRUCache<string, AgentSpec>({ max: OPENED });
+  opened.set(keyring, known);
+  return known;
+};
+
+const versionName = (agent: AgentId, version: number): string => `${placeOf(agent)}@${version}`;
+
+/** A version that was opened before; undefined: it must be read. */
+export const openedVersion = (keyring: Keyring, agent: AgentId, version: number): AgentSpec | undefined =>
+  openedBy(keyring).get(versionName(agent, version));
+
+/** Throws like `openSpec`. */
+export const openVersion = (
+  keyring: Keyring,
+  agent: AgentId,
+  { version, sealedSpec }: { readonly version: number; readonly sealedSpec: string },
+): AgentSpec => {
+  const spec = openSpec(keyring, agent, sealedSpec);
+  if (sealedSpec.length <= LARGEST_KEPT) openedBy(keyring).set(versionName(agent, version), spec);
+  return spec;
+};
+
+/** Names the content of a version: the same spec of the same agent has the same digest. */
+export const specDigest = (agent: AgentId, spec: AgentSpec): string =>
+  sha256Hex(`${placeOf(agent)}\n${specText(spec)}`);

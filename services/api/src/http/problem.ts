@@ -1,0 +1,94 @@
+import { type ErrorCode, ERRORS, type FieldProblem, SignalboxError } from '@signalbox/contracts';
+import type { Logger } from '@signalbox/runtime';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { ApiContext } from '../deps.ts';
+
+/** The body of every answer that is an error (RFC 9457, and the `error` object SDKs of model vendors read). */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly errors?: readonly FieldProblem[];
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly code: ErrorCode;
+    readonly param: string | null;
+  };
+}
+
+/** True of every route: a reply may be lost, and one store may have taken a change before the other failed. */
+const SEND_AGAIN =
+  'A change may or may not have been made: send the request again, with the same Idempotency-Key if it had one.';
+
+/** What we say where the true message could tell of our insides. */
+const DISCREET: Partial<Record<ErrorCode, string>> = {
+  internal: 'The request could not be answered. Give the X-Request-Id of this answer to the operator.',
+  state_unavailable: `Run state cannot be reached at the moment. ${SEND_AGAIN}`,
+  audit_store_unavailable: `The audit store cannot be reached at the moment. ${SEND_AGAIN}`,
+};
+
+const VENDOR_TYPES: Record<number, string> = {
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  409: 'conflict_error',
+};
+
+const vendorType = (status: number): string =>
+  VENDOR_TYPES[status] ?? (status >= 500 ? 'api_error' : 'invalid_request_error');
+
+export const toProblem = (error: SignalboxError): Problem => {
+  const { code, status, errors } = error;
+  const detail = DISCREET[code] ?? error.message;
+  return {
+    type: `urn:signalbox:error:${code}`,
+    title: ERRORS[code].title,
+    status,
+    code,
+    detail,
+    ...(errors === undefined ? {} : { errors }),
+    error: { message: detail, type: vendorType(status), code, param: errors?.[0]?.path ?? null },
+  };
+};
+
+const toSignalboxError = (error: unknown): SignalboxError => {
+  if (error instanceof SignalboxError) return error;
+  if (error instanceof HTTPException && error.status === 400) {
+    return new SignalboxError('invalid_json', 'The body is not JSON.', { cause: error });
+  }
+  return new SignalboxError('internal', 'unexpected error', { cause: error });
+};
+
+const headersOf = (error: SignalboxError): Record<string, string> => {
+  const headers: Record<string, string> = {
+    'content-type': 'application/problem+json',
+    'cache-control': 'no-store',
+  };
+  // Its body may not be read to the end, so the connection cannot be used again: say so before it is cut.
+  if (error.status === 413) headers['connection'] = 'close';
+  if (error.status === 401) headers['www-authenticate'] = 'Bearer realm="signalbox"';
+  const wait = error.retryAfter ?? (error.status === 503 ? 1 : undefined);
+  if (wait !== undefined) headers['retry-after'] = String(Math.ceil(wait));
+  return headers;
+};
+
+/** The error as our catalogue knows it. What is our fault is logged with the request's id. */
+export const reportError = (c: ApiContext, thrown: unknown, logger: Logger): SignalboxError => {
+  const error = toSignalboxError(thrown);
+  if (error.status >= 500) {
+    const fields = { request_id: c.get('requestId'), method: c.req.method, path: c.req.path, error };
+    if (error.code === 'internal') logger.error('request failed', fields);
+    else logger.warn('request not served', fields);
+  }
+  return error;
+};
+
+/** The one place where an error becomes an answer. */
+export const answerProblem = (c: ApiContext, thrown: unknown, logger: Logger): Response => {
+  const error = reportError(c, thrown, logger);
+  return c.body(JSON.stringify(toProblem(error)), error.status as ContentfulStatusCode, headersOf(error));
+};

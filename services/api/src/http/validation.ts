@@ -1,0 +1,121 @@
+import { type FieldProblem, type Json, SignalboxError } from '@signalbox/contracts';
+import type { z } from 'zod';
+import type { ApiContext } from '../deps.ts';
+
+/** Turns what zod says into the errors of a problem, and reads bodies. */
+const MAX_PROBLEMS = 20;
+/** Far above any honest request, far below what exhausts the call stack. */
+const MAX_DEPTH = 100;
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly PropertyKey[];
+
+const textOf = (message: string): string => message.replace(/^Invalid (input|option|string): /, '');
+
+/** Of a union, the one branch that the value was meant for: the others refuse its very type. */
+const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined => {
+  const meant = branches.filter(
+    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
+  );
+  return meant.length === 1 ? meant[0] : undefined;
+};
+
+/** One after the other: of very many, none is made but those that are told. */
+function* problemsOf(issues: readonly Issue[], at: Path): Generator<FieldProblem> {
+  for (const issue of issues) {
+    const path = [...at, ...issue.path];
+    const branch = issue.code === 'invalid_union' ? meantBranch(issue.errors) : undefined;
+    if (branch !== undefined) {
+      yield* problemsOf(branch, path);
+    } else if (issue.code === 'unrecognized_keys') {
+      for (const key of issue.keys) yield { path: [...path, key].join('.'), message: 'unknown field' };
+    } else {
+      const isUnion = issue.code === 'invalid_union';
+      const message = isUnion ? 'fits none of the accepted forms' : textOf(issue.message);
+      yield { path: path.join('.'), message };
+    }
+  }
+}
+
+export const invalidRequest = (errors: readonly FieldProblem[]): SignalboxError => {
+  const first = errors[0];
+  const where = first === undefined || first.path === '' ? '' : `${first.path}: `;
+  return new SignalboxError('invalid_request', `${where}${first?.message ?? 'the request does not fit'}`, {
+    errors,
+  });
+};
+
+export const invalidFromZod = (error: { readonly issues: readonly Issue[] }): SignalboxError => {
+  const told: FieldProblem[] = [];
+  for (const problem of problemsOf(error.issues, [])) {
+    if (told.push(problem) === MAX_PROBLEMS) break;
+  }
+  return invalidRequest(told);
+};
+
+/** Throws `invalid_request` naming the first fields that do not fit. */
+export const parseAs = <S extends z.ZodType>(schema: S, value: unknown): z.output<S> => {
+  const result = schema.safeParse(value);
+  if (!result.success) throw invalidFromZod(result.error);
+  return result.data;
+};
+
+/** zod's records and JSON leave it out without a word. */
+const DROPPED = '__proto__';
+
+interface Fault {
+  readonly path: readonly string[];
+  readonly message: string;
+}
+
+/** What no schema may see; null: nothing. Its path is made on the way back, so that looking costs no more than walking. */
+const faultIn = (value: unknown, levels: number): Fault | null => {
+  if (typeof value !== 'object' || value === null) return null;
+  if (levels === 0) return { path: [], message: `nested deeper than ${MAX_DEPTH} levels` };
+  if (Object.hasOwn(value, DROPPED)) return { path: [DROPPED], message: 'a name that cannot be kept' };
+  for (const [index, item] of Object.values(value).entries()) {
+    const fault = faultIn(item, levels - 1);
+    if (fault !== null) return { ...fault, path: [Object.keys(value)[index] ?? '', ...fault.path] };
+  }
+  return null;
+};
+
+const parseJson = (text: string): Json => {
+  let value: Json;
+  try {
+    value = JSON.parse(text) as Json;
+  } catch (cause) {
+    throw new SignalboxError('invalid_json', 'The body is not JSON.', { cause });
+  }
+  const fault = faultIn(value, MAX_DEPTH);
+  if (fault === null) return value;
+  throw invalidRequest([{ path: fault.path.join('.'), message: fault.message }]);
+};
+
+/** The body as it came and as the schema reads it. Throws `invalid_json`, `invalid_request`. */
+export const readBody = async <S extends z.ZodType>(
+  c: ApiContext,
+  schema: S,
+): Promise<{ raw: Json; body: z.output<S> }> => {
+  const raw = parseJson(await c.req.text());
+  return { raw, body: parseAs(schema, raw) };
+};
+
+/** The same where no body at all means an empty object. */
+export const readOptionalBody = async <S extends z.ZodType>(
+  c: ApiContext,
+  schema: S,
+): Promise<z.output<S>> => {
+  const text = await c.req.text();
+  return parseAs(schema, text.trim() === '' ? {} : parseJson(text));
+};
+
+/** What zod-openapi calls with the outcome of checking a path or a query. */
+export const onParameters = (
+  result: { target: string } & ({ success: true } | { success: false; error: z.ZodError }),
+): void => {
+  if (result.success) return;
+  // A malformed id names nothing, like an unknown one.
+  if (result.target === 'param') throw new SignalboxError('not_found', 'There is nothing at this address.');
+  throw invalidFromZod(result.error);
+};

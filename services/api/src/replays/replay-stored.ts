@@ -1,0 +1,70 @@
+import {
+  type Event,
+  type Json,
+  SignalboxError,
+  SpecContent,
+  type StoredRun,
+  SubmissionContent,
+} from '@signalbox/contracts';
+import { readJournal, type Replayed, replayEvents, type ReplayOptions } from '@signalbox/engine';
+import { type Keyring, sha256Hex } from '@signalbox/runtime';
+import { openRun, type SealedBytes, sealedBytes } from '../runs/run-contents.ts';
+
+/**
+ * A stored run through today's engine (R12). Before that it is made sure that the recording is the one that was
+ * written: its journal an unbroken chain, its contents those the journal names.
+ */
+const erased = (runId: string): SignalboxError =>
+  new SignalboxError(
+    'content_erased',
+    `What was said in run ${runId} was erased, so it cannot be replayed or forked. Its journal is still there.`,
+  );
+
+/** A ref is the hash of the sealed bytes: others in their place, also well sealed ones, are found out. */
+const damaged = (bytes: SealedBytes, events: readonly Event[]): Replayed | null => {
+  let steps = 0;
+  for (const { refs, data } of events) {
+    if ('step' in data && typeof data.step === 'number') steps = Math.max(steps, data.step);
+    for (const expected of Object.values(refs)) {
+      const sealed = bytes(expected);
+      if (sealed === null) continue;
+      const got = `sha256:${sha256Hex(sealed)}`;
+      if (got === expected) continue;
+      return { identical: false, steps, divergences: [{ step: steps, kind: 'content', expected, got }] };
+    }
+  }
+  return null;
+};
+
+/** Everything of a run, opened. Throws `content_erased`, SealError. */
+export const openRecording = (
+  keyring: Keyring,
+  run: StoredRun,
+  events: readonly Event[],
+  bytes = sealedBytes(run),
+) => {
+  const opened = openRun(keyring, run, bytes);
+  if (opened === null) throw erased(run.runId);
+  const missing = events.some(({ refs }) => Object.values(refs).some((ref) => !run.contents.has(ref)));
+  if (missing) throw erased(run.runId);
+  const refs = events[0]?.refs ?? {};
+  const storedSpec = opened.content(refs['spec'] ?? '') as Json;
+  const submission = SubmissionContent.parse(opened.content(refs['submission'] ?? ''));
+  return {
+    submission,
+    input: submission.input,
+    contents: opened.steps,
+    spec: SpecContent.parse(storedSpec),
+    storedSpec,
+    digest: opened.digest,
+  };
+};
+
+/** Throws `content_erased`, SealError. */
+export const replayStored = (keyring: Keyring, run: StoredRun, options: ReplayOptions = {}): Replayed => {
+  const { events, broken } = readJournal(run.entries);
+  if (broken !== null) return broken;
+  const bytes = sealedBytes(run);
+  const recording = () => openRecording(keyring, run, events, bytes);
+  return damaged(bytes, events) ?? replayEvents(events, recording(), options);
+};

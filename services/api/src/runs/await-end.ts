@@ -1,0 +1,62 @@
+import type { Entry } from '@signalbox/contracts';
+import { SignalboxError } from '@signalbox/contracts';
+import { Bell } from './bell.ts';
+import type { ApiDeps } from '../deps.ts';
+import { isEnd, lastSeqOf, lastTypeOf } from './entries.ts';
+import type { ReadableRun } from './run-reader.ts';
+import { watchRun } from './watch-run.ts';
+
+type AwaitDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'closing'>;
+
+export interface AwaitRequest {
+  readonly tenantId: string;
+  readonly runId: string;
+  readonly seconds: number;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+/** A hint may be lost, so we also look by ourselves. */
+const LOOK_EVERY_MS = 1000;
+const PAGE = 1000;
+
+/** What was added behind `after`; nothing while run state cannot be reached, since waiting may outlast that. */
+const added = async (deps: AwaitDeps, request: AwaitRequest, after: number): Promise<readonly Entry[]> => {
+  try {
+    return await deps.runs.entries(request.tenantId, { runId: request.runId, after, limit: PAGE });
+  } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) return [];
+    throw error;
+  }
+};
+
+/** Resolves when the run has ended, the time is over, or nobody waits any more. Throws like `RunReader.find`. */
+export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ReadableRun> => {
+  const run = await deps.runs.find(request.tenantId, request.runId);
+  if (request.seconds === 0 || isEnd(lastTypeOf(run.entries))) return run;
+  const { clock, closing } = deps;
+  const deadline = clock.monotonic() + request.seconds * 1000;
+  const bell = new Bell();
+  const gone = AbortSignal.any([request.signal, closing]);
+  gone.addEventListener('abort', bell.ring, { once: true });
+  let ended = false;
+  const onEnd = (): void => {
+    ended = true;
+    bell.ring();
+  };
+  const unwatch = watchRun(deps.tail.watchEnd(deps.partition, request.runId, onEnd), bell.ring);
+  try {
+    let seq = lastSeqOf(run.entries);
+    for (let left = request.seconds * 1000; left > 0 && !gone.aborted; left = deadline - clock.monotonic()) {
+      await bell.wait(clock, Math.min(left, LOOK_EVERY_MS));
+      if (ended) break;
+      const entries = await added(deps, request, seq);
+      seq = Math.max(seq, lastSeqOf(entries));
+      if (isEnd(lastTypeOf(entries))) break;
+    }
+  } finally {
+    unwatch();
+    gone.removeEventListener('abort', bell.ring);
+  }
+  return deps.runs.find(request.tenantId, request.runId);
+};

@@ -1,0 +1,27 @@
+import { type AgentSpec, SignalboxError } from '@signalbox/contracts';
+import type { SchemaVerdict } from '@signalbox/runtime';
+import type { ApiDeps } from '../deps.ts';
+
+const MOST_CHARS = 300;
+
+const problemOf = (verdict: SchemaVerdict): string | null => {
+  if (verdict.type === 'unusable') return `no usable JSON Schema: ${verdict.why.slice(0, MOST_CHARS)}`;
+  if (verdict.type === 'too_slow') return 'takes too long to check, even for null; make it simpler';
+  return null;
+};
+
+/**
+ * Refuses a spec whose `output_schema` no answer could be held against: its runs would pay for answers that nobody can
+ * judge. `at` names where the spec stands in the body, `''` or `agent`. Throws `invalid_request`.
+ */
+export const checkOutputSchema = async (
+  { schemas }: Pick<ApiDeps, 'schemas'>,
+  { output_schema: schema }: AgentSpec,
+  { tenantId, at }: { readonly tenantId: string; readonly at: string },
+): Promise<void> => {
+  if (schema === null) return;
+  const message = problemOf(await schemas.judge(tenantId, { schema: JSON.stringify(schema), text: 'null' }));
+  if (message === null) return;
+  const path = at === '' ? 'output_schema' : `${at}.output_schema`;
+  throw new SignalboxError('invalid_request', `${path}: ${message}.`, { errors: [{ path, message }] });
+};
