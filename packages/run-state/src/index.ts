@@ -124,6 +124,7 @@ export {
   markTrusted,
   readServerId,
   readTrust,
+  type ServerId,
   type TrustMarker,
   type Verification,
   withdrawTrust,
