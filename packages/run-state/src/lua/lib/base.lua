@@ -14,12 +14,13 @@
 -- <root>:running, :parked    ZSET  runs in that state, by time
 -- <root>:asleep              ZSET  parked runs that hibernate, by the time they parked; see sleep.lua
 -- <root>:loading             ZSET  hibernated runs that were woken, by when the scheduler is to load them
+-- <root>:unrestored          SET   those of them that a verification could not put back; see set_aside.lua
 -- <root>:timers              ZSET  parked runs by due time
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:lease:<id>:aborts   SET   those of them that were asked to stop
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
--- <root>:trust               HASH  server, replid (whose data was verified), incarnation; verifying (token of who does it)
+-- <root>:trust               HASH  server, replid (what was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; see waiters.lua
 -- <root>:waiters:<scope>     ZSET  parked runs that wait for room in it, by the time they first had none
