@@ -97,6 +97,7 @@ export type { Tables } from './types.ts';
 export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/runs.ts';
+export { type OutlinedRun, outlineRuns } from './outline-runs.ts';
 export { type BatchOrigin, raiseIncarnation, withVerificationLock } from './incarnation.ts';
 export {
   type DaySpend,

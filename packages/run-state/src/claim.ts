@@ -23,6 +23,8 @@ export interface Claimed {
   readonly wakeSeq: number;
   /** Claims since the last step that got a result, this one included. */
   readonly claims: number;
+  /** Who could not open it since it was last worked on: since when, and up to three different leases. */
+  readonly unopened: { readonly sinceMs: number; readonly leases: readonly string[] } | null;
   /** When it last became runnable, epoch ms. */
   readonly queuedMs: number;
   readonly tenantId: string;
@@ -49,6 +51,12 @@ const Record = z.object({
   queued_ms: z.coerce.number().default(0),
   tenant: z.string(),
   key: z.string(),
+  unopened: z
+    .string()
+    .transform((noted) => noted.split(' '))
+    .transform(([since, ...leases]) => ({ sinceMs: Number(since), leases }))
+    .nullable()
+    .default(null),
 });
 
 /** Becomes the owner of a run and reads all of it, in one round trip. Throws `state_unavailable`. */
@@ -71,6 +79,7 @@ export const claimRun = async (partition: Partition, request: ClaimRequest): Pro
       epoch: record.data.epoch,
       wakeSeq: record.data.wake_seq,
       claims: record.data.claims,
+      unopened: record.data.unopened,
       queuedMs: record.data.queued_ms,
       tenantId: record.data.tenant,
       wrappedKey: record.data.key,

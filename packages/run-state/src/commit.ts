@@ -35,6 +35,8 @@ export type After =
   | { readonly type: 'go' }
   /** `failed`: the activation broke, so the claim counts towards the poison limit. */
   | { readonly type: 'hand_over'; readonly failed: boolean }
+  /** The worker could not open the run: that is noted (Claimed.unopened), and its claim does not count. */
+  | { readonly type: 'hand_over'; readonly unopened: true }
   | { readonly type: 'finish'; readonly status: TerminalStatus }
   | {
       readonly type: 'park';
@@ -82,7 +84,7 @@ export interface CommitReply {
 
 const afterHeader = (after: After): object => {
   if (after.type === 'finish') return { after: 'finish', status: after.status };
-  if (after.type === 'hand_over') return { after: 'hand_over', failed: after.failed };
+  if (after.type === 'hand_over') return { ...after, after: 'hand_over' };
   if (after.type === 'go') return { after: 'go' };
   return {
     after: 'park',

@@ -110,12 +110,15 @@ export { readSpend, type Spend } from './spend.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
 export {
+  countUnrestored,
   type Ledger,
   type LedgerTotal,
   loadRun,
   readLiveHeads,
   readChargedHolds,
   restoreCounters,
+  type RunOutline,
+  setAside,
 } from './restore.ts';
 export {
   assertTrusted,
@@ -124,6 +127,7 @@ export {
   markTrusted,
   readServerId,
   readTrust,
+  type ServerId,
   type TrustMarker,
   type Verification,
   withdrawTrust,

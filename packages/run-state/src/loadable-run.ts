@@ -41,6 +41,9 @@ export interface LoadableHold {
 /** Of a priority, as the scripts know it. */
 export const RANK = { high: '0', normal: '1', low: '2' } as const;
 
+export const holdArgs = (holds: readonly LoadableHold[]): string[] =>
+  holds.flatMap((hold) => [hold.id, holdValue(hold)]);
+
 const holdValue = ({ amountNano, day, settled }: LoadableHold): string => {
   if (settled === null) return `held ${amountNano} ${day}`;
   return `${settled.expired ? 'expired' : 'settled'} ${amountNano} ${day} ${settled.observedNano}`;
@@ -60,7 +63,12 @@ const headerOf = (run: LoadableRun, more: object): string =>
     seq: run.seq,
     head: run.head,
     created_ms: run.createdMs,
+    wake_seq: run.wakeSeq,
     status: run.status,
+    ...(run.waitingFor === null ? {} : { reason: run.waitingFor }),
+    ...(run.dueMs === null ? {} : { due_ms: run.dueMs }),
+    ...(run.parkedMs === null ? {} : { parked_ms: run.parkedMs }),
+    ...(run.abort === null ? {} : { abort: run.abort }),
     ...more,
     entries: run.entries.length,
     holds: run.holds.length,
@@ -70,6 +78,6 @@ const headerOf = (run: LoadableRun, more: object): string =>
 export const loadArgs = (run: LoadableRun, more: object = {}): string[] => [
   headerOf(run, more),
   ...run.entries,
-  ...run.holds.flatMap((hold) => [hold.id, holdValue(hold)]),
+  ...holdArgs(run.holds),
   ...[...run.contents].flat(),
 ];

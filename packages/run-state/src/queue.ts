@@ -90,6 +90,8 @@ export interface ConsumerOptions {
 export interface ActivationConsumer {
   /** Stops fetching; what was fetched goes on. A fetch that is waiting may still bring one job. */
   pause(): Promise<void>;
+  /** Works on so many at once from now on; what was fetched goes on. */
+  offer(slots: number): void;
   close(): Promise<void>;
 }
 
@@ -111,10 +113,11 @@ export const consumeActivations = (
     await job.moveToWait(token);
     throw new WaitingError();
   };
+  const most = (slots: number): number => slots + spareOf(slots);
   const worker = new Worker(QUEUE_NAME, take, {
     connection: redis,
     prefix: partition.root,
-    concurrency: options.slots + spareOf(options.slots),
+    concurrency: most(options.slots),
     lockDuration: options.lockMs,
     stalledInterval: Math.ceil(options.lockMs / 2),
     maxStalledCount: STALLS_ALLOWED,
@@ -122,5 +125,9 @@ export const consumeActivations = (
     removeOnFail: { count: 0 },
   });
   worker.on('error', options.onError);
-  return { pause: () => worker.pause(true), close: () => worker.close() };
+  return {
+    pause: () => worker.pause(true),
+    offer: (slots) => void (worker.concurrency = most(slots)),
+    close: () => worker.close(),
+  };
 };

@@ -7,7 +7,7 @@ import type { Nano } from '@signalbox/contracts';
 import { z } from 'zod';
 import { liveIds } from './live-ids.ts';
 import { LIVE_INDEXES } from './live-runs.ts';
-import { loadArgs, type LoadableRun } from './loadable-run.ts';
+import { holdArgs, loadArgs, type LoadableRun, RANK } from './loadable-run.ts';
 import { type Partition, runKey } from './partition.ts';
 import { reachingState } from './reaching.ts';
 import { runScript } from './scripts.ts';
@@ -20,18 +20,58 @@ export const loadRun = async (
   run: LoadableRun,
   { asleep }: { readonly asleep: boolean } = { asleep: false },
 ): Promise<boolean> => {
-  const more = {
-    wake_seq: run.wakeSeq,
-    ...(run.waitingFor === null ? {} : { reason: run.waitingFor }),
-    ...(run.dueMs === null ? {} : { due_ms: run.dueMs }),
-    ...(run.parkedMs === null ? {} : { parked_ms: run.parkedMs }),
-    ...(run.abort === null ? {} : { abort: run.abort }),
-    asleep,
-  };
-  const reply = await runScript(partition, 'load', [token, ...loadArgs(run, more)]);
+  const reply = await runScript(partition, 'load', [token, ...loadArgs(run, { asleep })]);
   if (reply === 'OVERTAKEN') throw overtaken();
   return reply === 'LOADED';
 };
+
+type Known =
+  | 'runId'
+  | 'tenantId'
+  | 'userId'
+  | 'agent'
+  | 'rootRunId'
+  | 'priority'
+  | 'capNano'
+  | 'epoch'
+  | 'seq';
+
+/** What Postgres knows of a run whose journal it cannot give. */
+export interface RunOutline extends Pick<LoadableRun, Known | 'status' | 'holds'> {
+  readonly createdAt: string;
+  readonly sessionId: string | null;
+}
+
+/**
+ * Takes a run that could not be loaded out of play (see set_aside.lua); listLoading has it from here on. Throws
+ * `state_unavailable`, `state_untrusted`.
+ */
+export const setAside = async (
+  partition: Partition,
+  { token }: Verification,
+  run: RunOutline,
+): Promise<void> => {
+  const header = {
+    run: run.runId,
+    tenant: run.tenantId,
+    user: run.userId ?? '',
+    agent: run.agent ?? '',
+    root: run.rootRunId,
+    rank: RANK[run.priority],
+    cap: run.capNano === null ? 'inf' : String(run.capNano),
+    epoch: run.epoch,
+    seq: run.seq,
+    status: run.status,
+    created: run.createdAt,
+    ...(run.sessionId === null ? {} : { session: run.sessionId }),
+  };
+  const args = [token, JSON.stringify(header), ...holdArgs(run.holds)];
+  if ((await runScript(partition, 'set_aside', args)) === 'OVERTAKEN') throw overtaken();
+};
+
+/** How many runs no verification could put back yet. Throws `state_unavailable`. */
+export const countUnrestored = ({ redis, root }: Partition): Promise<number> =>
+  reachingState(() => redis.scard(`${root}:unrestored`));
 
 const SCAN_COUNT = 1000;
 

@@ -26,6 +26,7 @@ const NAMES = [
   'release',
   'repair',
   'rewrap',
+  'set_aside',
   'shown',
   'stored',
   'trust',

@@ -9,29 +9,43 @@ import { runScript } from './scripts.ts';
  * Whether what this Redis holds may be believed (design §6, Trust). A marker names the server whose data was
  * verified against Postgres; the scripts compare it with the server they run on, so a restart, a restore, a
  * failover or a flush stops every write until the scheduler has verified again and written the marker last.
+ * So does a change of the replication id that loses nothing: a master's first replica, or an hour without any.
  */
 const trustKey = (partition: Partition): string => `${partition.root}:trust`;
 
-/** The run id of the server behind the connection; it changes with every start. Throws `state_unavailable`. */
-export const readServerId = async ({ redis }: Partition): Promise<string> => {
-  const id = /run_id:([0-9a-f]+)/.exec(await reachingState(() => redis.info('server')))?.[1];
-  if (id === undefined)
-    throw new SignalboxError('internal', 'The Redis server does not tell its run_id; use Redis 7 or later.');
-  return id;
+/** A process and the data it holds: `server` changes with every start, `replid` whenever a replica becomes master. */
+export interface ServerId {
+  readonly server: string;
+  readonly replid: string;
+}
+
+const serverIdOf = (info: string): ServerId => {
+  const server = /^run_id:(\w+)/m.exec(info)?.[1];
+  const replid = /^master_replid:(\w+)/m.exec(info)?.[1];
+  if (server === undefined || replid === undefined) {
+    const what = 'The Redis server does not tell its run_id and master_replid; use Redis 7 or later.';
+    throw new SignalboxError('internal', what);
+  }
+  return { server, replid };
 };
 
-export interface TrustMarker {
-  readonly server: string;
+/** Of the server behind the connection. Throws `state_unavailable`. */
+export const readServerId = async ({ redis }: Partition): Promise<ServerId> =>
+  serverIdOf(await reachingState(() => redis.info('server', 'replication')));
+
+export interface TrustMarker extends ServerId {
   readonly incarnation: number;
 }
 
 /** The marker, if it names the server it lies on; null while the data is not verified. Throws `state_unavailable`. */
 export const readTrust = async (partition: Partition): Promise<TrustMarker | null> => {
-  const [server, incarnation] = await reachingState(() =>
-    partition.redis.hmget(trustKey(partition), 'server', 'incarnation'),
+  const [server, replid, incarnation] = await reachingState(() =>
+    partition.redis.hmget(trustKey(partition), 'server', 'replid', 'incarnation'),
   );
-  if (server === null || server === undefined || server !== (await readServerId(partition))) return null;
-  return { server, incarnation: Number(incarnation) };
+  const here = await readServerId(partition);
+  return server === here.server && replid === here.replid
+    ? { ...here, incarnation: Number(incarnation) }
+    : null;
 };
 
 /** Throws `state_untrusted`: what is missing here may only be lost, and what is here may be old. */
@@ -45,15 +59,14 @@ export const assertTrusted = async (partition: Partition): Promise<void> => {
 };
 
 /** A verification under way: who began last may restore, until the server restarts or is emptied. */
-export interface Verification {
+export interface Verification extends ServerId {
   readonly token: string;
-  readonly server: string;
 }
 
 /** First step: a marker left by an earlier verification no longer counts. Throws `state_unavailable`. */
 export const beginVerification = async (partition: Partition): Promise<Verification> => {
   const token = randomUUID();
-  return { token, server: Text.parse(await runScript(partition, 'trust', ['begin', token])) };
+  return { token, ...serverIdOf(Text.parse(await runScript(partition, 'trust', ['begin', token]))) };
 };
 
 /** What a verification that was overtaken throws: it is to be begun again. */
@@ -67,10 +80,10 @@ export const overtaken = (): SignalboxError =>
 /** Last step: from here on the scripts write again. Throws `state_untrusted` when something came between. */
 export const endVerification = async (
   partition: Partition,
-  { token, server }: Verification,
+  { token, server, replid }: Verification,
   incarnation: number,
 ): Promise<void> => {
-  const reply = Text.parse(await runScript(partition, 'trust', ['end', token, server, incarnation]));
+  const reply = Text.parse(await runScript(partition, 'trust', ['end', token, server, replid, incarnation]));
   if (reply !== 'OK') throw overtaken();
 };
 
@@ -78,6 +91,7 @@ export const endVerification = async (
 export const markTrusted = async (partition: Partition, marker: TrustMarker): Promise<void> => {
   await partition.redis.hset(trustKey(partition), {
     server: marker.server,
+    replid: marker.replid,
     incarnation: String(marker.incarnation),
   });
 };

@@ -47,6 +47,7 @@ test('a claim gives everything of a run and raises the epoch', async () => {
     epoch: 1,
     wakeSeq: 1,
     claims: 1,
+    unopened: null,
     tenantId: 'acme',
     wrappedKey: 'wrapped-key',
     entries: submission.entries,

@@ -220,3 +220,28 @@ test('every key of the queue carries the partition’s hash tag (design §7)', a
   assert.ok(keys.length >= 3, keys.join());
   assert.ok(keys.every((key) => key.startsWith(`${partition.root}:`) && partition.root.endsWith('{p0}')));
 });
+
+test('a consumer that offers fewer slots works on fewer at once, and on more when it offers them again', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  const gates: (() => void)[] = [];
+  let most = 0;
+  let active = 0;
+  const consumer = await consume(partition, async () => {
+    most = Math.max(most, (active += 1));
+    await new Promise<void>((resolve) => gates.push(resolve));
+    active -= 1;
+  });
+  consumer.offer(1);
+  await queue.add(Array.from({ length: 8 }, (_, n) => ({ runId: `run_${n}`, wakeSeq: 1 })));
+  const next = async (): Promise<void> => {
+    await until('one to be taken', () => gates.length > 0);
+    gates.shift()?.();
+  };
+  for (let n = 0; n < 4; n += 1) await next();
+  assert.equal(most, 1);
+  consumer.offer(4);
+  await next();
+  await until('three at once', () => active === 3);
+  for (let n = 0; n < 3; n += 1) await next();
+});

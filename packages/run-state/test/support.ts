@@ -50,7 +50,7 @@ export const openRedis = async (role: ConnectionRole = 'state', url?: string): P
 
 /** What the scheduler does after a verification: the scripts write on this server. */
 export const trust = async (partition: Partition): Promise<void> =>
-  markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  markTrusted(partition, { ...(await readServerId(partition)), incarnation: 0 });
 
 /** Sets caps of tenant `acme`; those of a run and of a day that are not named are none. */
 export const cap = (partition: Partition, caps: Partial<TenantCaps> = {}): Promise<void> =>

@@ -47,6 +47,9 @@ import {
   trust,
 } from './support.ts';
 
+/** An id that no server has. */
+const NOBODY = '0'.repeat(40);
+
 const untrusted = (error: unknown): boolean => code('state_untrusted')(error) && error.retryable;
 
 interface Busy {
@@ -95,7 +98,8 @@ for (const [name, write] of Object.entries(WRITES)) {
     await assert.rejects(write(world), untrusted);
     assert.deepEqual(await snapshot(partition), emptied);
 
-    await markTrusted(partition, { server: '0'.repeat(40), incarnation: 3 });
+    const here = await readServerId(partition);
+    await markTrusted(partition, { ...here, server: NOBODY, incarnation: 3 });
     const restarted = await snapshot(partition);
     await assert.rejects(write(world), untrusted);
     assert.deepEqual(await snapshot(partition), restarted);
@@ -158,7 +162,7 @@ test('claims of each incarnation have higher epochs than all before it', async (
   const partition = await freshPartition();
   const first = await running(partition);
   const server = await readServerId(partition);
-  await markTrusted(partition, { server, incarnation: 2 });
+  await markTrusted(partition, { ...server, incarnation: 2 });
   const second = await running(partition);
   const third = await running(partition);
   assert.deepEqual(
@@ -170,7 +174,7 @@ test('claims of each incarnation have higher epochs than all before it', async (
     'OK',
     'an owner goes on with its epoch',
   );
-  await markTrusted(partition, { server, incarnation: 2_000_000 });
+  await markTrusted(partition, { ...server, incarnation: 2_000_000 });
   assert.equal((await running(partition)).run.epoch, 2_000_000 * 2 ** 32 + 1);
 });
 
@@ -274,8 +278,9 @@ test('a verification is over when another begins, and when another has ended', a
 
 test('a marker is not written on another server than the one that was verified', async () => {
   const partition = await freshPartition();
-  const { token } = await beginVerification(partition);
-  await assert.rejects(endVerification(partition, { token, server: '0'.repeat(40) }, 1), untrusted);
+  const verification = await beginVerification(partition);
+  for (const other of [{ server: NOBODY }, { replid: NOBODY }])
+    await assert.rejects(endVerification(partition, { ...verification, ...other }, 1), untrusted);
   assert.equal(await readTrust(partition), null);
 });
 

@@ -92,7 +92,7 @@ const openStores = async () => {
   if (state === undefined || subscriber === undefined || queueRedis === undefined)
     throw new Error('no Redis');
   const partition = openPartition(state, { namespace: name });
-  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  await markTrusted(partition, { ...(await readServerId(partition)), incarnation: 0 });
   return {
     db: createPool({ databaseUrl, role: 'api' }),
     partition,

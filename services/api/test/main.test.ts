@@ -67,7 +67,7 @@ const stores = async (): Promise<{ redisUrl: string; databaseUrl: string }> => {
 const trust = async (redisUrl: string): Promise<void> => {
   const redis = connect(redisUrl, 'state', { onError: () => undefined });
   const partition = openPartition(redis);
-  await markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  await markTrusted(partition, { ...(await readServerId(partition)), incarnation: 0 });
   await disconnect(redis);
 };
 

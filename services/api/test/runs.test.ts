@@ -156,6 +156,18 @@ test('a queued run is aborted at once', async () => {
   assert.equal((await abort(id)).status, 409);
 });
 
+test('a run that Redis does not have and that has not ended is not called ended: the abort is to be repeated', async () => {
+  const { id } = await h.submit();
+  await own(h, id);
+  await storeAll(h);
+  await coolDown(h, id);
+  const response = await h.call('POST', `/v1/runs/${id}/abort`);
+  const { code, detail } = (await response.json()) as { code: string; detail: string };
+  assert.deepEqual([response.status, code], [503, 'state_untrusted']);
+  assert.match(detail, /has not ended/);
+  assert.ok(Number(response.headers.get('retry-after')) > 0);
+});
+
 test('a run that waits is aborted at once', async () => {
   const timed = await h.submit({ run_at: new Date(Date.now() + 3_600_000).toISOString() });
   assert.equal((await abort(timed.id)).run.status, 'aborted');

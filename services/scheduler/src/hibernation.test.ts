@@ -260,7 +260,7 @@ test('runs too large to be read beside each other: one that breaks the script st
   await loss.partition.redis.hset(runKey(loss.partition, broken), 'seq', 'x');
   await hibernation.turn();
   for (const runId of others) assert.equal((await record(loss.partition, runId))['status'], 'queued');
-  const failed = loss.log.filter(({ msg }) => msg === 'a woken run cannot be loaded');
+  const failed = loss.log.filter(({ msg }) => msg === 'a run cannot be loaded');
   assert.deepEqual(
     failed.map((line) => line['run_id']),
     [broken],

@@ -2,7 +2,7 @@
  * Makes long waits cheap, and ends those that last too long (design §5, Read). Owns no run: every step is a script
  * that looks again, so that two leaders do no harm.
  *
- * Turn: woken runs are loaded back from Postgres; waits that are too long are ended; runs parked for long whose
+ * Turn: woken runs, and those that a verification could not put back, are loaded from Postgres; waits that are too long are ended; runs parked for long whose
  * journal Postgres has whole are put to sleep. While Postgres is away runs stay as they are: the parked ones in
  * Redis, the woken ones in `loading`, where the next turn finds them (R10).
  */
@@ -130,14 +130,14 @@ export class Hibernation {
         return;
       }
       if (code === 'PRESSURE') return await postponeLoading(partition, runId, PRESSURE_MS);
-      logger.error('a woken run cannot be loaded: Postgres has not all of it, or no key', {
+      logger.error('a run cannot be loaded: Postgres has not all of it, or no key', {
         run_id: runId,
         code,
       });
     } catch (error) {
       // What is wrong with one run must not keep those of the next page from loading.
       if (error instanceof SignalboxError && error.retryable) throw error;
-      logger.error('a woken run cannot be loaded', { run_id: runId, error });
+      logger.error('a run cannot be loaded', { run_id: runId, error });
     }
     await postponeLoading(partition, runId, LOAD_AGAIN_MS);
   }

@@ -1,4 +1,4 @@
-import { type Demand, type Partition, readDemand, readTrust } from '@signalbox/run-state';
+import { countUnrestored, type Demand, type Partition, readDemand, readTrust } from '@signalbox/run-state';
 import type { Clock, Counter, Gauge, Metrics } from '@signalbox/runtime';
 
 /** What the leader counts (contract §4). */
@@ -140,6 +140,11 @@ export const createTrustMetrics = (registry: Metrics, partition: Partition): Tru
     name: 'state_trusted',
     help: 'Whether run state is verified (1) or everybody waits for it (0).',
     collect: async (gauge) => gauge.set((await readTrust(partition)) === null ? 0 : 1),
+  });
+  registry.gauge({
+    name: 'runs_not_restored',
+    help: 'Runs that no verification could put back: nobody works on them, and loading them is tried again.',
+    collect: async (gauge) => gauge.set(await countUnrestored(partition)),
   });
   return {
     verified: (took) => {

@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { migrate, withCapsLocked } from '@signalbox/audit-store';
 import { SignalboxError } from '@signalbox/contracts';
 import { startPostgres, temporaryDir, waitFor } from '@signalbox/local';
-import { readTrust } from '@signalbox/run-state';
+import { listLoading, readTrust } from '@signalbox/run-state';
+import { createMetrics } from '@signalbox/runtime';
+import { claim } from '../../../packages/run-state/test/support.ts';
 import {
   answer,
   call,
@@ -19,7 +21,8 @@ import {
   untrusted,
 } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { startLoop, until } from '../test/support.ts';
+import { sampleOf, startLoop, until } from '../test/support.ts';
+import { createTrustMetrics } from './metrics.ts';
 
 test('of two schedulers one verifies', async () => {
   const loss = await openLoss();
@@ -90,8 +93,9 @@ test('Postgres away: nobody writes and nothing fails until it is back', async ()
   await postgres.stop();
 });
 
-test('a damaged stored run stops nobody else', async () => {
+test('a damaged stored run stops nobody else, and is neither forgotten nor worked on', async () => {
   const loss = await openLoss();
+  const { partition } = loss;
   const runs = await Promise.all([submitRun(loss), submitRun(loss), submitRun(loss)]);
   const [damaged, keyless, whole] = runs;
   assert.ok(damaged !== undefined && keyless !== undefined && whole !== undefined);
@@ -102,10 +106,15 @@ test('a damaged stored run stops nobody else', async () => {
   );
   await loss.db.deleteFrom('run_keys').where('run_id', '=', keyless).execute();
   await flush(loss);
-  assert.equal((await loss.verify())?.runsLoaded, 1);
-  assert.deepEqual(await Promise.all(runs.map((id) => statusOf(loss, id))), [undefined, undefined, 'queued']);
+  const registry = createMetrics({ prefix: 'signalbox_' });
+  createTrustMetrics(registry, partition);
+  assert.deepEqual(await loss.verify().then((v) => [v?.runsLoaded, v?.runsAside]), [1, 2]);
+  assert.deepEqual(await Promise.all(runs.map((id) => statusOf(loss, id))), ['waiting', 'waiting', 'queued']);
   const errors = loss.log.filter(({ level }) => level === 'error' || level === 50);
   assert.deepEqual(new Set(errors.map((line) => line['run_id'])), new Set([damaged, keyless]));
+  assert.equal(await sampleOf(registry, 'runs_not_restored'), 2);
+  assert.deepEqual((await listLoading(partition, 10)).toSorted(), [damaged, keyless].toSorted());
+  await assert.rejects(claim(partition, keyless), /LOADING/);
 });
 
 test('a loop verifies what it finds unverified, and goes on', async () => {

@@ -33,6 +33,7 @@ import {
 } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
 import { restoreDirectory } from './directory.ts';
+import { setRunsAside } from './set-aside.ts';
 import { toLoadable } from './to-loadable.ts';
 
 /**
@@ -41,7 +42,8 @@ import { toLoadable } from './to-loadable.ts';
  *   1. the incarnation is raised, at once and for good: epochs never go back, and batches read before are refused
  *      even if this lock should be lost;
  *   2. keys, agents and caps are written again;
- *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it;
+ *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it, or else taken out of
+ *      play: a journal that cannot be read, or that a newer version wrote, must not stop everybody else;
  *   4. what was said in runs that are erased is erased here again;
  *   5. what Idempotency-Keys made which runs is written again where it is missing;
  *   6. every counter becomes the larger of here and all that is known to be spent: a tenant's counter here may
@@ -63,6 +65,8 @@ export interface VerificationDeps {
 export interface Verified {
   readonly incarnation: number;
   readonly runsLoaded: number;
+  /** Set aside: they could not be put back. */
+  readonly runsAside: number;
   readonly seconds: number;
 }
 
@@ -79,19 +83,26 @@ interface Work {
   readonly verification: Verification;
 }
 
+interface Restored {
+  readonly loaded: number;
+  readonly aside: number;
+}
+
 const loadBehind = async (
   { partition, logger, clock, hibernateAfterMs }: VerificationDeps,
   { tx, verification }: Work,
   { heads, here }: { heads: readonly StoredRunHead[]; here: ReadonlyMap<string, number> },
-): Promise<number> => {
+): Promise<Restored> => {
   const behind = heads.filter(({ runId, seq }) => (here.get(runId) ?? 0) < seq);
   const roots = new Map(behind.map(({ runId, rootRunId }) => [runId, rootRunId]));
+  const left = new Set(roots.keys());
   let loaded = 0;
   const putBack = async (stored: StoredRun): Promise<void> => {
     const run = toLoadable(stored, roots.get(stored.runId) ?? stored.runId);
     if (run === null) return logger.error('a stored run has no key any more', { run_id: stored.runId });
     const asleep = run.parkedMs !== null && clock.now() - run.parkedMs >= hibernateAfterMs;
     if (await loadRun(partition, verification, run, { asleep })) loaded += 1;
+    left.delete(stored.runId);
   };
   for await (const page of readStoredRuns(tx, behind)) {
     for (const stored of page) {
@@ -103,7 +114,8 @@ const loadBehind = async (
       }
     }
   }
-  return loaded;
+  await setRunsAside({ partition, logger }, { tx, verification }, [...left]);
+  return { loaded, aside: left.size };
 };
 
 /**
@@ -113,29 +125,33 @@ const loadBehind = async (
 const restoreRuns = async (
   deps: VerificationDeps,
   work: Work,
-): Promise<{ loaded: number; roots: Set<string> }> => {
+): Promise<Restored & { roots: Set<string> }> => {
   const { partition } = deps;
   const { tx } = work;
   const here = await readLiveHeads(partition);
   const seen = new Set<string>();
   const roots = new Set<string>(here.keys());
-  let loaded = 0;
+  const restored = { loaded: 0, aside: 0 };
+  const restore = async (heads: readonly StoredRunHead[]): Promise<void> => {
+    const { loaded, aside } = await loadBehind(deps, work, { heads, here });
+    restored.loaded += loaded;
+    restored.aside += aside;
+  };
   for (let after = ''; ; ) {
     const heads = await listLiveRuns(tx, { partition: partition.index, after, limit: BATCH });
     for (const head of heads) {
       seen.add(head.runId);
       roots.add(head.rootRunId);
     }
-    loaded += await loadBehind(deps, work, { heads, here });
+    await restore(heads);
     if (heads.length < BATCH) break;
     after = heads.at(-1)?.runId ?? '';
   }
   const rest = [...roots].filter((runId) => !seen.has(runId));
   for (let i = 0; i < rest.length; i += BATCH) {
-    const heads = await listRunHeads(tx, rest.slice(i, i + BATCH));
-    loaded += await loadBehind(deps, work, { heads, here });
+    await restore(await listRunHeads(tx, rest.slice(i, i + BATCH)));
   }
-  return { loaded, roots };
+  return { ...restored, roots };
 };
 
 const restoreIdempotencyRecords = async ({ partition, clock }: VerificationDeps, tx: Db): Promise<void> => {
@@ -196,7 +212,7 @@ const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 's
   // Not in `tx`, whose end comes after the marker: a marker must never be ahead of the incarnation.
   const incarnation = await raiseIncarnation(db, partition.index);
   await restoreDirectory(partition, tx);
-  const { loaded, roots } = await restoreRuns(deps, { tx, verification });
+  const { loaded, aside, roots } = await restoreRuns(deps, { tx, verification });
   const erased = listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS));
   for await (const page of erased) await eraseHot(partition, page);
   await restoreIdempotencyRecords(deps, tx);
@@ -208,7 +224,7 @@ const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 's
     });
   }
   await endVerification(partition, verification, incarnation);
-  return { incarnation, runsLoaded: loaded };
+  return { incarnation, runsLoaded: loaded, runsAside: aside };
 };
 
 /**
@@ -228,6 +244,7 @@ export const verifyRunState = async (deps: VerificationDeps): Promise<Verified |
   logger.info('run state verified', {
     incarnation: verified.incarnation,
     runs_loaded: verified.runsLoaded,
+    runs_aside: verified.runsAside,
     seconds,
   });
   return { ...verified, seconds };

@@ -9,9 +9,9 @@ import type { LeaseKeeper } from './lease-keeper.ts';
  * its worker had to go, and none waits for a lease to expire.
  */
 export interface DrainDeps {
-  readonly consumer: ActivationConsumer;
+  readonly consumer: Pick<ActivationConsumer, 'pause' | 'close'>;
   readonly intake: Intake;
-  readonly leases: Pick<LeaseKeeper, 'drain'>;
+  readonly leases: Pick<LeaseKeeper, 'offer'>;
   /** Cuts off open calls. */
   readonly cut: AbortController;
   readonly clock: Clock;
@@ -42,7 +42,7 @@ export const drainWorker = async ({
     () => undefined,
   );
   // Fetching stops first, whether or not the store can be told.
-  await Promise.all([consumer.pause(), leases.drain()]);
+  await Promise.all([consumer.pause(), leases.offer(0)]);
   await intake.empty();
   done.abort();
   await cutting;

@@ -21,6 +21,7 @@ const LOOK_EVERY_MS = 2000;
 
 export class Intake {
   readonly #deps: IntakeDeps;
+  #slots: number;
   #here = 0;
   #taken = 0;
   #starvedAt: number | null = null;
@@ -28,6 +29,11 @@ export class Intake {
 
   constructor(deps: IntakeDeps) {
     this.#deps = deps;
+    this.#slots = deps.slots;
+  }
+
+  offer(slots: number): void {
+    this.#slots = slots;
   }
 
   /** An activation was fetched. */
@@ -53,10 +59,10 @@ export class Intake {
 
   /** One look at what waits. */
   async look(): Promise<void> {
-    const { waiting, clock, slots } = this.#deps;
+    const { waiting, clock } = this.#deps;
     const before = this.#taken;
     const jobs = await waiting().catch(() => 0);
-    const starved = jobs > 0 && this.#here < slots && this.#taken === before;
+    const starved = jobs > 0 && this.#here < this.#slots && this.#taken === before;
     if (!starved) this.#starvedAt = null;
     else this.#starvedAt ??= clock.monotonic();
   }

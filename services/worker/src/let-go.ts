@@ -15,14 +15,20 @@ import { openHolds } from './open-holds.ts';
 
 /**
  * A claimed run that this worker cannot even open: its key is not in the ring, or its journal holds what this
- * version does not know. Another worker may be able to, so it is let go; once as many claims as count for
- * poison were in vain, it ends, and what it still holds is charged (R2, R10).
+ * version does not know. Another worker may be able to, so it is let go, but not at once: this one has free slots
+ * and would get it again before those that work. It ends once several workers tried for longer than a deploy takes,
+ * or its claims are used up, and what it still holds is charged (R2, R10).
  */
 export interface LetGoDeps {
   readonly partition: Partition;
   readonly clock: Clock;
+  /** The wait is over at once: the worker stops, lost its lease, or the run is asked to stop. */
+  readonly hurry: AbortSignal;
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
+
+/** Claims without a step that got its result, after which a run counts as poison. */
+export const MAX_CLAIMS = 3;
 
 interface Write {
   readonly head: Head;
@@ -34,9 +40,22 @@ interface Write {
 
 const HANDED_OVER: EventDraft = { type: 'run.handed_over', data: { reason: 'error' } };
 
-const failed = (claims: number): EventDraft => ({
+const WAIT = { minMs: 1000, maxMs: 25_000 };
+/** As many different workers, over as long: so a deploy in which old and new ones differ ends no run. */
+const UNOPENED = { workers: 3, ms: 10 * 60_000 };
+
+/** Why the run is not tried again; null: it is. */
+const poisonOf = ({ claims, unopened, leaseId }: Claimed, triedMs: number): string | null => {
+  if (claims > MAX_CLAIMS)
+    return `${MAX_CLAIMS} claims in a row were lost or broke at the same step, and now the run cannot be opened.`;
+  const workers = new Set([...(unopened?.leases ?? []), leaseId]).size;
+  if (workers < UNOPENED.workers || triedMs < UNOPENED.ms) return null;
+  return `${workers} different workers could not open the run for ${Math.floor(triedMs / 60_000)} minutes.`;
+};
+
+const failed = (message: string): EventDraft => ({
   type: 'run.failed',
-  data: { code: 'poison_step', message: `${claims} workers in a row could not open the run.` },
+  data: { code: 'poison_step', message },
 });
 
 const aborted = (settledNano: number): EventDraft => ({
@@ -78,10 +97,16 @@ const write = async (deps: LetGoDeps, claimed: Claimed, what: Write): Promise<Co
 
 const NOTHING = { results: [], settlements: [] };
 
-export const letGo = async (deps: LetGoDeps, claimed: Claimed, isPoison: boolean): Promise<void> => {
+export const letGo = async (deps: LetGoDeps, claimed: Claimed): Promise<void> => {
+  const { clock, hurry } = deps;
   const head = headOf(claimed);
-  if (!isPoison) {
-    const after: After = { type: 'hand_over', failed: true };
+  const triedMs = claimed.unopened === null ? 0 : clock.now() - claimed.unopened.sinceMs;
+  const poison = poisonOf(claimed, triedMs);
+  if (poison === null) {
+    // As long as it was tried already, so the time between two tries doubles.
+    const waitMs = Math.min(Math.max(triedMs, WAIT.minMs), WAIT.maxMs);
+    await clock.sleep(waitMs, hurry).catch(() => undefined);
+    const after: After = { type: 'hand_over', unopened: true };
     const reply = await write(deps, claimed, { head, ...NOTHING, announce: HANDED_OVER, after });
     if (reply.code !== 'ABORTED') return;
   }
@@ -90,11 +115,11 @@ export const letGo = async (deps: LetGoDeps, claimed: Claimed, isPoison: boolean
   const charged = { results, settlements };
   const ended = aborted(held.reduce((sum, { hold }) => sum + hold.amount_nano, 0));
   const abort: After = { type: 'finish', status: 'aborted' };
-  if (!isPoison) {
+  if (poison === null) {
     await write(deps, claimed, { head, ...charged, announce: ended, after: abort });
     return;
   }
-  const announce = failed(claimed.claims - 1);
+  const announce = failed(poison);
   const reply = await write(deps, claimed, {
     head,
     ...charged,

@@ -27,6 +27,7 @@ import { watchAborts } from './abort-watch.ts';
 import { loadConfig } from './config.ts';
 import { createDays } from './days.ts';
 import { CUT_MS, drainWorker } from './drain.ts';
+import { FailedOpens } from './failed-opens.ts';
 import { Intake } from './intake.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { createWorkerMetrics } from './metrics.ts';
@@ -76,10 +77,20 @@ const leases = new LeaseKeeper(
 const keyring = createKeyring(config.encryptionKeys);
 const schemas = createJsonSchemas();
 shutdown.onStop('schemas', () => schemas.close());
+// It goes on with one at a time, so that it notices when it can open runs again, and leaves the rest to others.
+const opens = new FailedOpens((isUnfit) => {
+  if (isUnfit) {
+    logger.error(
+      'this worker cannot open runs that it claims, so it takes only one at a time: compare its ENCRYPTION_KEYS and its build with those of the others',
+    );
+  } else logger.info('this worker can open runs again');
+  if (!stopping.aborted) offer(isUnfit ? 1 : config.concurrency);
+});
 const worker = new RunWorker({
   partition,
   leases,
   keyring,
+  opens,
   models: createModels({ clock, baseUrls: config.providers.baseUrls }),
   vault: createKeyVault({
     keyring,
@@ -135,6 +146,13 @@ const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue
   onError: (error) => logger.warn('queue', { error }),
 });
 
+const offer = (slots: number): void => {
+  metrics.slots(slots);
+  consumer.offer(slots);
+  intake.offer(slots);
+  void leases.offer(slots);
+};
+
 void intake.watch(stopping);
 
 const live = () => liveReport({ fetching: () => intake.check(), lease: () => heart.check() });
@@ -148,6 +166,11 @@ const health = await startHealthServer({
     checkReadiness({
       redis: { run: () => state.ping(), required: true },
       lease: { run: async () => leases.current() ?? Promise.reject(new Error('no lease')), required: true },
+      opens: {
+        run: async () =>
+          opens.isUnfit ? Promise.reject(new Error('cannot open the runs it claims')) : undefined,
+        required: true,
+      },
       draining: {
         run: async () => (stopping.aborted ? Promise.reject(new Error('draining')) : undefined),
         required: true,

@@ -14,8 +14,9 @@ import { backoffMs, type Keyring } from '@signalbox/runtime';
 import { drive } from './drive.ts';
 import { abortRun, failRun, handOver } from './endings.ts';
 import { expireCall } from './expire-call.ts';
+import type { FailedOpens } from './failed-opens.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
-import { letGo } from './let-go.ts';
+import { letGo, MAX_CLAIMS } from './let-go.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
 import { RunLostError, Session, type SessionDeps } from './session.ts';
 import { createSpecs, type Specs } from './specs.ts';
@@ -28,6 +29,7 @@ import { isStateAway } from './state-away.ts';
 export interface WorkerDeps extends WorkerPorts {
   readonly leases: LeaseKeeper;
   readonly keyring: Keyring;
+  readonly opens: FailedOpens;
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
 
@@ -44,9 +46,6 @@ const stepOf = (state: RunState): number => {
   const [call] = action.type === 'call_tools' ? action.calls : [];
   return call?.step ?? state.steps.length + 1;
 };
-
-/** Claims without a step that got its result, after which a run counts as poison. */
-const MAX_CLAIMS = 3;
 
 /** A claimed run. What the store sent of it, sealed, is not kept: it would be held as long as the run is worked on. */
 interface Owned extends Pick<Claimed, 'claims' | 'queuedMs' | 'wakeSeq'> {
@@ -147,16 +146,22 @@ export class RunWorker {
   }
 
   async #own(owned: Owned): Promise<void> {
+    try {
+      await this.#hold(owned.session.runId, (aborted) => this.#workOn(owned, aborted));
+    } catch (error) {
+      if (error instanceof RunLostError) this.#deps.metrics.fencedWrites.inc();
+      throw error;
+    }
+  }
+
+  /** A run is under work here, and told when it is asked to stop. */
+  async #hold(runId: string, work: (aborted: AbortSignal) => Promise<void>): Promise<void> {
     const { metrics } = this.#deps;
-    const { runId } = owned.session;
     const aborted = new AbortController();
     this.#active.set(runId, aborted);
     metrics.active(this.#active.size);
     try {
-      await this.#workOn(owned, aborted.signal);
-    } catch (error) {
-      if (error instanceof RunLostError) metrics.fencedWrites.inc();
-      throw error;
+      await work(aborted.signal);
     } finally {
       // After a loss of run state the same run may be here twice for a moment: the lost owner and the next.
       if (this.#active.get(runId) === aborted) this.#active.delete(runId);
@@ -191,14 +196,20 @@ export class RunWorker {
   }
 
   async #open(claimed: Claimed, identity: Identity): Promise<Owned> {
-    const { partition, keyring, clock, onActivations } = this.#deps;
+    const { partition, keyring, clock, onActivations, opens, stopping } = this.#deps;
     const actor = { type: 'system', id: identity.leaseId } as const;
     const deps: SessionDeps = { partition, keyring, clock, identity, actor, onActivations };
     try {
       const { claims, queuedMs, wakeSeq } = claimed;
-      return { session: new Session(deps, claimed), claims, queuedMs, wakeSeq };
+      const session = new Session(deps, claimed);
+      opens.opened();
+      return { session, claims, queuedMs, wakeSeq };
     } catch (error) {
-      await letGo(deps, claimed, claimed.claims > MAX_CLAIMS);
+      opens.failed(claimed.runId);
+      await this.#hold(claimed.runId, (aborted) => {
+        const hurry = AbortSignal.any([stopping, identity.lost, aborted]);
+        return letGo({ partition, clock, onActivations, hurry }, claimed);
+      });
       throw error;
     }
   }
@@ -210,7 +221,7 @@ export class RunWorker {
     await failRun(
       ending,
       'poison_step',
-      `${MAX_CLAIMS} workers in a row were lost or broke at step ${stepOf(session.state)}, so the run is not tried again.`,
+      `${MAX_CLAIMS} claims in a row were lost or broke at step ${stepOf(session.state)}, so the run is not tried again.`,
     );
     // Refused: somebody asked it to stop meanwhile, which ends it just as well.
     if (!session.released) await abortRun(ending);

@@ -8,6 +8,7 @@ import { requested } from '../../../packages/run-state/test/drafts.ts';
 import { claim } from '../../../packages/run-state/test/support.ts';
 import { fakeProvider, HAIKU, inTurn } from './fake.ts';
 import { openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
+import { LeapClock } from './leap-clock.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 /** Short enough that what a dead worker still tries is over soon. */
@@ -17,6 +18,7 @@ const toolCall = (id: string) => ({
   toolCalls: [{ id, name: 'calculator', arguments: '{"expression":"1+1"}' }],
 });
 const today = () => new Date().toISOString().slice(0, 10);
+const otherKeys = () => createKeyring([{ id: 'other', key: randomBytes(32) }]);
 const tenantDay = (world: World) => world.money(`spend:tenant:${TENANT}:${today()}`);
 const charged = (run: RunSeen) =>
   run.events.reduce(
@@ -233,7 +235,7 @@ describe('a run that cannot be worked on', () => {
 
   test('a worker without its key lets it go, so that one with the key can have it', async () => {
     const world = await openWorld();
-    const stranger = await world.worker({ keyring: createKeyring([{ id: 'other', key: randomBytes(32) }]) });
+    const stranger = await world.worker({ keyring: otherKeys(), clock: new LeapClock() });
     const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
     for (const one of world.pending.splice(0)) await stranger.work(one);
     assert.equal(await world.field(runId, 'owner'), null);
@@ -241,15 +243,84 @@ describe('a run that cannot be worked on', () => {
     assert.equal((await world.read(runId)).output, 'x');
   });
 
-  test('and when no worker can open it, it ends after three claims', async () => {
+  test('and takes it as often as it likes: it is not let go at once, counts as one, and the run is done', async () => {
     const world = await openWorld();
-    const stranger = await world.worker({ keyring: createKeyring([{ id: 'other', key: randomBytes(32) }]) });
+    const clock = new LeapClock();
+    const stranger = await world.worker({ keyring: otherKeys(), clock });
     const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
-    await world.settle(stranger);
+    for (let claim = 1; claim <= 40; claim += 1) {
+      for (const one of world.pending.splice(0)) await stranger.work(one);
+    }
+    assert.deepEqual(clock.slept.slice(0, 1), [1000]);
+    assert.deepEqual(new Set(clock.slept.slice(-5)), new Set([25_000]));
+    assert.ok(clock.slept.reduce((sum, ms) => sum + ms) > 10 * 60_000);
+    await world.settle(await world.worker());
+    const run = await world.read(runId);
+    assert.equal(run.output, 'x');
+    assert.equal(run.all('run.handed_over').length, 40);
+    assert.equal(await world.field(runId, 'unopened'), null);
+  });
+
+  test('as two others could not: that ends it only after longer than a deploy takes', async () => {
+    const world = await openWorld();
+    const clock = new LeapClock();
+    const strangers = await Promise.all([1, 2, 3].map(() => world.worker({ keyring: otherKeys(), clock })));
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    const tryAll = async (): Promise<void> => {
+      for (const stranger of strangers) {
+        for (const one of world.pending.splice(0)) await stranger.work(one);
+      }
+    };
+    for (let round = 1; round <= 4; round += 1) await tryAll();
+    assert.equal(await world.field(runId, 'status'), 'queued');
+    clock.leap(10 * 60_000);
+    await tryAll();
     const run = await world.read(runId);
     assert.equal(run.state.error?.code, 'poison_step');
+    assert.match(
+      run.state.error?.message ?? '',
+      /^3 different workers could not open the run for 1\d minutes\.$/,
+    );
     assert.equal(await world.field(runId, 'status'), 'failed');
     assert.equal(run.broken, null);
+  });
+
+  test('a stop that is asked for while it waits to let go ends it at once', async () => {
+    const world = await openWorld();
+    const stranger = await world.worker({ keyring: otherKeys() });
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    const [first] = world.pending.splice(0);
+    await stranger.work(first ?? { runId: '', wakeSeq: 0 });
+    // From here each wait is longer.
+    await world.partition.redis.hset(
+      runKey(world.partition, runId),
+      'unopened',
+      `${Date.now() - 600_000} lease`,
+    );
+    const working = world.settle(stranger);
+    await until('it is claimed', () => stranger.runs.active === 1);
+    const flag = { requested_at: new Date().toISOString(), by: 'key_1', reason: null };
+    await requestAbort(world.partition, { runId, tenantId: TENANT, flag });
+    const asked = performance.now();
+    stranger.runs.abort(runId);
+    await working;
+    assert.ok(performance.now() - asked < 20_000);
+    assert.equal((await world.read(runId)).state.status, 'aborted');
+  });
+
+  test('a worker that fails at several runs in a row knows, and knows when it can open one again', async () => {
+    const world = await openWorld();
+    const stranger = await world.worker({ keyring: otherKeys(), clock: new LeapClock() });
+    await world.submit();
+    for (let claim = 1; claim <= 10; claim += 1) {
+      for (const one of world.pending.splice(0)) await stranger.work(one);
+    }
+    assert.equal(stranger.opens.isUnfit, false, 'a single run says nothing of the worker');
+    for (let run = 1; run <= 4; run += 1) await world.submit();
+    await Promise.all(world.pending.splice(0).map((one) => stranger.work(one)));
+    assert.equal(stranger.opens.isUnfit, true);
+    stranger.opens.opened();
+    assert.equal(stranger.opens.isUnfit, false);
   });
 });
 
@@ -271,7 +342,7 @@ describe('a run that cannot be opened, with a call left open', () => {
     });
     await world.repair();
     assert.deepEqual(await tenantDay(world), { spent: 0, held: 5000 });
-    const stranger = await world.worker({ keyring: createKeyring([{ id: 'other', key: randomBytes(32) }]) });
+    const stranger = await world.worker({ keyring: otherKeys(), clock: new LeapClock() });
     return { world, runId, stranger };
   };
 
@@ -286,6 +357,7 @@ describe('a run that cannot be opened, with a call left open', () => {
 
   test('ends as poison with its hold charged', async () => {
     const { world, runId, stranger } = await broken();
+    await world.partition.redis.hset(runKey(world.partition, runId), 'unopened', '1 lease_a lease_b');
     await world.settle(stranger);
     const run = await assertCharged(world, runId);
     assert.equal(run.state.error?.code, 'poison_step');

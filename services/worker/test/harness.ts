@@ -60,7 +60,7 @@ export const NO_CAPS: TenantCapsStart = {
 
 /** What the scheduler does once it has verified the server's data. */
 export const trust = async (partition: Partition): Promise<void> =>
-  markTrusted(partition, { server: await readServerId(partition), incarnation: 0 });
+  markTrusted(partition, { ...(await readServerId(partition)), incarnation: 0 });
 
 export interface SubmitOptions {
   readonly input?: RunInput;

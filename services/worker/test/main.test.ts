@@ -1,5 +1,7 @@
 /** The worker as its own process: configuration, BullMQ, aborts by hint, and the drain on SIGTERM. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { REPOSITORY, startChild, startRedis, startService, temporaryDir } from '@signalbox/local';
@@ -121,5 +123,32 @@ describe('the worker process', () => {
     assert.equal((await world.read(slow)).output, 'two');
     assert.equal((await world.read(slow)).broken, null);
     assert.deepEqual(await second.stop(), { code: 0, signal: null });
+  });
+
+  test('without the key of the runs: it says so, is not ready, takes one at a time, and another does them', async () => {
+    const { url, world, enqueue } = await deployment();
+    const logDir = await temporaryDir();
+    const other = { ENCRYPTION_KEYS: `other:${randomBytes(32).toString('base64')}` };
+    const stranger = await startService({
+      name: 'stranger',
+      entry: ENTRY,
+      env: { ...environment(url), ...other },
+      logDir,
+    });
+    const runs = await Promise.all(
+      Array.from({ length: 5 }, () => world.submit({ input: script({ text: 'x' }) })),
+    );
+    await enqueue();
+    await until('it is not ready', async () => !(await fetch(`${stranger.url}/readyz`)).ok);
+    const { checks } = (await (await fetch(`${stranger.url}/readyz`)).json()) as {
+      checks: { opens: string };
+    };
+    assert.match(JSON.stringify(checks.opens), /cannot open the runs it claims/);
+    assert.match(await (await fetch(`${stranger.url}/metrics`)).text(), /signalbox_worker_slots 1\n/);
+    assert.match(await readFile(stranger.logFile, 'utf8'), /cannot open runs that it claims/);
+    const worker = await startService({ name: 'worker', entry: ENTRY, env: environment(url), logDir });
+    await Promise.all(runs.map((runId) => hasStatus(world, runId, 'succeeded')));
+    for (const service of [stranger, worker])
+      assert.deepEqual(await service.stop(), { code: 0, signal: null });
   });
 });

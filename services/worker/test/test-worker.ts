@@ -10,6 +10,7 @@ import {
 } from '@signalbox/run-state';
 import { type Clock, createJsonSchemas, type Keyring, type Logger, systemClock } from '@signalbox/runtime';
 import { createDays } from '../src/days.ts';
+import { FailedOpens } from '../src/failed-opens.ts';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../src/metrics.ts';
 import { HeldSecrets, redactorsOf } from '@signalbox/engine';
@@ -41,6 +42,7 @@ export interface TestWorker {
   readonly runs: RunWorker;
   readonly leases: LeaseKeeper;
   readonly metrics: WorkerMetrics;
+  readonly opens: FailedOpens;
   readonly leaseId: string;
   /** False once it died. */
   isAlive(): boolean;
@@ -99,10 +101,12 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
   const stopping = new AbortController();
   const cut = new AbortController();
   const metrics = createWorkerMetrics();
+  const opens = new FailedOpens(() => undefined);
   const runs = new RunWorker({
     partition,
     leases,
     keyring,
+    opens,
     models:
       options.models ??
       createModels({
@@ -134,6 +138,7 @@ export const createTestWorker = async (world: WorkerWorld, options: WorkerOption
     runs,
     leases,
     metrics,
+    opens,
     leaseId: leases.current()?.leaseId ?? '',
     isAlive: () => !dead,
     work: (activation) => runs.work(activation),

@@ -17,6 +17,7 @@
 --   after: "go" | "park" | "hand_over" | "finish"
 --   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?, pressure? (bool)}
 --   status? (finish), failed? (hand_over: the activation broke, so its claim counts as one without progress)
+--   unopened? (hand_over: the worker could not even open the run; it is noted, and its claim does not count)
 -- ARGV[2..] entries of both groups, then [ref, sealed]... of the results, then of the announcement
 -- returns [code, seq, head, activations, notes, denial, wake_seq]
 --   OK        all is written
@@ -30,7 +31,7 @@ local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 local run = h.run
 local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wake_seq', 'claims', 'tenant', 'user',
-  'agent', 'root', 'rank', 'created_ms', 'promised_by', 'waits_since' })
+  'agent', 'root', 'rank', 'created_ms', 'promised_by', 'waits_since', 'unopened' })
 
 -- A script makes all its functions anew in each call. Most commits need none of admission and of those that wait,
 -- which would cost them more than all their reads, so these are made when asked for.
@@ -84,6 +85,15 @@ local function refusal()
   if r.promised_by then others().forget_promise(run) end
 end
 
+-- "since lease...": when the first of them failed, and up to three different ones.
+local function note_unopened()
+  local noted = r.unopened or int(now)
+  local _, workers = string.gsub(noted, ' ', '')
+  if workers < 3 and not string.find(noted, ' ' .. h.lease, 1, true) then noted = noted .. ' ' .. h.lease end
+  redis.call('HSET', key('run', run), 'unopened', noted)
+  redis.call('HINCRBY', key('run', run), 'claims', -1)
+end
+
 local function slice(from, to)
   local out = {}
   for i = from, to do
@@ -98,6 +108,7 @@ if known == 0 and h.results > 0 then
     if #scopes > 0 then others().wake_all_waiters(scopes, now) end
   end
   if h.notes > 0 then redis.call('LTRIM', key('run', run, 'inbox'), h.notes, -1) end
+  if r.unopened then redis.call('HDEL', key('run', run), 'unopened') end
   if h.progress and r.claims ~= '0' then redis.call('HSET', key('run', run), 'claims', 0) end
 end
 local refused, denied = refusal()
@@ -121,7 +132,8 @@ if h.after == 'finish' then
 elseif h.after == 'hand_over' then
   others().release(run, r, r.owner)
   r.wake_seq = redis.call('HINCRBY', record_key, 'wake_seq', 1)
-  if not h.failed then redis.call('HSET', record_key, 'claims', 0) end
+  if h.unopened then note_unopened()
+  elseif not h.failed then redis.call('HSET', record_key, 'claims', 0) end
   others().enqueue(run, r.tenant, r.rank, now)
 elseif h.after == 'park' then
   others().release(run, r, r.owner)

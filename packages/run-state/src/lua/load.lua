@@ -20,26 +20,10 @@ local run = h.run
 local r = record(run, { 'status', 'owner', 'seq', 'epoch', 'wake_seq', 'tenant', 'user', 'rank', 'abort' })
 if r.seq and tonumber(r.seq) >= h.seq then return 'NEWER' end
 
-if r.status then
-  if r.owner then release(run, r, r.owner) end
-  make_room(run, r)
-  leave_queue(run, r)
-  leave_waiting(run)
-  forget_promise(run)
-end
+if r.status then take_out(run, r) end
 put_back(h, r, math.max(h.wake_seq, tonumber(r.wake_seq or 0)) + 1, 3)
 redis.call('HSET', key('run', run), 'held', 0)
-if h.abort and not r.abort then redis.call('HSET', key('run', run), 'abort', cjson.encode(h.abort)) end
-
-if h.status == 'waiting' and not (h.abort or r.abort) then
-  redis.call('HSET', key('run', run), 'reason', h.reason)
-  redis.call('ZADD', key('parked'), int(math.min(h.parked_ms or now, now)), run)
-  if h.due_ms then redis.call('ZADD', key('timers'), int(h.due_ms), run) end
-  if h.asleep then fall_asleep(run) end
-elseif not is_terminal(h.status) then
-  -- Also a waiting run that was asked to stop: whoever claims it writes its end.
-  enqueue(run, h.tenant, h.rank, now)
-else
-  forget_ended(run)
-end
+-- A waiting run that was asked to stop stands in line: whoever claims it writes its end.
+place(h, h.abort or r.abort, now)
+if h.asleep then fall_asleep(run) end
 return 'LOADED'

@@ -4,6 +4,7 @@ import { type AbortFlag, requestAbort } from '@signalbox/run-state';
 import { abortFlag, AbortRequest } from '../runs/abort-flag.ts';
 import { abortOwnerless } from '../runs/abort-ownerless.ts';
 import type { ApiDeps, Route } from '../deps.ts';
+import { isEnd, lastTypeOf } from '../runs/entries.ts';
 import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
 import { viewOf } from '../runs/run-view.ts';
 import { readOptionalBody } from '../http/validation.ts';
@@ -26,13 +27,23 @@ interface Wish {
   readonly flag: AbortFlag;
 }
 
+const NOT_HERE_SECONDS = 30;
+
+const notHere = (runId: string): SignalboxError =>
+  new SignalboxError(
+    'state_untrusted',
+    `Run ${runId} has not ended, but run state lost it and has not put it back yet, so it could not be stopped. Repeat the abort.`,
+    { retryAfter: NOT_HERE_SECONDS },
+  );
+
 const raiseFlag = async (deps: ApiDeps, { runId, tenantId, flag }: Wish): Promise<void> => {
   try {
     await requestAbort(deps.partition, { runId, tenantId, flag });
   } catch (error) {
     if (!(error instanceof SignalboxError && error.code === 'not_found')) throw error;
-    // What left run state has ended.
-    await deps.runs.find(tenantId, runId, 'none');
+    // What left run state has ended; what a verification lost track of has not.
+    const { entries } = await deps.runs.find(tenantId, runId, 'none');
+    if (!isEnd(lastTypeOf(entries))) throw notHere(runId);
     throw new SignalboxError('run_terminal', `Run ${runId} has already ended; there is nothing to abort.`);
   }
 };

@@ -14,12 +14,13 @@
 -- <root>:running, :parked    ZSET  runs in that state, by time
 -- <root>:asleep              ZSET  parked runs that hibernate, by the time they parked; see sleep.lua
 -- <root>:loading             ZSET  hibernated runs that were woken, by when the scheduler is to load them
+-- <root>:unrestored          SET   those of them that a verification could not put back; see set_aside.lua
 -- <root>:timers              ZSET  parked runs by due time
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:lease:<id>:aborts   SET   those of them that were asked to stop
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
--- <root>:trust               HASH  server (whose data was verified), incarnation; verifying (token of who does it)
+-- <root>:trust               HASH  server, replid (what was verified), incarnation; verifying (token of who does it)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; see waiters.lua
 -- <root>:waiters:<scope>     ZSET  parked runs that wait for room in it, by the time they first had none
@@ -113,16 +114,19 @@ local function lease_is_live(lease, now)
   return deadline and tonumber(deadline) > now
 end
 
--- Trust (design §6): what a server holds counts only after the scheduler verified it against Postgres. A
--- server that restarted, was restored, failed over or was emptied has another run_id than the marker names.
-local function server_id()
-  return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+-- Trust (design §6): what a server holds counts only after the scheduler verified it against Postgres. A server
+-- that restarted or was restored has another run_id than the marker names; a replica that became master has another
+-- replication id, also one that was master before and took over older data without a restart.
+-- Looks for the marked ids instead of reading the server's, which in each script would be the dearer search.
+local function is_server(run_id, replid)
+  local info = redis.call('INFO', 'server', 'replication')
+  return string.find(info, '\nrun_id:' .. run_id .. '\r', 1, true) ~= nil
+    and string.find(info, '\nmaster_replid:' .. replid .. '\r', 1, true) ~= nil
 end
 
--- Looks for the marked id instead of reading the server's, which in each script would be the dearer search.
 local function is_trusted()
-  local marked = redis.call('HGET', key('trust'), 'server')
-  return marked and string.find(redis.call('INFO', 'server'), '\nrun_id:' .. marked .. '\r', 1, true) ~= nil
+  local marked = redis.call('HMGET', key('trust'), 'server', 'replid')
+  return marked[1] and marked[2] and is_server(marked[1], marked[2])
 end
 
 -- Whoever began a verification last may restore; a flush, or another who began, ends it.
