@@ -18,7 +18,7 @@ export const SLOW: readonly string[] = [
   'services/scheduler/src/main.test.ts',
   'packages/run-state/test/no-run-lost.test.ts',
   'services/api/test/main.test.ts',
-  'services/audit-writer/src/drain.test.ts',
+  'services/audit-writer/src/relay.test.ts',
   'services/audit-writer/src/main.test.ts',
 ];
 

@@ -1,4 +1,4 @@
-import type { CapName } from './types.ts';
+import type { CapName } from './tables.ts';
 
 /** Caps as amounts by name, and as the rows of table `caps`. */
 type Amount = number | null;

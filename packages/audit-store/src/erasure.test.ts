@@ -7,7 +7,7 @@ import { migratedDatabase } from '../test/support.ts';
 import { type ErasedRun, eraseRunContents, listErased } from './erasure.ts';
 import { liftLegalHold, saveLegalHold } from './legal-hold.ts';
 import type { Db } from './pool.ts';
-import { readRun } from './read.ts';
+import { readRun } from './read-runs.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;

@@ -56,7 +56,7 @@ export {
   withProviderKeysLocked,
 } from './provider-keys.ts';
 export { listRunIds, type RunListQuery } from './list-run-ids.ts';
-export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './read.ts';
+export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './read-runs.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
 export { readEntries } from './read-entries.ts';
 export {
@@ -92,8 +92,8 @@ export {
   type StoredFork,
 } from './replay-forks.ts';
 export { listReplayable, type ReplayablePage, type ReplayableRun } from './replayable.ts';
-export type { ReplayDivergence, ReplayFailure } from './replay-types.ts';
-export type { Tables } from './types.ts';
+export type { ReplayDivergence, ReplayFailure } from './replay-tables.ts';
+export type { Tables } from './tables.ts';
 export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/runs.ts';

@@ -18,7 +18,7 @@ import { migratedDatabase } from '../test/support.ts';
 import { liftLegalHold, saveLegalHold } from './legal-hold.ts';
 import { countDefaultEvents, detachPartitions, ensurePartitions } from './partitions.ts';
 import type { Db } from './pool.ts';
-import { readRun } from './read.ts';
+import { readRun } from './read-runs.ts';
 import { changeRetention } from './retention.ts';
 import { writeBatch } from './write.ts';
 

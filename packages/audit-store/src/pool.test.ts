@@ -7,7 +7,7 @@ import { recordOf, simpleJournal, TENANT } from '../test/journal.ts';
 import { connect, emptyDatabase, migratedDatabase } from '../test/support.ts';
 import { migrate } from './migrate.ts';
 import { createPool, ping } from './pool.ts';
-import { readRun } from './read.ts';
+import { readRun } from './read-runs.ts';
 import { writeBatch } from './write.ts';
 
 const unavailable = (error: unknown): boolean =>

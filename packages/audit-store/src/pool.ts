@@ -1,7 +1,7 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import { storeError } from './store-errors.ts';
-import type { Tables } from './types.ts';
+import type { Tables } from './tables.ts';
 
 /** A pool of connections, or a transaction of one. `destroy()` closes a pool. */
 export type Db = Kysely<Tables>;

@@ -7,7 +7,7 @@ import { type Selectable, sql } from 'kysely';
 import { toJsonParam } from './json-param.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
-import type { ReplayDivergence, ReplayFailure, ReplaysTable } from './replay-types.ts';
+import type { ReplayDivergence, ReplayFailure, ReplaysTable } from './replay-tables.ts';
 
 export interface NewReplay {
   readonly id: string;

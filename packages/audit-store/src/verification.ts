@@ -1,7 +1,7 @@
 import type { StoredRun } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
-import { readRuns } from './read.ts';
+import { readRuns } from './read-runs.ts';
 import { reaching } from './store-errors.ts';
 
 /** What a verification of run state reads: the runs that have not ended, journals, and sums of the ledger. */

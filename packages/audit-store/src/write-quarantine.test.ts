@@ -16,7 +16,7 @@ import {
 import { runRowIn } from '../test/run-row.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { readRun } from './read.ts';
+import { readRun } from './read-runs.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;

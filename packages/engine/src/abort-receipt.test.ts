@@ -17,7 +17,7 @@ import {
   toolRequested,
 } from '../test/drafts.ts';
 import { abortReceipt } from './abort-receipt.ts';
-import { runView } from './view.ts';
+import { runView } from './run-view.ts';
 
 const twoTools = [
   llmRequested(1),

@@ -86,5 +86,5 @@ export {
   type ToolStep,
 } from './state.ts';
 export { stepsView, type StepView } from './steps-view.ts';
-export { runView, type ViewContents } from './view.ts';
+export { runView, type ViewContents } from './run-view.ts';
 export { dayIn, endOfDayIn, knownZone, tenantDay, type TenantDay, type TenantZone } from './day.ts';

@@ -13,7 +13,7 @@ export {
   rewindGroup,
   type StoredHead,
 } from './audit-stream.ts';
-export { type Demand, othersWait, readDemand } from './autoscale.ts';
+export { type Demand, othersWait, readDemand } from './demand.ts';
 export type {
   NextTimeZone,
   TenantCaps,
@@ -100,7 +100,7 @@ export {
 export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
 export { getTenantCaps, getUserCaps } from './read-caps.ts';
 export { reachingState } from './reaching.ts';
-export { type HotRun, readAbort, readEntries, readRun, type WantedContents } from './read.ts';
+export { type HotRun, readAbort, readEntries, readRun, type WantedContents } from './read-run.ts';
 export { redisUrl } from './redis-url.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';

@@ -5,7 +5,7 @@
  * comes too late it follows again, and asks anew. Leading is economy, not safety: what a leader does must be
  * safe to do twice, so that one that was frozen past its lease and acts once more does no harm.
  */
-import type { Clock, Logger } from '@signalbox/runtime';
+import { type Clock, type Logger, pause } from '@signalbox/runtime';
 import { z } from 'zod';
 import type { Partition } from './partition.ts';
 import { runScript } from './scripts.ts';
@@ -87,7 +87,7 @@ export class Leadership {
   async #renewUntil(done: AbortSignal): Promise<void> {
     const { clock, logger } = this.#deps;
     while (this.isLeader()) {
-      await clock.sleep(this.renewMs, done).catch(() => undefined);
+      await pause(clock, this.renewMs, done);
       if (done.aborted) return;
       await this.hold().catch((error: unknown) => logger.debug('the lead was not renewed', { error }));
     }

@@ -3,7 +3,7 @@
  * would lose runs some day without a word, so it is refused at the start, as a bad configuration is.
  * A server that does not answer yet is asked until it does; one that does not tell is only warned of.
  */
-import { backoffMs, type Clock, type Logger } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Logger, pause } from '@signalbox/runtime';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 
@@ -83,7 +83,7 @@ const readInfo = async (server: ServerToCheck, options: ServerCheckOptions): Pro
       }
     }
     const delay = backoffMs(attempt, { baseMs: 100, capMs: 2000, random: Math.random });
-    await clock.sleep(delay, stopping).catch(() => undefined);
+    await pause(clock, delay, stopping);
   }
   return null;
 };

@@ -42,6 +42,10 @@ function timer(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
+/** Sleeps; an abort ends it early, without a throw. */
+export const pause = (clock: Clock, ms: number, signal: AbortSignal): Promise<void> =>
+  clock.sleep(ms, signal).catch(() => undefined);
+
 /** `reason` may be anything; a promise should reject with an Error. */
 export function reasonOf(signal: AbortSignal | undefined): Error {
   const reason: unknown = signal?.reason;

@@ -1,5 +1,5 @@
 export { type BackoffOptions, backoffMs } from './backoff.ts';
-export { type Clock, systemClock } from './clock.ts';
+export { type Clock, pause, systemClock } from './clock.ts';
 export {
   ConfigError,
   type Environment,

@@ -6,7 +6,7 @@
  * States: resting (not begun, or in a long piece of work with time limits of its own) -> beating -> late (no beat for
  * the limit) -> beating.
  */
-import type { Clock } from './clock.ts';
+import { type Clock, pause } from './clock.ts';
 import type { Logger } from './logger.ts';
 import type { CheckResult, LiveReport } from './readiness.ts';
 
@@ -74,6 +74,6 @@ export async function watchLiveness(watch: LivenessWatch): Promise<void> {
       end('not alive');
       return;
     }
-    await clock.sleep(everyMs, stopping).catch(() => undefined);
+    await pause(clock, everyMs, stopping);
   }
 }

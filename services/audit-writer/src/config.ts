@@ -42,7 +42,7 @@ export interface Config {
   readonly secrets: readonly string[];
   /** How long Redis keeps a run that has ended and is stored whole. */
   readonly runTtlSeconds: number;
-  /** A drain that makes no round for so long ends the process. */
+  /** A relay that makes no round for so long ends the process. */
   readonly stallMs: number;
 }
 

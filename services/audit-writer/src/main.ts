@@ -1,6 +1,6 @@
 /**
  * The audit-writer process: audit stream -> Postgres. Of several replicas one writes, the others stand by.
- * Builds the clients, starts the drain, ends in good order.
+ * Builds the clients, starts the relay, ends in good order.
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -27,11 +27,11 @@ import {
   watchLiveness,
 } from '@signalbox/runtime';
 import { loadConfig } from './config.ts';
-import { Drain } from './drain.ts';
-import { createDrainMetrics, exposeBacklog, exposeLeadership } from './metrics.ts';
+import { Relay } from './relay.ts';
+import { createRelayMetrics, exposeBacklog, exposeLeadership } from './metrics.ts';
 
 /** For the batch in hand; what is not stored by then stays pending. */
-const DRAIN_MS = 5_000;
+const RELAY_MS = 5_000;
 
 const config = loadConfig();
 const redactor = createRedactor(config);
@@ -49,7 +49,7 @@ const partition = openPartition(redis);
 const metrics = createMetrics({ prefix: 'signalbox_' });
 exposeBacklog(metrics, { partition, clock });
 const heart = new Heartbeat({ clock, limitMs: config.stallMs });
-const live = () => liveReport({ drain: () => heart.check() });
+const live = () => liveReport({ relay: () => heart.check() });
 /** Of this process alone: it leads by it, and consumes the stream by it. */
 const identity = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
 const leadership = new Leadership({
@@ -61,7 +61,7 @@ const leadership = new Leadership({
   leaseMs: leaderLeaseMs(config.leaseSeconds),
 });
 exposeLeadership(metrics, () => leadership.isLeader());
-const drain = new Drain(
+const relay = new Relay(
   {
     partition,
     leadership,
@@ -69,7 +69,7 @@ const drain = new Drain(
     store: (records, incarnation) => writeBatch(db, records, { partition: partition.index, incarnation }),
     clock,
     logger,
-    metrics: createDrainMetrics(metrics),
+    metrics: createRelayMetrics(metrics),
     heart,
     random: Math.random,
   },
@@ -86,7 +86,7 @@ const health = await startHealthServer({
     checkReadiness({
       redis: { run: () => redis.ping(), required: true },
       postgres: { run: () => ping(db), required: true },
-      drain: { run: async () => drain.assertWorking(), required: true },
+      relay: { run: async () => relay.assertWorking(), required: true },
     }),
 });
 shutdown.onStop('health server', () => health.close());
@@ -98,6 +98,6 @@ const running = checkServers([{ variable: 'REDIS_URL', url: config.redisUrl, red
   stopping: shutdown.stopping,
 })
   .then(exitOnProblems)
-  .then(() => drain.run(shutdown.stopping));
+  .then(() => relay.run(shutdown.stopping));
 void watchLiveness({ live, end: (why) => shutdown.fail(why), clock, logger, stopping: shutdown.stopping });
-shutdown.onStop('drain', () => running, { mayFail: true, timeoutMs: DRAIN_MS });
+shutdown.onStop('relay', () => running, { mayFail: true, timeoutMs: RELAY_MS });

@@ -1,8 +1,8 @@
 import { type Backlog, readBacklog, type Partition } from '@signalbox/run-state';
 import type { Clock, Counter, Histogram, Metrics } from '@signalbox/runtime';
 
-/** What the drain counts (contract §4). */
-export interface DrainMetrics {
+/** What the relay counts (contract §4). */
+export interface RelayMetrics {
   readonly batchRows: Histogram;
   readonly written: Counter;
   readonly quarantined: Counter;
@@ -11,7 +11,7 @@ export interface DrainMetrics {
 
 const ROWS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 
-export const createDrainMetrics = (registry: Metrics): DrainMetrics => ({
+export const createRelayMetrics = (registry: Metrics): RelayMetrics => ({
   batchRows: registry.histogram({
     name: 'audit_batch_rows',
     help: 'Events of one transaction, those stored before included.',

@@ -7,8 +7,8 @@ import { createAuditReader, Leadership, type Partition } from '@signalbox/run-st
 import { type Clock, createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
 import { completed, requested, succeeded } from '../../../packages/run-state/test/drafts.ts';
 import { claim, freshPartition, openRedis, submit } from '../../../packages/run-state/test/support.ts';
-import { Drain, type DrainDeps, type DrainOptions } from '../src/drain.ts';
-import { createDrainMetrics } from '../src/metrics.ts';
+import { Relay, type RelayDeps, type RelayOptions } from '../src/relay.ts';
+import { createRelayMetrics } from '../src/metrics.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 after(async () => {
@@ -56,17 +56,17 @@ export const openBench = async (): Promise<Bench> => {
   return { partition: await freshPartition(), databaseUrl, db: openPool(databaseUrl) };
 };
 
-export interface RunningDrain {
-  readonly drain: Drain;
+export interface RunningRelay {
+  readonly relay: Relay;
   readonly leadership: Leadership;
   readonly metrics: Metrics;
   readonly log: Record<string, unknown>[];
-  /** Resolves when the drain has ended and the lead is given back. */
+  /** Resolves when the relay has ended and the lead is given back. */
   readonly stop: () => Promise<void>;
 }
 
-export interface StartOptions extends Partial<DrainOptions> {
-  readonly deps?: Partial<DrainDeps>;
+export interface StartOptions extends Partial<RelayOptions> {
+  readonly deps?: Partial<RelayDeps>;
   readonly consumer?: string;
   /** How long the others wait for it when it is silent. */
   readonly leaseMs?: number;
@@ -74,11 +74,11 @@ export interface StartOptions extends Partial<DrainOptions> {
   readonly leadClock?: Clock;
 }
 
-/** A drain of its own consumer; stopped after the tests of this file at the latest. */
-export const startDrain = async (
+/** A relay of its own consumer; stopped after the tests of this file at the latest. */
+export const startRelay = async (
   { partition, db }: Bench,
   { deps = {}, leadClock = systemClock, leaseMs = 1000, ...more }: StartOptions = {},
-): Promise<RunningDrain> => {
+): Promise<RunningRelay> => {
   const { consumer = `c-${randomBytes(4).toString('hex')}`, ...options } = more;
   const log: Record<string, unknown>[] = [];
   const metrics = createMetrics({ prefix: 'signalbox_' });
@@ -95,7 +95,7 @@ export const startDrain = async (
     token: consumer,
     leaseMs,
   });
-  const drain = new Drain(
+  const relay = new Relay(
     {
       partition,
       leadership,
@@ -103,7 +103,7 @@ export const startDrain = async (
       store: (records) => writeBatch(db, records),
       clock: systemClock,
       logger,
-      metrics: createDrainMetrics(metrics),
+      metrics: createRelayMetrics(metrics),
       heart: { beat: () => undefined },
       random: Math.random,
       ...deps,
@@ -111,7 +111,7 @@ export const startDrain = async (
     { keepSeconds: 3600, blockMs: 50, gatherMs: 10, ...options },
   );
   const stopping = new AbortController();
-  const running = drain.run(stopping.signal);
+  const running = relay.run(stopping.signal);
   const end = (): Promise<void> => {
     stopping.abort();
     return running;
@@ -121,7 +121,7 @@ export const startDrain = async (
     await end();
     await leadership.release();
   };
-  return { drain, leadership, metrics, log, stop };
+  return { relay, leadership, metrics, log, stop };
 };
 
 export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>

@@ -16,7 +16,7 @@ import {
 import { type AdminEventDraft, newId, type SignedCheckpoint } from '@signalbox/contracts';
 import { merkleRoot, signCheckpoint } from '@signalbox/engine';
 import { type Partition, recordAdminEvents } from '@signalbox/run-state';
-import type { Clock, Gauge, Logger } from '@signalbox/runtime';
+import { type Clock, type Gauge, type Logger, pause } from '@signalbox/runtime';
 import type { CheckpointSink } from './checkpoint-file.ts';
 import { publicKeyOf } from './signing-key.ts';
 
@@ -136,7 +136,7 @@ export const keepCheckpoints = async (deps: CheckpointDeps, stopping: AbortSigna
   }
   let wellAt = clock.now();
   while (!stopping.aborted) {
-    await clock.sleep(ROUND_MS, stopping).catch(() => undefined);
+    await pause(clock, ROUND_MS, stopping);
     wellAt = await round(deps, wellAt);
   }
 };

@@ -19,7 +19,7 @@ import {
   postponeLoading,
   type SleepyRun,
 } from '@signalbox/run-state';
-import { backoffMs, type Clock, type Heartbeat, type Logger, withTimeout } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Heartbeat, type Logger, pause, withTimeout } from '@signalbox/runtime';
 import type { HibernationMetrics } from './metrics.ts';
 import { toLoadable } from './to-loadable.ts';
 
@@ -181,6 +181,6 @@ export const runHibernation = async (loop: HibernationLoop, stopping: AbortSigna
       pauseMs = backoffMs(failures, { ...RETRY, random });
       logger.warn('parked runs were not looked after', { error, failures });
     }
-    if (pauseMs > 0) await clock.sleep(pauseMs, stopping).catch(() => undefined);
+    if (pauseMs > 0) await pause(clock, pauseMs, stopping);
   }
 };

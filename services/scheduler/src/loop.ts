@@ -1,6 +1,6 @@
 import { SignalboxError } from '@signalbox/contracts';
 import type { Leadership } from '@signalbox/run-state';
-import { backoffMs, type Heartbeat } from '@signalbox/runtime';
+import { backoffMs, type Heartbeat, pause } from '@signalbox/runtime';
 import { isFull, tick, type TickDeps } from './tick.ts';
 
 export interface LoopDeps extends TickDeps {
@@ -47,6 +47,6 @@ export const runLoop = async (deps: LoopDeps, stopping: AbortSignal): Promise<vo
       pauseMs = backoffMs(failures, { ...RETRY, random });
       logger.warn('tick failed', { error, failures });
     }
-    if (pauseMs > 0) await clock.sleep(pauseMs, stopping).catch(() => undefined);
+    if (pauseMs > 0) await pause(clock, pauseMs, stopping);
   }
 };

@@ -1,5 +1,5 @@
 import { countDefaultEvents, type Db, detachPartitions, ensurePartitions } from '@signalbox/audit-store';
-import type { Clock, Gauge, Logger } from '@signalbox/runtime';
+import { type Clock, type Gauge, type Logger, pause } from '@signalbox/runtime';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -47,6 +47,6 @@ export const keepPartitions = async (deps: PartitionDeps, stopping: AbortSignal)
       logger.warn('audit partitions could not be kept', { error });
       pauseMs = MINUTE;
     }
-    await clock.sleep(pauseMs, stopping).catch(() => undefined);
+    await pause(clock, pauseMs, stopping);
   }
 };

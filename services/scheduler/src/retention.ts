@@ -17,7 +17,7 @@ import {
 import { type AdminEventDraft, SignalboxError } from '@signalbox/contracts';
 import { contentPeriodDays, isContentDue } from '@signalbox/engine';
 import { eraseHot, type Partition, recordAdminEvents } from '@signalbox/run-state';
-import type { Clock, Counter, Logger } from '@signalbox/runtime';
+import { type Clock, type Counter, type Logger, pause } from '@signalbox/runtime';
 
 const ROUND_MS = 15_000;
 /** Between full turns: the audit-writer waits while runs are erased. */
@@ -111,7 +111,7 @@ export const keepRetention = async (deps: RetentionDeps, stopping: AbortSignal):
   const { clock, logger, isLeader } = deps;
   let pauseMs = ROUND_MS;
   while (!stopping.aborted) {
-    await clock.sleep(pauseMs, stopping).catch(() => undefined);
+    await pause(clock, pauseMs, stopping);
     pauseMs = ROUND_MS;
     try {
       if (!stopping.aborted && isLeader() && (await eraseDue(deps))) pauseMs = PAUSE_MS;

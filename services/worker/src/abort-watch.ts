@@ -1,5 +1,5 @@
 import type { Partition, Tail } from '@signalbox/run-state';
-import type { Clock, Logger } from '@signalbox/runtime';
+import { type Clock, type Logger, pause } from '@signalbox/runtime';
 import type { RunWorker } from './worker.ts';
 
 /**
@@ -35,7 +35,7 @@ const subscribe = async ({
     } catch (error) {
       logger.warn('abort hints refused; aborts are only polled', { error });
     }
-    await clock.sleep(SUBSCRIBE_AGAIN_MS, stopping).catch(() => undefined);
+    await pause(clock, SUBSCRIBE_AGAIN_MS, stopping);
   }
 };
 

@@ -1,6 +1,7 @@
 import type { EventData } from '@signalbox/contracts';
 import { type Action, type CallModel, next, startsWork } from '@signalbox/engine';
 import { othersWait } from '@signalbox/run-state';
+import { pause } from '@signalbox/runtime';
 import { callModel } from './call-model.ts';
 import { callTools, endWaits } from './call-tools.ts';
 import { abortRun, failRun, handOver, parkRun, succeedRun } from './endings.ts';
@@ -42,7 +43,7 @@ const waitUntilDue = async (context: RunContext, action: CallModel): Promise<boo
   }
   await session.flush();
   const sleptFrom = clock.monotonic();
-  await clock.sleep(ms, AbortSignal.any([aborted, session.identity.lost, stopping])).catch(() => undefined);
+  await pause(clock, ms, AbortSignal.any([aborted, session.identity.lost, stopping]));
   context.spentOutside(clock.monotonic() - sleptFrom);
   if (aborted.aborted) {
     await session.refresh();

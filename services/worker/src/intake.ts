@@ -1,5 +1,5 @@
 import type { Activation, ActivationEnd } from '@signalbox/run-state';
-import type { CheckResult, Clock } from '@signalbox/runtime';
+import { type CheckResult, type Clock, pause } from '@signalbox/runtime';
 
 /**
  * What comes in from the queue. Owns how many activations are here, and since when work waits in the queue that
@@ -79,7 +79,7 @@ export class Intake {
   async watch(stopping: AbortSignal): Promise<void> {
     while (!stopping.aborted) {
       await this.look();
-      await this.#deps.clock.sleep(LOOK_EVERY_MS, stopping).catch(() => undefined);
+      await pause(this.#deps.clock, LOOK_EVERY_MS, stopping);
     }
     this.#starvedAt = null;
   }

@@ -1,6 +1,6 @@
 import { newId } from '@signalbox/contracts';
 import { type Activation, closeLease, openLease, type Partition, renewLease } from '@signalbox/run-state';
-import type { Clock, Heartbeat, Logger } from '@signalbox/runtime';
+import { type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runtime';
 
 /**
  * Owns this process's lease, which carries all its runs and holds (design §5, Leases).
@@ -85,11 +85,11 @@ export class LeaseKeeper {
       heart.beat();
       await this.#renewInTime();
       if (this.#held?.isLive() === false) this.#lose('its deadline passed');
-      const pause =
+      const pauseMs =
         this.#held === null
           ? Math.min(500, leaseMs / 10)
           : Math.min(leaseMs / 5, this.#held.deadline - clock.monotonic());
-      await clock.sleep(Math.max(10, pause), this.#stop.signal).catch(() => undefined);
+      await pause(clock, Math.max(10, pauseMs), this.#stop.signal);
     }
   }
 

@@ -10,7 +10,7 @@ import {
   type CommitSettlement,
   type Partition,
 } from '@signalbox/run-state';
-import type { Clock } from '@signalbox/runtime';
+import { type Clock, pause } from '@signalbox/runtime';
 import { openHolds } from './open-holds.ts';
 
 /**
@@ -105,7 +105,7 @@ export const letGo = async (deps: LetGoDeps, claimed: Claimed): Promise<void> =>
   if (poison === null) {
     // As long as it was tried already, so the time between two tries doubles.
     const waitMs = Math.min(Math.max(triedMs, WAIT.minMs), WAIT.maxMs);
-    await clock.sleep(waitMs, hurry).catch(() => undefined);
+    await pause(clock, waitMs, hurry);
     const after: After = { type: 'hand_over', unopened: true };
     const reply = await write(deps, claimed, { head, ...NOTHING, announce: HANDED_OVER, after });
     if (reply.code !== 'ABORTED') return;

@@ -36,7 +36,15 @@ import {
   type Partition,
   sealContent,
 } from '@signalbox/run-state';
-import { backoffMs, type Clock, digest, type Keyring, type SealingKey, sealingKey } from '@signalbox/runtime';
+import {
+  backoffMs,
+  type Clock,
+  digest,
+  type Keyring,
+  pause,
+  type SealingKey,
+  sealingKey,
+} from '@signalbox/runtime';
 import type { Identity } from './lease-keeper.ts';
 import { isStateAway } from './state-away.ts';
 
@@ -266,9 +274,11 @@ export class Session {
         return reply;
       } catch (error) {
         if (!isStateAway(error)) throw error;
-        await clock
-          .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), identity.lost)
-          .catch(() => undefined);
+        await pause(
+          clock,
+          backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }),
+          identity.lost,
+        );
       }
     }
   }

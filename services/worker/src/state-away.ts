@@ -1,5 +1,5 @@
 import { SignalboxError } from '@signalbox/contracts';
-import { backoffMs } from '@signalbox/runtime';
+import { backoffMs, pause } from '@signalbox/runtime';
 import type { RunContext } from './run-context.ts';
 
 /** Redis is away or refuses for now: waiting helps, and no run fails of it. A bug in a script is neither. */
@@ -24,7 +24,7 @@ export const untilStateAnswers = async <T>(
       return await ask();
     } catch (error) {
       if (!isStateAway(error)) throw error;
-      await clock.sleep(backoffMs(attempt, RETRY), session.identity.lost).catch(() => undefined);
+      await pause(clock, backoffMs(attempt, RETRY), session.identity.lost);
     }
   }
 };

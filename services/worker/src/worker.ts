@@ -10,7 +10,7 @@ import {
   heldRuns,
   releaseRuns,
 } from '@signalbox/run-state';
-import { backoffMs, type Keyring } from '@signalbox/runtime';
+import { backoffMs, type Keyring, pause } from '@signalbox/runtime';
 import { drive } from './drive.ts';
 import { abortRun, failRun, handOver } from './endings.ts';
 import { expireCall } from './expire-call.ts';
@@ -128,9 +128,7 @@ export class RunWorker {
             );
       if (outcome?.type === 'claimed' && identity !== null) return this.#open(outcome.run, identity);
       if (outcome?.type === 'refused') return 'refused';
-      await clock
-        .sleep(backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), stopping)
-        .catch(() => undefined);
+      await pause(clock, backoffMs(attempt, { baseMs: 50, capMs: 1000, random: Math.random }), stopping);
     }
     return 'stopping';
   }

@@ -1,5 +1,5 @@
 import { type AdminEventData, type AdminFact, SYSTEM_TENANT } from '@signalbox/contracts';
-import type { Logger } from '@signalbox/runtime';
+import { type Logger, pause } from '@signalbox/runtime';
 import { bySystem, recordFacts, type TrailDeps } from './admin-trail.ts';
 
 /**
@@ -69,7 +69,7 @@ export const createRefusals = (deps: TrailDeps & { readonly logger: Logger }): R
     flush,
     run: async (stopping) => {
       while (!stopping.aborted) {
-        await deps.clock.sleep(FLUSH_MS, stopping).catch(() => undefined);
+        await pause(deps.clock, FLUSH_MS, stopping);
         await flush();
       }
     },

@@ -1,5 +1,5 @@
 import { findApiKeyByHash } from '@signalbox/audit-store';
-import type { Logger, Clock } from '@signalbox/runtime';
+import { type Clock, type Logger, pause } from '@signalbox/runtime';
 import { backoffMs } from '@signalbox/runtime';
 import { bySystem, recordFact, type TrailDeps } from '../audit/admin-trail.ts';
 import { type KeyDeps, keyOf, type KnownKey, mirrorKey, mirrorRevoked, storeKey } from './api-keys.ts';
@@ -33,7 +33,7 @@ const untilDone = async (
       return await work();
     } catch (error) {
       logger.warn('bootstrap waits', { for: what, error });
-      await clock.sleep(backoffMs(attempt, RETRY), stopping).catch(() => undefined);
+      await pause(clock, backoffMs(attempt, RETRY), stopping);
     }
   }
 };

@@ -1,5 +1,5 @@
 import { SignalboxError } from '@signalbox/contracts';
-import type { Clock } from '@signalbox/runtime';
+import { type Clock, pause } from '@signalbox/runtime';
 
 /**
  * An answer that goes on for hours outlasts the check of its key at the beginning: whoever gives it asks again now and
@@ -24,7 +24,7 @@ export const watchKey = async (
   { over, onRefused }: { readonly over: AbortSignal; readonly onRefused: () => void },
 ): Promise<void> => {
   for (;;) {
-    await clock.sleep(LOOK_EVERY_MS, over).catch(() => undefined);
+    await pause(clock, LOOK_EVERY_MS, over);
     if (over.aborted) return;
     if (await isRefused(check)) return onRefused();
   }

@@ -1,4 +1,4 @@
-import { backoffMs } from '@signalbox/runtime';
+import { backoffMs, pause } from '@signalbox/runtime';
 import { replayTurn, type TurnDeps } from './replay-turn.ts';
 
 const IDLE_MS = 500;
@@ -23,6 +23,6 @@ export const runReplays = async (deps: LoopDeps, stopping: AbortSignal): Promise
       pauseMs = backoffMs(failures, { ...RETRY, random });
       logger.warn('replays are held up', { error, failures });
     }
-    if (pauseMs > 0) await clock.sleep(pauseMs, stopping).catch(() => undefined);
+    if (pauseMs > 0) await pause(clock, pauseMs, stopping);
   }
 };

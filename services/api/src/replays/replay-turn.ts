@@ -11,7 +11,7 @@ import {
   type StoredReplay,
 } from '@signalbox/audit-store';
 import { ReplayChanges, SignalboxError, type StoredRun } from '@signalbox/contracts';
-import { openText, SealError } from '@signalbox/runtime';
+import { openText, pause, SealError } from '@signalbox/runtime';
 import { type ForkDeps, forkDiverged } from './replay-fork.ts';
 import { replayPlace } from './replay-jobs.ts';
 import { ReplayPage } from './replay-page.ts';
@@ -97,7 +97,7 @@ const rests = ({ clock }: TurnDeps, page: ReplayPage, stopping: AbortSignal) => 
     const shiftMs = page.busyMs - restedMs;
     if (shiftMs < SHIFT_MS) return setImmediate();
     restedMs = page.busyMs;
-    await clock.sleep(shiftMs, stopping).catch(() => undefined);
+    await pause(clock, shiftMs, stopping);
   };
 };
 

@@ -1,4 +1,4 @@
-import type { Clock } from '@signalbox/runtime';
+import { type Clock, pause } from '@signalbox/runtime';
 
 /** Made once: a reason that each ring made anew would cost more than the wait. */
 const RUNG = new Error('rung');
@@ -18,7 +18,7 @@ export class Bell {
     if (!this.#rung) {
       const sleep = new AbortController();
       this.#sleep = sleep;
-      await clock.sleep(ms, sleep.signal).catch(() => undefined);
+      await pause(clock, ms, sleep.signal);
       this.#sleep = null;
     }
     this.#rung = false;

@@ -11,7 +11,7 @@ import {
   metricOf,
   openBench,
   openPool,
-  startDrain,
+  startRelay,
   stored,
   streamLength,
   until,
@@ -20,7 +20,7 @@ import {
 test('of several one writes, the others stand by, and one of them follows when it stops', async () => {
   const bench = await openBench();
   const { partition, db } = bench;
-  const all = await Promise.all([1, 2, 3].map(() => startDrain(bench, { leaseMs: 300 })));
+  const all = await Promise.all([1, 2, 3].map(() => startRelay(bench, { leaseMs: 300 })));
   await endedRuns(partition, 10);
   await drained(partition);
   const written = await Promise.all(all.map(({ metrics }) => metricOf(metrics, 'audit_written_total')));
@@ -33,8 +33,8 @@ test('of several one writes, the others stand by, and one of them follows when i
   await leader.stop();
   await endedRuns(partition, 10);
   await drained(partition);
-  for (const { drain, stop } of all) {
-    drain.assertWorking();
+  for (const { relay, stop } of all) {
+    relay.assertWorking();
     await stop();
   }
   assert.equal((await stored(db)).events, 20 * EVENTS_PER_RUN);
@@ -46,7 +46,7 @@ test('a writer that dies after its commit leaves its batch to another one', asyn
   const runIds = await endedRuns(partition, 5);
   const died = Promise.withResolvers<void>();
   const revived = Promise.withResolvers<void>();
-  const dead = await startDrain(bench, {
+  const dead = await startRelay(bench, {
     leaseMs: 300,
     leadClock: new ManualClock(),
     deps: {
@@ -61,7 +61,7 @@ test('a writer that dies after its commit leaves its batch to another one', asyn
   await died.promise;
   const before = await stored(db);
   assert.equal(await streamLength(partition), 5 * EVENTS_PER_RUN);
-  const { stop, metrics } = await startDrain(bench, { leaseMs: 300 });
+  const { stop, metrics } = await startRelay(bench, { leaseMs: 300 });
   await drained(partition);
   await stop();
   assert.deepEqual(await stored(db), before);
@@ -81,7 +81,7 @@ test('a writer that was frozen past its lease goes on at once when nobody took o
   // Giving way would take longer than this test waits.
   const leaseMs = 60_000;
   let frozen = false;
-  const { stop } = await startDrain(bench, {
+  const { stop } = await startRelay(bench, {
     leaseMs,
     leadClock,
     consumer: 'mine',
@@ -109,7 +109,7 @@ test('what a frozen writer left comes first, in stream order; thawed, it neither
   await endedRuns(partition, 3);
   const frozen = Promise.withResolvers<void>();
   const thawed = Promise.withResolvers<void>();
-  const zombie = await startDrain(bench, {
+  const zombie = await startRelay(bench, {
     leaseMs: 300,
     leadClock: new ManualClock(),
     batchSize: 5,
@@ -124,7 +124,7 @@ test('what a frozen writer left comes first, in stream order; thawed, it neither
   await frozen.promise;
   await endedRuns(partition, 3);
   const order: string[] = [];
-  const next = await startDrain(bench, {
+  const next = await startRelay(bench, {
     leaseMs: 300,
     batchSize: 3,
     deps: {
@@ -151,7 +151,7 @@ test('two writers that both believe they lead store everything once', async () =
   const { partition, db } = bench;
   const both = await Promise.all(
     [1, 2].map(() =>
-      startDrain(
+      startRelay(
         { ...bench, db: openPool(bench.databaseUrl) },
         { batchSize: 7, sweepEveryMs: 5, leaseMs: 30, leadClock: new ManualClock() },
       ),

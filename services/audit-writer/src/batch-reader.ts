@@ -1,5 +1,5 @@
 /**
- * What the drain reads next. Owns how much that is and when to look for what was delivered before; holds no entries.
+ * What the relay reads next. Owns how much that is and when to look for what was delivered before; holds no entries.
  * A batch begins with one read, so that little is in hand before anything is stored; each that came back full lets the
  * next take twice as many, until a batch is as large as it may be.
  */
@@ -7,18 +7,18 @@ import type { AuditRecord } from '@signalbox/contracts';
 import type { AuditReader, Leadership } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
 import { countFor, lengthOf } from './batch.ts';
-import type { DrainMetrics } from './metrics.ts';
+import type { RelayMetrics } from './metrics.ts';
 
-export interface IntakeDeps {
+export interface BatchReaderDeps {
   readonly reader: AuditReader;
   readonly leadership: Leadership;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: DrainMetrics;
+  readonly metrics: RelayMetrics;
 }
 
-/** As the drain's options of the same names. */
-export interface IntakeOptions {
+/** As the relay's options of the same names. */
+export interface BatchReaderOptions {
   readonly batchSize: number;
   readonly batchLength: number;
   readonly readLength: number;
@@ -37,15 +37,15 @@ const FIRST_READ = 100;
 /** What follows the first read of a batch comes at once or not at all; 0 would wait for ever. */
 const NO_WAIT_MS = 1;
 
-export class Intake {
-  readonly #deps: IntakeDeps;
-  readonly #options: IntakeOptions;
+export class BatchReader {
+  readonly #deps: BatchReaderDeps;
+  readonly #options: BatchReaderOptions;
   #sweepAt = Number.NEGATIVE_INFINITY;
   #readCount: number;
   /** Most reads of the next batch. */
   #reads = 1;
 
-  constructor(deps: IntakeDeps, options: IntakeOptions) {
+  constructor(deps: BatchReaderDeps, options: BatchReaderOptions) {
     this.#deps = deps;
     this.#options = options;
     this.#readCount = Math.min(FIRST_READ, options.batchSize);

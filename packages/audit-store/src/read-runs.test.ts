@@ -4,7 +4,7 @@ import { newId } from '@signalbox/contracts';
 import { recordOf, simpleJournal, TENANT } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { readRun, readRuns, readRunsWithin } from './read.ts';
+import { readRun, readRuns, readRunsWithin } from './read-runs.ts';
 import { readEntries } from './read-entries.ts';
 import { writeBatch } from './write.ts';
 

@@ -1,6 +1,6 @@
 import type { ApiScope, Category, Priority, RunStatus, WaitReason } from '@signalbox/contracts';
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
-import type { ReplayForksTable, ReplaysTable } from './replay-types.ts';
+import type { ReplayForksTable, ReplaysTable } from './replay-tables.ts';
 
 /** Timestamps are read as Date and may be written as RFC 3339 text. */
 type Timestamp = ColumnType<Date, Date | string, Date | string>;

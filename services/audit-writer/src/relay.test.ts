@@ -12,7 +12,7 @@ import {
   EVENTS_PER_RUN,
   metricOf,
   openBench,
-  startDrain,
+  startRelay,
   stored,
   streamLength,
 } from '../test/support.ts';
@@ -22,7 +22,7 @@ test('every event is in Postgres once, the stream is empty, and only ended runs 
   const { partition, db } = bench;
   const ended = await endedRuns(partition, 20);
   const { runId: queued } = await submit(partition);
-  const { metrics, stop } = await startDrain(bench);
+  const { metrics, stop } = await startRelay(bench);
   await drained(partition);
   await stop();
 
@@ -46,7 +46,7 @@ test('every event is in Postgres once, the stream is empty, and only ended runs 
 
 test('what arrives while it waits is stored as well', async () => {
   const bench = await openBench();
-  const { stop } = await startDrain(bench);
+  const { stop } = await startRelay(bench);
   await endedRun(bench.partition);
   await drained(bench.partition);
   await endedRun(bench.partition);
@@ -60,7 +60,7 @@ test('a batch that is committed but not acknowledged changes nothing when it com
   const { partition, db } = bench;
   await endedRuns(partition, 5);
   const deliveries: number[] = [];
-  const { stop, metrics } = await startDrain(bench, {
+  const { stop, metrics } = await startRelay(bench, {
     deps: {
       store: async (records) => {
         const result = await writeBatch(db, records);
@@ -104,7 +104,7 @@ test('runs are marked as stored before their entries are acknowledged, and a fai
       };
     },
   });
-  const { stop } = await startDrain(bench, { deps: { partition: { ...partition, redis } } });
+  const { stop } = await startRelay(bench, { deps: { partition: { ...partition, redis } } });
   await drained(partition);
   await stop();
   assert.ok(((await ttlBefore) ?? -1) > 0, 'acknowledged first: if it dies now, the run never expires');
@@ -123,7 +123,7 @@ test('a tampered record is quarantined and its neighbours land', async () => {
   const fields = ['r', submission.runId, 't', 'acme', 'u', '', 'a', 'support', 'o', submission.runId];
   await partition.redis.xadd(`${partition.root}:audit`, '*', ...fields, 'e', tampered);
   await endedRuns(partition, 3);
-  const { metrics, log, stop } = await startDrain(bench);
+  const { metrics, log, stop } = await startRelay(bench);
   await drained(partition);
   await stop();
   const { events, quarantined } = await stored(db);
@@ -140,7 +140,7 @@ test('a tampered record is quarantined and its neighbours land', async () => {
 test('a flushed stream gets its group back', async () => {
   const bench = await openBench();
   const { partition } = bench;
-  const { stop } = await startDrain(bench);
+  const { stop } = await startRelay(bench);
   await endedRun(partition);
   await drained(partition);
   await partition.redis.del(`${partition.root}:audit`);
@@ -155,7 +155,7 @@ test('entries whose delivery was lost on the way are found again when it is idle
   const { partition } = bench;
   const reader = createAuditReader(partition, await openRedis('stream'), 'mine');
   let lost: AuditRecord[] = [];
-  const { stop } = await startDrain(bench, {
+  const { stop } = await startRelay(bench, {
     deps: {
       reader: {
         ...reader,
@@ -181,7 +181,7 @@ test('large entries are read a few at a time: replies take memory of Redis', asy
   const reader = createAuditReader(partition, await openRedis('stream'), 'mine');
   const asked: number[] = [];
   await endedRuns(partition, 5);
-  const { stop } = await startDrain(bench, {
+  const { stop } = await startRelay(bench, {
     batchSize: 3,
     readLength: 1,
     deps: {
@@ -207,7 +207,7 @@ test('entries that count as delivered and are with nobody are stored: Redis lost
   const { redis, root } = partition;
   // As an append-only file leaves it that was cut off between the deliveries of one read.
   await redis.xgroup('CREATE', `${root}:audit`, 'audit-writer', '$');
-  const { stop } = await startDrain(bench);
+  const { stop } = await startRelay(bench);
   await drained(partition);
   await stop();
   assert.equal((await stored(db)).events, 3 * EVENTS_PER_RUN);

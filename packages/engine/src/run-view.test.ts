@@ -15,7 +15,7 @@ import { contentsOf, type Journey, journeyOf } from '../test/journey.ts';
 import { worlds } from '../test/world.ts';
 import { conversationOf } from './conversation.ts';
 import { stepsView } from './steps-view.ts';
-import { runView } from './view.ts';
+import { runView } from './run-view.ts';
 
 const submission: SubmissionContent = { input: 'hello', metadata: { k: 'v' } };
 

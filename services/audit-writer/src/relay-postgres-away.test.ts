@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
 import { writeBatch } from '@signalbox/audit-store';
-import type { DrainDeps } from './drain.ts';
+import type { RelayDeps } from './relay.ts';
 import { openProxy } from '../test/proxy.ts';
 import {
   drained,
@@ -12,7 +12,7 @@ import {
   metricOf,
   openBench,
   openPool,
-  startDrain,
+  startRelay,
   stored,
   streamLength,
   until,
@@ -23,11 +23,11 @@ test('with Postgres away it keeps one batch, reads no more, says so, and goes on
   const { partition } = bench;
   const proxy = await openProxy(bench.databaseUrl);
   await proxy.cut();
-  const { drain, stop } = await startDrain({ ...bench, db: openPool(proxy.url) }, { batchSize: 3 });
+  const { relay, stop } = await startRelay({ ...bench, db: openPool(proxy.url) }, { batchSize: 3 });
   await endedRuns(partition, 4);
-  await until('the drain to notice', () => {
+  await until('the relay to notice', () => {
     try {
-      drain.assertWorking();
+      relay.assertWorking();
       return false;
     } catch (error) {
       return error instanceof SignalboxError && error.code === 'audit_store_unavailable';
@@ -39,7 +39,7 @@ test('with Postgres away it keeps one batch, reads no more, says so, and goes on
   assert.equal(await streamLength(partition), 8 * EVENTS_PER_RUN);
   await proxy.mend();
   await drained(partition);
-  drain.assertWorking();
+  relay.assertWorking();
   await stop();
   assert.equal((await stored(bench.db)).events, 8 * EVENTS_PER_RUN);
 });
@@ -52,7 +52,7 @@ test('stopping with Postgres away gives the batch up, and another writer finds i
   await endedRun(partition);
   const tried = Promise.withResolvers<void>();
   const away = openPool(proxy.url);
-  const { stop } = await startDrain(bench, {
+  const { stop } = await startRelay(bench, {
     consumer: 'same-name',
     deps: {
       store: (records) => {
@@ -64,7 +64,7 @@ test('stopping with Postgres away gives the batch up, and another writer finds i
   await tried.promise;
   await stop();
   assert.equal(await streamLength(partition), EVENTS_PER_RUN);
-  const next = await startDrain(bench, { consumer: 'same-name' });
+  const next = await startRelay(bench, { consumer: 'same-name' });
   await drained(partition);
   await next.stop();
   assert.equal((await stored(bench.db)).events, EVENTS_PER_RUN);
@@ -76,9 +76,9 @@ test('a writer that cannot reach Postgres lets one that can take over', async ()
   const proxy = await openProxy(bench.databaseUrl);
   await proxy.cut();
   const away = openPool(proxy.url);
-  const cut = await startDrain({ ...bench, db: away }, { leaseMs: 300, giveWayMs: 100 });
+  const cut = await startRelay({ ...bench, db: away }, { leaseMs: 300, giveWayMs: 100 });
   await until('it to lead', () => cut.leadership.isLeader());
-  const healthy = await startDrain(bench, { leaseMs: 300 });
+  const healthy = await startRelay(bench, { leaseMs: 300 });
   await endedRuns(partition, 3);
   await drained(partition);
   assert.equal(await metricOf(healthy.metrics, 'audit_written_total'), 3 * EVENTS_PER_RUN);
@@ -90,9 +90,9 @@ test('a writer that cannot reach Postgres lets one that can take over', async ()
 test('it beats while it is idle and while Postgres is away, but not while a write never answers', async () => {
   const bench = await openBench();
   let beats = 0;
-  let store: DrainDeps['store'] = () => Promise.reject(new SignalboxError('audit_store_unavailable', 'away'));
+  let store: RelayDeps['store'] = () => Promise.reject(new SignalboxError('audit_store_unavailable', 'away'));
   const hung = Promise.withResolvers<never>();
-  const { drain } = await startDrain(bench, {
+  const { relay } = await startRelay(bench, {
     deps: {
       heart: {
         beat: () => {
@@ -111,7 +111,7 @@ test('it beats while it is idle and while Postgres is away, but not while a writ
   await endedRun(bench.partition);
   await until('the store to be away', () => {
     try {
-      drain.assertWorking();
+      relay.assertWorking();
       return false;
     } catch {
       return true;

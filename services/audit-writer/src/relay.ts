@@ -34,12 +34,12 @@ import {
   readTrust,
   rewindGroup,
 } from '@signalbox/run-state';
-import { backoffMs, type Clock, type Heartbeat, type Logger } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runtime';
 import { batchesOf, lanesOf } from './batch.ts';
-import { Intake } from './intake.ts';
-import type { DrainMetrics } from './metrics.ts';
+import { BatchReader } from './batch-reader.ts';
+import type { RelayMetrics } from './metrics.ts';
 
-export interface DrainDeps {
+export interface RelayDeps {
   readonly partition: Partition;
   readonly leadership: Leadership;
   readonly reader: AuditReader;
@@ -47,14 +47,14 @@ export interface DrainDeps {
   readonly store: (records: readonly AuditRecord[], incarnation: number) => Promise<WriteResult>;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly metrics: DrainMetrics;
-  /** Beats at each round and each attempt to store: while Postgres is away the drain goes on trying. */
+  readonly metrics: RelayMetrics;
+  /** Beats at each round and each attempt to store: while Postgres is away the relay goes on trying. */
   readonly heart: Pick<Heartbeat, 'beat'>;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
 
-export interface DrainOptions {
+export interface RelayOptions {
   /** How long Redis keeps a run that has ended and is stored whole. */
   readonly keepSeconds: number;
   /** Most stream entries of one batch. */
@@ -91,20 +91,20 @@ const RETRY = { baseMs: 200, capMs: 5 * SECOND };
 const isStale = (error: unknown): boolean =>
   error instanceof SignalboxError && error.code === 'state_untrusted';
 
-export class Drain {
-  readonly #deps: DrainDeps;
-  readonly #options: Required<DrainOptions>;
-  readonly #intake: Intake;
+export class Relay {
+  readonly #deps: RelayDeps;
+  readonly #options: Required<RelayOptions>;
+  readonly #reader: BatchReader;
   /** Of run state, when reading last began at the oldest entry. */
   #rewoundAt: number | null = null;
   #trouble: Error | null = null;
   #gaveWay = false;
   #failures = 0;
 
-  constructor(deps: DrainDeps, options: DrainOptions) {
+  constructor(deps: RelayDeps, options: RelayOptions) {
     this.#deps = deps;
     this.#options = { ...DEFAULTS, ...options };
-    this.#intake = new Intake(deps, this.#options);
+    this.#reader = new BatchReader(deps, this.#options);
   }
 
   /** Throws what keeps it from working now: the readiness check of this process. */
@@ -140,7 +140,7 @@ export class Drain {
     await ensureGroup(partition);
     this.#gaveWay = false;
     this.#rewoundAt = null;
-    this.#intake.begin();
+    this.#reader.begin();
     while (!stopping.aborted && (await leadership.hold())) {
       this.#deps.heart.beat();
       if (!(await this.#round(stopping))) return;
@@ -158,7 +158,7 @@ export class Drain {
       await rewindGroup(this.#deps.partition);
       this.#rewoundAt = incarnation;
     }
-    const { records, more } = await this.#intake.gather();
+    const { records, more } = await this.#reader.gather();
     for (const batch of batchesOf(records, batchLength)) {
       if (!(await this.#move(batch, incarnation, stopping))) return false;
     }
@@ -264,6 +264,6 @@ export class Drain {
   }
 
   #sleep(ms: number, stopping: AbortSignal): Promise<void> {
-    return this.#deps.clock.sleep(ms, stopping).catch(() => undefined);
+    return pause(this.#deps.clock, ms, stopping);
   }
 }
