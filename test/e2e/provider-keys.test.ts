@@ -9,8 +9,9 @@ import { after, test } from 'node:test';
 import { createApiKey } from '@signalbox/api';
 import { fromUsd, type Run } from '@signalbox/contracts';
 import { waitFor } from '@signalbox/local';
-import { connect, disconnect, readTrust } from '@signalbox/run-state';
+import { readTrust } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
+import { monitorRedis } from '../support/redis-monitor.ts';
 import { type ApiClient, createClient } from './client.ts';
 import { FULL, settled, startSystem, taggedAgent, THREE_STEPS, violations } from './stack.ts';
 
@@ -36,16 +37,11 @@ after(() => system.stop());
 const { provider, partition, db, stack } = system;
 
 /** Everything that anybody says to Redis, from before the first key on. */
-const listener = connect(system.redis.url, 'subscriber', { onError: () => undefined });
-const monitor = await listener.monitor();
-after(async () => {
-  monitor.disconnect();
-  await disconnect(listener);
-});
 let commands = '';
-monitor.on('monitor', (_time: string, args: string[]) => {
+const monitor = await monitorRedis(system.redis.url, (args) => {
   commands += `${args.join(' ')}\n`;
 });
+after(() => monitor.close());
 
 const openTenant = async (tenantId: string): Promise<ApiClient> => {
   const defaultCaps = { runNano: fromUsd(1), userDailyNano: fromUsd(20), tenantDailyNano: fromUsd(200) };

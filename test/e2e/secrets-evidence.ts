@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import type { Db } from '@signalbox/audit-store';
-import { connect, disconnect } from '@signalbox/run-state';
+import { monitorRedis } from '../support/redis-monitor.ts';
 import type { ApiClient } from './client.ts';
 import type { World } from './secrets-world.ts';
 
@@ -43,23 +43,18 @@ const tableRows = async (db: Db): Promise<Piece[]> => {
 
 export interface RedisTraffic {
   heard(): readonly Piece[];
-  stop(): Promise<void>;
+  stop(): void;
 }
 
 /** Everything that any client says to Redis from here on. */
 export const listenToRedis = async (url: string): Promise<RedisTraffic> => {
-  const connection = connect(url, 'subscriber', { onError: () => undefined });
-  const monitor = await connection.monitor();
   const pieces: Piece[] = [];
-  monitor.on('monitor', (_time: string, args: string[]) => {
+  const monitor = await monitorRedis(url, (args) => {
     pieces.push({ where: `command ${args[0]}`, data: args.join(' ') });
   });
   return {
     heard: () => pieces,
-    stop: async () => {
-      monitor.disconnect();
-      await disconnect(connection);
-    },
+    stop: () => monitor.close(),
   };
 };
 
@@ -113,7 +108,7 @@ export const gather = async (world: World, traffic: RedisTraffic): Promise<Store
   const { system, otlp } = world;
   const { dir, stack, postgres, redis } = system;
   await stack.stop();
-  await traffic.stop();
+  traffic.stop();
   const rows = await tableRows(system.db);
   await system.partition.redis.save();
   await redis.stop();
