@@ -1,6 +1,7 @@
 import type { AuditRecord, Entry, SealedContent } from '@signalbox/contracts';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { batches } from './batches.ts';
 import type { Partition } from './partition.ts';
 import { runScript } from './scripts.ts';
 
@@ -9,6 +10,10 @@ import { runScript } from './scripts.ts';
  * only after its Postgres transaction committed (R8); until then a restart reads it again.
  */
 const GROUP = 'audit-writer';
+
+/** One after the other, each about a millisecond: while Redis works on one, every run waits for its write. */
+const ENTRIES_AT_ONCE = 500;
+const RUNS_AT_ONCE = 100;
 
 const streamKey = (partition: Partition): string => `${partition.root}:audit`;
 
@@ -133,8 +138,8 @@ export const createAuditReader = (partition: Partition, blocking: Redis, consume
 
 /** Acknowledges and deletes entries whose transaction committed (R8). Safe to repeat. */
 export const acknowledge = async (partition: Partition, streamIds: readonly string[]): Promise<void> => {
-  if (streamIds.length === 0) return;
-  await runScript(partition, 'acknowledge', [GROUP, ...streamIds]);
+  for (const ids of batches(streamIds, ENTRIES_AT_ONCE))
+    await runScript(partition, 'acknowledge', [GROUP, ...ids]);
 };
 
 export interface StoredHead {
@@ -148,8 +153,8 @@ export const markStored = async (
   heads: readonly StoredHead[],
   keepSeconds: number,
 ): Promise<void> => {
-  if (heads.length === 0) return;
-  await runScript(partition, 'stored', [keepSeconds, ...heads.flatMap(({ runId, seq }) => [runId, seq])]);
+  for (const some of batches(heads, RUNS_AT_ONCE))
+    await runScript(partition, 'stored', [keepSeconds, ...some.flatMap(({ runId, seq }) => [runId, seq])]);
 };
 
 export interface Backlog {

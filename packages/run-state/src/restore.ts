@@ -5,6 +5,7 @@
  */
 import type { Nano } from '@signalbox/contracts';
 import { z } from 'zod';
+import { batches } from './batches.ts';
 import { liveIds } from './live-ids.ts';
 import { LIVE_INDEXES } from './live-runs.ts';
 import { holdArgs, loadArgs, type LoadableRun, RANK } from './loadable-run.ts';
@@ -223,10 +224,4 @@ export const restoreCounters = async (
     const reply = await runScript(partition, 'counters', [token, ...rows]);
     if (reply === 'OVERTAKEN') throw overtaken();
   }
-};
-
-const batches = <T>(items: readonly T[], size: number): T[][] => {
-  const out: T[][] = [];
-  for (let i = 0; i < items.length; i += size) out.push(items.slice(i, i + size));
-  return out;
 };

@@ -60,8 +60,8 @@ export interface RelayOptions {
   /** Most stream entries of one batch. */
   readonly batchSize?: number;
   /**
-   * About so many characters read at once: the reply takes memory of a Redis that may be short of it, and is fullest
-   * just when Postgres is back (R9).
+   * About so many characters read at once: while Redis makes the reply all else waits, and it takes memory of a Redis
+   * that may be short of it, most just when Postgres is back (R9).
    */
   readonly readLength?: number;
   /** No more is read into a batch that has so many characters; most of one transaction. */
@@ -78,7 +78,7 @@ const SECOND = 1000;
 const MEGA = 2 ** 20;
 const DEFAULTS = {
   batchSize: 5000,
-  readLength: 2 * MEGA,
+  readLength: MEGA / 2,
   batchLength: 12 * MEGA,
   gatherMs: 200,
   blockMs: SECOND,
