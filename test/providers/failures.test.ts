@@ -134,6 +134,13 @@ for (const model of [HAIKU, MINI]) {
       { status: 504, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
       { status: 408, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
       { status: 503, text: 'Overloaded', code: 'provider_error', retryable: true, billed: 'none' },
+      {
+        status: 503,
+        text: 'upstream connect error or disconnect/reset before headers',
+        code: 'provider_error',
+        retryable: true,
+        billed: 'unknown',
+      },
       { status: 529, text: 'Overloaded', code: 'provider_error', retryable: true, billed: 'none' },
       {
         status: 400,

@@ -1,6 +1,6 @@
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
-import { type Said, SaidError, saidIn, saysTooLong, wordsOf } from './said.ts';
+import { type Said, SaidError, saidIn, saysOverloaded, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
 export interface FailedAttempt {
@@ -65,8 +65,15 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
   return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(messageOf(error)));
 };
 
-/** Unavailable; Anthropic's "overloaded". */
-const NO_ROOM: ReadonlySet<number> = new Set([503, 529]);
+/** Anthropic's status for it. */
+const OVERLOADED = 529;
+
+/**
+ * The provider took the request no further. A 503 alone does not say so: a gateway answers one too, when it loses a
+ * provider that was at work.
+ */
+const hadNoRoom = (status: number, said: Said): boolean =>
+  status === OVERLOADED || (status === 503 && saysOverloaded(said));
 
 /** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
 export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
@@ -95,8 +102,8 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
   if (status === 429)
     return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
   if (status >= 500 || status === 408) {
-    // Of those without room nothing was begun; any other may have failed after the model had worked.
-    const billed = NO_ROOM.has(status) ? 'none' : 'unknown';
+    // Any other may have failed after the model had worked.
+    const billed = hadNoRoom(status, said) ? 'none' : 'unknown';
     return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, billed);
   }
   const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));

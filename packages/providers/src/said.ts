@@ -66,3 +66,7 @@ const TOO_LONG =
 /** That the conversation is longer than the model can take. */
 export const saysTooLong = ({ message, code }: Said): boolean =>
   code === 'context_length_exceeded' || TOO_LONG.test(message ?? '');
+
+/** That the provider has no room for the request now. */
+export const saysOverloaded = ({ message, code }: Said): boolean =>
+  /overload/i.test(`${code ?? ''} ${message ?? ''}`);
