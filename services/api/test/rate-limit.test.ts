@@ -132,6 +132,13 @@ test('who is refused from memory costs Redis nothing', async () => {
   assert.equal(await scripts(), before);
 });
 
+test('requests of one key that are refused side by side do not count for its tenant either', async () => {
+  const [eager, calm] = [await h.key('burst', ['runs:read']), await h.key('burst', ['runs:read'])];
+  const app = limited();
+  await Promise.all(Array.from({ length: BURST * 15 }, () => ask(app, eager)));
+  assert.equal((await ask(app, calm)).status, 200);
+});
+
 test('0 means no limit', async () => {
   const key = await h.key('default', ['runs:read']);
   const statuses = await Promise.all(

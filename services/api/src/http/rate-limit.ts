@@ -4,7 +4,7 @@ import { RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 
 /**
  * How many requests a key may make, and all keys of its tenant together: keys cost nothing. The counts lie in Redis, so
- * all processes share them; without Redis no request could be served anyway, so there is no way around. Who is above a
+ * all processes share them; without Redis no request could be served anyway, so there is no way around. A key above its
  * limit is refused from this process's memory until the window is over, which costs Redis nothing.
  */
 export interface RateLimit {
@@ -39,6 +39,8 @@ interface Counted {
   readonly whose: string;
   /** Requests in a window. */
   readonly points: number;
+  /** Whether who is above it is refused from memory. Not where a count may still be given back. */
+  readonly remembers: boolean;
 }
 
 const refusal = (msBeforeNext: number, { whose, points }: Counted): SignalboxError => {
@@ -65,7 +67,7 @@ interface Count {
 }
 
 const createCount = (partition: Partition, counted: Counted): Count => {
-  const { name, points } = counted;
+  const { name, points, remembers } = counted;
   const options = {
     storeClient: partition.redis,
     keyPrefix: `${partition.root}:${name}`,
@@ -73,12 +75,12 @@ const createCount = (partition: Partition, counted: Counted): Count => {
     duration: WINDOW_SECONDS,
     customIncrTtlLuaScript: COUNT,
   };
-  const remembering = new RateLimiterRedis({
+  const single = new RateLimiterRedis({
     ...options,
-    inMemoryBlockOnConsumed: points + 1,
+    ...(remembers ? { inMemoryBlockOnConsumed: points + 1 } : {}),
   }) as Remembering;
   // Remembers nobody: who asked for too much at once is not above the limit.
-  const forgetting = new RateLimiterRedis(options);
+  const many = new RateLimiterRedis(options);
   const consume = (limiter: RateLimiterRedis, id: string, requests: number): Promise<void> =>
     reachingState(async () => {
       try {
@@ -88,12 +90,12 @@ const createCount = (partition: Partition, counted: Counted): Count => {
       }
     });
   return {
-    one: (id) => consume(remembering, id, 1),
+    one: (id) => consume(single, id, 1),
     // One is the request itself.
-    more: (id, requests) => consume(forgetting, id, Math.min(requests, points - 1)),
-    giveBack: (id) => reachingState(async () => void (await remembering.reward(id, 1))),
+    more: (id, requests) => consume(many, id, Math.min(requests, points - 1)),
+    giveBack: (id) => reachingState(async () => void (await single.reward(id, 1))),
     remembered: (id) => {
-      const ms = remembering.getInMemoryBlockMsBeforeExpire(remembering.getKey(id));
+      const ms = single.getInMemoryBlockMsBeforeExpire(single.getKey(id));
       if (ms > 0) throw refusal(ms, counted);
     },
   };
@@ -104,17 +106,17 @@ export const createRateLimit = (partition: Partition, perSecond: number): RateLi
   const free = (): Promise<void> => Promise.resolve();
   if (perSecond === 0) return { take: free, takeMore: free };
   const points = perSecond * WINDOW_SECONDS;
-  const ofKey = createCount(partition, { name: 'rate', whose: 'This API key', points });
+  const ofKey = createCount(partition, { name: 'rate', whose: 'This API key', points, remembers: true });
   const ofTenant = createCount(partition, {
     name: 'tenant-rate',
     whose: 'The API keys of this tenant together',
     points: points * TENANT_KEYS,
+    remembers: false,
   });
   return {
     // Both in one round trip. What one key is refused for is nothing to the others of its tenant.
     take: async ({ keyId, tenantId }) => {
       ofKey.remembered(keyId);
-      ofTenant.remembered(tenantId);
       const [key, tenant] = await Promise.allSettled([ofKey.one(keyId), ofTenant.one(tenantId)]);
       if (key.status === 'rejected') {
         await ofTenant.giveBack(tenantId);

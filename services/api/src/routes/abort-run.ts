@@ -5,6 +5,7 @@ import { abortFlag, AbortRequest } from '../runs/abort-flag.ts';
 import { abortOwnerless } from '../runs/abort-ownerless.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { isEnd, lastTypeOf } from '../runs/entries.ts';
+import { foldRun } from '../runs/fold-run.ts';
 import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
 import { viewOf } from '../runs/run-view.ts';
 import { readOptionalBody } from '../http/validation.ts';
@@ -42,8 +43,12 @@ const raiseFlag = async (deps: ApiDeps, { runId, tenantId, flag }: Wish): Promis
   } catch (error) {
     if (!(error instanceof SignalboxError && error.code === 'not_found')) throw error;
     // What left run state has ended; what a verification lost track of has not.
-    const { entries } = await deps.runs.find(tenantId, runId, 'none');
-    if (!isEnd(lastTypeOf(entries))) throw notHere(runId);
+    const run = await deps.runs.find(tenantId, runId, 'none');
+    if (!isEnd(lastTypeOf(run.entries))) {
+      // With a gap nobody knows.
+      foldRun(run);
+      throw notHere(runId);
+    }
     throw new SignalboxError('run_terminal', `Run ${runId} has already ended; there is nothing to abort.`);
   }
 };
