@@ -13,10 +13,10 @@ const retryStrategy = (attempt: number): number =>
 
 /**
  * A demoted master behind an address that stays (a virtual IP, a proxy) keeps its sockets and refuses every write: the
- * address is asked anew, and what it refused is sent again.
+ * address is asked anew. What it refused fails: who waits for it tries again, and a queue of what nobody waits for any
+ * more would be sent at each attempt.
  */
-const reconnectOnError: RedisOptions['reconnectOnError'] = ({ message }) =>
-  message.startsWith('READONLY') ? 2 : false;
+const reconnectOnError: RedisOptions['reconnectOnError'] = ({ message }) => message.startsWith('READONLY');
 
 const BASE: RedisOptions = { connectTimeout: 3000, keepAlive: 10_000, retryStrategy, reconnectOnError };
 

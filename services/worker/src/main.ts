@@ -77,14 +77,15 @@ const leases = new LeaseKeeper(
 const keyring = createKeyring(config.encryptionKeys);
 const schemas = createJsonSchemas();
 shutdown.onStop('schemas', () => schemas.close());
-// It goes on with one at a time, so that it notices when it can open runs again, and leaves the rest to others.
+// It goes on with one beside those at work, so that it notices when it can open runs again, and leaves the rest to
+// others. Its lease offers as many slots as before: of what is admitted by them, those at work are a part.
 const opens = new FailedOpens((isUnfit) => {
   if (isUnfit) {
     logger.error(
-      'this worker cannot open runs that it claims, so it takes only one at a time: compare its ENCRYPTION_KEYS and its build with those of the others',
+      'this worker cannot open runs that it claims, so it takes only one more at a time: compare its ENCRYPTION_KEYS and its build with those of the others',
     );
   } else logger.info('this worker can open runs again');
-  if (!stopping.aborted) offer(isUnfit ? 1 : config.concurrency);
+  if (!stopping.aborted) fetchFor(isUnfit ? worker.active + 1 : config.concurrency);
 });
 const worker = new RunWorker({
   partition,
@@ -146,11 +147,9 @@ const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue
   onError: (error) => logger.warn('queue', { error }),
 });
 
-const offer = (slots: number): void => {
-  metrics.slots(slots);
+const fetchFor = (slots: number): void => {
   consumer.offer(slots);
   intake.offer(slots);
-  void leases.offer(slots);
 };
 
 void intake.watch(stopping);

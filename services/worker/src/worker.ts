@@ -203,7 +203,9 @@ export class RunWorker {
       opens.opened();
       return { session, claims, queuedMs, wakeSeq };
     } catch (error) {
-      opens.failed(claimed.runId);
+      // What others could not open either says nothing of this worker.
+      const tried = claimed.unopened?.leases ?? [];
+      if (tried.every((leaseId) => leaseId === claimed.leaseId)) opens.failed(claimed.runId);
       await this.#hold(claimed.runId, (aborted) => {
         const hurry = AbortSignal.any([stopping, identity.lost, aborted]);
         return letGo({ partition, clock, onActivations, hurry }, claimed);

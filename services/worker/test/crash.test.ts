@@ -277,12 +277,26 @@ describe('a run that cannot be worked on', () => {
     await tryAll();
     const run = await world.read(runId);
     assert.equal(run.state.error?.code, 'poison_step');
-    assert.match(
-      run.state.error?.message ?? '',
-      /^3 different workers could not open the run for 1\d minutes\.$/,
-    );
+    assert.match(run.state.error?.message ?? '', /^No worker could open the run for 1\d minutes; 3 tried\.$/);
     assert.equal(await world.field(runId, 'status'), 'failed');
     assert.equal(run.broken, null);
+  });
+
+  test('where nobody else is there to try, a day ends it', async () => {
+    const world = await openWorld();
+    const clock = new LeapClock();
+    const alone = await world.worker({ keyring: otherKeys(), clock });
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    const tryOnce = async (): Promise<void> => {
+      for (const one of world.pending.splice(0)) await alone.work(one);
+    };
+    await tryOnce();
+    clock.leap(23 * 3_600_000);
+    await tryOnce();
+    assert.equal(await world.field(runId, 'status'), 'queued');
+    clock.leap(3_600_000);
+    await tryOnce();
+    assert.equal((await world.read(runId)).state.error?.code, 'poison_step');
   });
 
   test('a stop that is asked for while it waits to let go ends it at once', async () => {

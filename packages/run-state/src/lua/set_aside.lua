@@ -28,6 +28,8 @@ redis.call('HSET', own, 'tenant', h.tenant, 'user', h.user, 'agent', h.agent, 'r
   'wake_seq', int((r.wake_seq or 0) + 1), 'status', h.status)
 if is_terminal(h.status) then
   forget_ended(run)
+  redis.call('ZREM', key('loading'), run)
+  redis.call('SREM', key('unrestored'), run)
 else
   redis.call('HSET', own, 'status', 'waiting', 'asleep', 1, 'created', h.created)
   if h.session then redis.call('HSET', own, 'session', h.session) end
