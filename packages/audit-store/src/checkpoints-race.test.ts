@@ -36,9 +36,8 @@ const atGate = async <T>(db: Db, begin: () => Promise<T>, beside: () => Promise<
     const running = begin();
     await waitFor(
       async () => {
-        const { rows } = await sql`select from pg_locks where locktype = 'advisory' and not granted`.execute(
-          gate,
-        );
+        const { rows } = await sql`select from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database())`.execute(gate);
         return rows.length > 0 ? true : undefined;
       },
       { timeoutMs: 10_000, what: 'the scheduler at the gate' },

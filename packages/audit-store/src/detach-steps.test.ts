@@ -86,9 +86,10 @@ test('a hold that is being saved is waited for, and seen', async () => {
     detached,
     waitFor(
       async () => {
-        const { rows } = await sql`select from pg_locks where locktype = 'advisory' and not granted`.execute(
-          db,
-        );
+        // Other tests wait for locks of databases of their own.
+        const { rows } = await sql`
+          select from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database())`.execute(db);
         return rows.length > 0 ? true : undefined;
       },
       { what: 'the lock', timeoutMs: 10_000 },
