@@ -11,7 +11,7 @@ import type { LeaseKeeper } from './lease-keeper.ts';
 export interface DrainDeps {
   readonly consumer: Pick<ActivationConsumer, 'pause' | 'close'>;
   readonly intake: Intake;
-  readonly leases: Pick<LeaseKeeper, 'offer'>;
+  readonly leases: Pick<LeaseKeeper, 'drain'>;
   /** Cuts off open calls. */
   readonly cut: AbortController;
   readonly clock: Clock;
@@ -42,7 +42,7 @@ export const drainWorker = async ({
     () => undefined,
   );
   // Fetching stops first, whether or not the store can be told.
-  await Promise.all([consumer.pause(), leases.offer(0)]);
+  await Promise.all([consumer.pause(), leases.drain()]);
   await intake.empty();
   done.abort();
   await cutting;

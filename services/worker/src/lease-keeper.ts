@@ -62,11 +62,11 @@ export class LeaseKeeper {
     return this.#held?.isLive() === true ? this.#held : null;
   }
 
-  /** Offers so many slots from now on, and keeps what it holds. */
-  async offer(slots: number): Promise<void> {
-    this.#slots = slots;
+  /** Offers no more slots, but keeps what it holds. */
+  async drain(): Promise<void> {
+    this.#slots = 0;
     await this.#renew().catch((error: unknown) =>
-      this.#deps.logger.warn('slots could not be changed', { error }),
+      this.#deps.logger.warn('slots could not be withdrawn', { error }),
     );
   }
 

@@ -222,7 +222,7 @@ describe('the order of a drain', () => {
       return drainWorker({
         consumer: { pause: step('no more fetched'), close: step('closed') },
         intake,
-        leases: { offer: step('no more offered') },
+        leases: { drain: step('no more offered') },
         cut,
         clock: systemClock,
         logger: createLogger({ service: 'test', level: 'silent' }),

@@ -74,7 +74,7 @@ describe('the lease', () => {
   test('a drained worker offers no slots but keeps its lease; a closed one is gone', async () => {
     const { keeper, redis, root } = await keeperOn(undefined, 5000);
     const leaseId = keeper.current()?.leaseId ?? '';
-    await keeper.offer(0);
+    await keeper.drain();
     assert.equal(await redis.hget(`${root}:slots`, leaseId), null);
     assert.equal(keeper.current()?.leaseId, leaseId);
     await keeper.close();
@@ -84,7 +84,7 @@ describe('the lease', () => {
 
   test('a worker told to go while it opens its lease has that one alone, and offers no slots with it', async () => {
     const { keeper, redis, root } = await startKeeper(undefined, 5000);
-    await keeper.offer(0);
+    await keeper.drain();
     assert.deepEqual(await redis.zrange(`${root}:leases`, '0', '-1'), [keeper.current()?.leaseId]);
     assert.deepEqual(await redis.hgetall(`${root}:slots`), {});
     await keeper.close();
