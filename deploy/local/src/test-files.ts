@@ -12,6 +12,11 @@ const ROOTS = ['packages', 'services', 'deploy', 'test'];
 
 /** The slow ones, the slowest first: what begins last should end soon. Only the order depends on it. */
 export const SLOW: readonly string[] = [
+  'test/e2e/pressure.test.ts',
+  'test/e2e/parked-runs.test.ts',
+  'test/e2e/key-rotation.test.ts',
+  'test/e2e/audit-hundred-thousand.test.ts',
+  'test/e2e/many-runs.test.ts',
   'services/worker/test/health.test.ts',
   'packages/run-state/test/queue.test.ts',
   'packages/run-state/test/half-open.test.ts',
@@ -22,8 +27,8 @@ export const SLOW: readonly string[] = [
   'services/audit-writer/src/main.test.ts',
 ];
 
-/** Whole systems, a dozen processes each: beside others they only take turns, and leases run out in real time. */
-const WHOLE_SYSTEM = /^test\/(chaos|crash|e2e|bench)\//;
+/** They break or measure a whole system against the clock. The others of test/ hold on a machine that is busy too. */
+const AGAINST_THE_CLOCK = /^test\/(chaos|crash|bench)\//;
 
 /** Money, who may write, what is kept, and all that kills: one failure there is a finding, however rare. */
 const PROMISES =
@@ -50,7 +55,7 @@ export function planTests(root: string, filters: readonly string[]): TestPlan {
     .toSorted()
     .toSorted((a, b) => rank(a) - rank(b));
   return {
-    together: files.filter((file) => !WHOLE_SYSTEM.test(file)),
-    alone: files.filter((file) => WHOLE_SYSTEM.test(file)),
+    together: files.filter((file) => !AGAINST_THE_CLOCK.test(file)),
+    alone: files.filter((file) => AGAINST_THE_CLOCK.test(file)),
   };
 }
