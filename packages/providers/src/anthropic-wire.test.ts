@@ -28,6 +28,20 @@ describe('usage', () => {
     assert.deepEqual(usage({}, { input_tokens: 10, output_tokens: 5 }), expected);
   });
 
+  it('of the output the start knows nothing: without it at the end it is unknown', () => {
+    for (const last of [{}, { input_tokens: 10 }, { output_tokens: null }])
+      assert.equal(usage({ input_tokens: 10, output_tokens: 1 }, last), null);
+  });
+
+  it('the input does not shrink: less of it at the end than at the start is a filler', () => {
+    const first = { input_tokens: 6, cache_read_input_tokens: 4, output_tokens: 1 };
+    const whole = { ...expected, cache_read_tokens: 4 };
+    assert.deepEqual(usage(first, { input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 5 }), whole);
+    assert.deepEqual(usage({ input_tokens: 0, output_tokens: 0 }, { ...first, output_tokens: 5 }), whole);
+    // Counted as plain at first, and said to be cached at the end.
+    assert.deepEqual(usage({ input_tokens: 10, output_tokens: 1 }, { ...first, output_tokens: 5 }), whole);
+  });
+
   it('odd at the end it is unknown, not what the start said, and the answer stands', () => {
     for (const odd of [
       { output_tokens: -5 },
@@ -68,6 +82,13 @@ it('an event of an unknown type is ignored, whatever its fields', () => {
   assert.deepEqual([answer.text, answer.usage?.output_tokens], ['whole', 5]);
   for (const name of ['toString', 'constructor', '__proto__'])
     assert.equal(read({ type: name, delta: 7 }).text, '');
+});
+
+it('a reason of an unknown name is a plain end, whatever the name', () => {
+  for (const reason of ['pause_turn', 'toString', 'constructor', '__proto__']) {
+    const { finishReason } = read(TEXT, { type: 'message_delta', delta: { stop_reason: reason } });
+    assert.equal(finishReason, 'stop');
+  }
 });
 
 it('a known event that is none is an error that quotes nothing', () => {

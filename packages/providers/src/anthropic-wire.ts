@@ -56,14 +56,14 @@ const StreamEvent = z.object({
 
 const AnyEvent = z.object({ type: z.string() });
 
-const FINISH: Readonly<Record<string, FinishReason>> = {
-  end_turn: 'stop',
-  stop_sequence: 'stop',
-  tool_use: 'tool_calls',
-  max_tokens: 'length',
-  model_context_window_exceeded: 'length',
-  refusal: 'refusal',
-};
+const FINISH: ReadonlyMap<string, FinishReason> = new Map([
+  ['end_turn', 'stop'],
+  ['stop_sequence', 'stop'],
+  ['tool_use', 'tool_calls'],
+  ['max_tokens', 'length'],
+  ['model_context_window_exceeded', 'length'],
+  ['refusal', 'refusal'],
+]);
 
 export const toMessagesBody = (request: ModelRequest, model: string): MessageCreateParamsStreaming => {
   const system = sendable(instructionsOf(request));
@@ -170,7 +170,7 @@ export const createMessagesReader = (): {
         if (position !== undefined) answer.addArguments(position, delta?.partial_json ?? '');
       },
       message_delta: (event, answer) => {
-        // Cumulative: the last one counts, and what it leaves out stands as the start said.
+        // Cumulative: the last one counts, and the input that it leaves out stands as the start said.
         answer.usage = event.usage ? toUsage(merged(usage, event.usage)) : null;
         if (event.delta?.stop_reason) answer.finishReason = finishOf(event.delta.stop_reason);
       },
@@ -200,14 +200,21 @@ const readWhole = (body: unknown, answer: AnswerBuilder): void => {
   if (message.stop_reason) answer.finishReason = finishOf(message.stop_reason);
 };
 
-const finishOf = (reason: string): FinishReason => FINISH[reason] ?? 'stop';
+const finishOf = (reason: string): FinishReason => FINISH.get(reason) ?? 'stop';
 
-const merged = (start: WireUsage, last: WireUsage): WireUsage => ({
-  input_tokens: last.input_tokens ?? start.input_tokens,
-  output_tokens: last.output_tokens ?? start.output_tokens,
-  cache_creation_input_tokens: last.cache_creation_input_tokens ?? start.cache_creation_input_tokens,
-  cache_read_input_tokens: last.cache_read_input_tokens ?? start.cache_read_input_tokens,
-});
+/** Counts only grow: a last one with less input than the start is a gateway's filler. Of the output the start knows nothing. */
+const merged = (start: WireUsage, last: WireUsage): WireUsage => {
+  const filled: WireUsage = {
+    input_tokens: last.input_tokens ?? start.input_tokens,
+    output_tokens: last.output_tokens,
+    cache_creation_input_tokens: last.cache_creation_input_tokens ?? start.cache_creation_input_tokens,
+    cache_read_input_tokens: last.cache_read_input_tokens ?? start.cache_read_input_tokens,
+  };
+  return allInput(filled) < allInput(start) ? { ...start, output_tokens: last.output_tokens } : filled;
+};
+
+const allInput = (wire: WireUsage): number =>
+  (wire.input_tokens ?? 0) + (wire.cache_creation_input_tokens ?? 0) + (wire.cache_read_input_tokens ?? 0);
 
 /** Their input excludes both cache counts, ours includes them. Null unless both directions are known. */
 const toUsage = (wire: WireUsage): Usage | null => {

@@ -244,6 +244,13 @@ describe('tool calls', () => {
     assert.deepEqual([answer.text, answer.finishReason], ['No.', 'refusal']);
   });
 
+  it('a reason of an unknown name is a plain end, whatever the name', () => {
+    for (const reason of ['eos', 'toString', 'constructor', '__proto__']) {
+      const answer = read('openai', { choices: [{ delta: { content: 'ok' }, finish_reason: reason }] });
+      assert.equal(answer.finishReason, 'stop');
+    }
+  });
+
   it('an error in the place of a completion is an error (openrouter answers it with HTTP 200)', () => {
     assert.throws(
       () => read('openrouter', { error: { code: 502, message: 'upstream is down' } }),

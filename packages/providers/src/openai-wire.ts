@@ -63,15 +63,15 @@ const Completion = z.object({
   x_groq: z.object({ usage: SentUsage }).nullish(),
 });
 
-const FINISH: Readonly<Record<string, FinishReason>> = {
-  stop: 'stop',
-  length: 'length',
-  tool_calls: 'tool_calls',
-  function_call: 'tool_calls',
-  content_filter: 'refusal',
-  /** deepseek ran out of capacity in the middle. */
-  insufficient_system_resource: 'length',
-};
+const FINISH: ReadonlyMap<string, FinishReason> = new Map([
+  ['stop', 'stop'],
+  ['length', 'length'],
+  ['tool_calls', 'tool_calls'],
+  ['function_call', 'tool_calls'],
+  ['content_filter', 'refusal'],
+  // deepseek ran out of capacity in the middle.
+  ['insufficient_system_resource', 'length'],
+]);
 
 const readContent = (content: string | z.infer<typeof ContentPart>[], answer: AnswerBuilder): void => {
   if (typeof content === 'string') return answer.addText(content);
@@ -119,7 +119,7 @@ export const createCompletionsReader = (
     // A refusal comes in the place of text.
     answer.addText(part.refusal ?? '');
     refused ||= Boolean(part.refusal);
-    if (reason) answer.finishReason = refused ? 'refusal' : (FINISH[reason] ?? 'stop');
+    if (reason) answer.finishReason = refused ? 'refusal' : (FINISH.get(reason) ?? 'stop');
   };
 
   const read = (body: unknown, answer: AnswerBuilder): void => {
