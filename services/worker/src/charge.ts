@@ -1,4 +1,4 @@
-import { type ModelError, type Nano, NO_USAGE, type Usage } from '@signalbox/contracts';
+import { type ModelAnswer, type ModelError, type Nano, NO_USAGE, type Usage } from '@signalbox/contracts';
 import { costNano, plausibleUsage } from '@signalbox/providers';
 import type { Announced } from './announce-call.ts';
 import type { RunContext } from './run-context.ts';
@@ -33,7 +33,12 @@ const believed = (
 
 const holdNano = ({ offer }: Announced): Nano => offer.hold?.amount_nano ?? 0;
 
-export const chargeOfAnswer = (context: RunContext, announced: Announced, told: Usage | null): Charge => {
+/** What a gateway fills in that did not count: every request has input, and what is written is output. */
+const isFiller = ({ input_tokens, output_tokens }: Usage, { text, toolCalls }: ModelAnswer): boolean =>
+  input_tokens === 0 || (output_tokens === 0 && (text !== '' || toolCalls.length > 0));
+
+export const chargeOfAnswer = (context: RunContext, announced: Announced, answer: ModelAnswer): Charge => {
+  const told = answer.usage === null || isFiller(answer.usage, answer) ? null : answer.usage;
   const usage = believed(context, announced, told);
   return usage === null
     ? { nano: holdNano(announced), estimated: true, usage }
@@ -46,11 +51,13 @@ export const chargeOfFailure = (context: RunContext, announced: Announced, error
   if (error.billed === 'unknown') return { nano: holdNano(announced), estimated: true, usage: null };
   const usage = believed(context, announced, error.usage);
   const seen = usage ?? NO_USAGE;
+  // All of it was streamed, and a token covers at least one byte: the bytes received bound what was generated.
+  const received = Math.min(announced.offer.maxOutputTokens, error.outputBytes);
   const most: Usage = {
     ...seen,
     input_tokens: seen.input_tokens > 0 ? seen.input_tokens : announced.inputBound,
-    // All of it was streamed, and a token covers at least one byte: the bytes received bound what was generated.
-    output_tokens: Math.min(announced.offer.maxOutputTokens, Math.max(seen.output_tokens, error.outputBytes)),
+    output_tokens: Math.max(seen.output_tokens, received),
   };
-  return { nano: Math.min(holdNano(announced), costNano(most, announced.price)), estimated: true, usage };
+  // More than was held only where the provider told so, as of an answer.
+  return { nano: costNano(most, announced.price), estimated: true, usage };
 };

@@ -74,7 +74,7 @@ export const recordAnswer = (
     tool_calls: distinctCalls(context, answer),
   };
   const sealed = session.seal(content);
-  const charge = chargeOfAnswer(context, announced, answer.usage);
+  const charge = chargeOfAnswer(context, announced, answer);
   const settled = settlement(announced, charge);
   session.record(
     [

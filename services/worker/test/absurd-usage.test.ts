@@ -52,6 +52,38 @@ for (const model of [HAIKU, MINI]) {
   }
 }
 
+/** What a gateway fills in that did not count. */
+const FILLERS: readonly { name: string; usage: Partial<Usage> }[] = [
+  { name: 'zeros', usage: { input_tokens: 0, output_tokens: 0 } },
+  { name: 'no input', usage: { input_tokens: 0, output_tokens: 5 } },
+  { name: 'no output of an answer with words', usage: { input_tokens: 20, output_tokens: 0 } },
+];
+
+for (const model of [HAIKU, MINI]) {
+  for (const { name, usage } of FILLERS) {
+    test(`${model}, ${name}: charged the hold, like no usage at all`, async () => {
+      const { run } = await play(model, { text: 'ok', usage });
+      const [hold] = run.all('llm.requested').map((data) => data.hold);
+      const [completed] = run.all('llm.completed');
+      assert.deepEqual(completed?.settlement, {
+        hold_id: hold?.id,
+        observed_nano: hold?.amount_nano,
+        estimated: true,
+      });
+    });
+  }
+}
+
+test('an empty answer has no output, and is charged its input', async () => {
+  const { run } = await play(
+    HAIKU,
+    { text: '', usage: { input_tokens: 20, output_tokens: 0 } },
+    { text: 'ok' },
+  );
+  const [completed] = run.all('llm.completed');
+  assert.deepEqual([completed?.settlement?.observed_nano, completed?.settlement?.estimated], [20_000, false]);
+});
+
 test('the next call is bounded by its bytes, not by what was told', async () => {
   const { run } = await play(
     HAIKU,
@@ -77,6 +109,17 @@ test('of a stream that breaks it is not written down either', async () => {
   assert.deepEqual(first?.usage, NO_USAGE);
   const charged = first.settlement?.observed_nano ?? 0;
   assert.ok(charged > 0 && charged < (hold?.amount_nano ?? 0), `${charged}`);
+});
+
+test('of a stream that breaks, more than was held for is booked as it was told', async () => {
+  const usage = { input_tokens: 40_000, output_tokens: 400 };
+  const { world, run } = await play(HAIKU, { text: 'word '.repeat(300), usage, breakAfterBytes: 4000 });
+  const [failed] = run.all('llm.failed');
+  const [hold] = run.all('llm.requested').map((data) => data.hold);
+  const charged = failed?.settlement?.observed_nano ?? 0;
+  assert.ok(charged > 40_000 * 1000, `${charged}`);
+  assert.ok(charged > (hold?.amount_nano ?? 0));
+  assert.equal((await tenantDay(world)).spent, run.state.observedNano);
 });
 
 test('a model that costs nothing has no such usage in its journal', async () => {
