@@ -129,6 +129,31 @@ for (const model of [HAIKU, MINI]) {
         headers: { 'retry-after-ms': '250' },
         retryAfterMs: 250,
       },
+      // What says nothing of a time is no time: the pause is ours to choose.
+      ...[
+        { 'retry-after': '-5' },
+        { 'retry-after': '1,5' },
+        { 'retry-after': '' },
+        { 'retry-after-ms': '-1', 'retry-after': 'soon' },
+      ].map((headers) => ({
+        status: 429,
+        text: `slow ${JSON.stringify(headers)}`,
+        code: 'provider_error',
+        retryable: true,
+        billed: 'none',
+        headers,
+      })),
+      {
+        status: 429,
+        text: 'slow',
+        code: 'provider_error',
+        retryable: true,
+        billed: 'none',
+        headers: { 'retry-after-ms': '', 'retry-after': '2' },
+        retryAfterMs: 2000,
+      },
+      { status: 409, text: 'conflict', code: 'provider_error', retryable: true, billed: 'none' },
+      { status: 425, text: 'too early', code: 'provider_error', retryable: true, billed: 'none' },
       { status: 500, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
       { status: 502, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
       { status: 504, text: 'oops', code: 'provider_error', retryable: true, billed: 'unknown' },
@@ -160,7 +185,7 @@ for (const model of [HAIKU, MINI]) {
       { status: 404, text: 'model not found', code: 'provider_error', retryable: false, billed: 'none' },
     ];
     for (const { status, text, headers, retryAfterMs, ...expected } of statuses) {
-      it(`HTTP ${status} ${text.slice(0, 20)}: ${expected.code}`, () =>
+      it(`HTTP ${status} ${text.slice(0, 40)}: ${expected.code}`, () =>
         withFake(
           { behave: () => ({ status, text, ...(headers === undefined ? {} : { headers }) }) },
           async (fake, models) => {

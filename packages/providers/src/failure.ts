@@ -68,6 +68,9 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
 /** Anthropic's status for it. */
 const OVERLOADED = 529;
 
+/** In conflict with another request, or too early: as it is, it may be taken the next time. */
+const NOT_NOW: ReadonlySet<number> = new Set([409, 425]);
+
 /**
  * The provider took the request no further. A 503 alone does not say so: a gateway answers one too, when it loses a
  * provider that was at work.
@@ -101,6 +104,13 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
   }
   if (status === 429)
     return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
+  if (NOT_NOW.has(status))
+    return make(
+      'provider_error',
+      `${provider} refused the request for now (HTTP ${status}): ${quoted}`,
+      true,
+      'none',
+    );
   if (status >= 500 || status === 408) {
     // Any other may have failed after the model had worked.
     const billed = hadNoRoom(status, said) ? 'none' : 'unknown';
@@ -172,13 +182,18 @@ const networkCodeOf = (error: unknown, depth = 0): string | null => {
 
 /** `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. */
 export const retryAfterMs = (headers: Headers | undefined, now: number): number | null => {
-  const precise = Number(headers?.get('retry-after-ms') ?? Number.NaN);
-  if (Number.isFinite(precise) && precise >= 0) return Math.ceil(precise);
-  const given = headers?.get('retry-after') ?? null;
-  if (given === null) return null;
-  const ms = /^\s*\d+(\.\d+)?\s*$/.test(given) ? Number(given) * 1000 : Date.parse(given) - now;
+  const precise = countIn(headers?.get('retry-after-ms'));
+  if (precise !== null) return Math.ceil(precise);
+  const given = headers?.get('retry-after') ?? '';
+  const seconds = countIn(given);
+  if (seconds !== null) return Math.ceil(seconds * 1000);
+  // Date.parse takes "-5" and "1,5" for days of 2001, and no time at all for a pause; a date names its month.
+  const ms = /[a-z]{3}/i.test(given) ? Date.parse(given) - now : Number.NaN;
   return Number.isFinite(ms) ? Math.max(0, Math.ceil(ms)) : null;
 };
+
+const countIn = (text: string | null | undefined): number | null =>
+  text !== null && text !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : null;
 
 /** A SyntaxError of JSON.parse quotes what it stumbled over: part of an answer (R13). */
 const messageOf = (error: unknown): string => {
