@@ -58,7 +58,7 @@ export {
 export { listRunIds, type RunListQuery } from './list-run-ids.ts';
 export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './read-runs.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
-export { readEntries } from './read-entries.ts';
+export { readEntries, readStoredSeq } from './read-entries.ts';
 export {
   changeRetention,
   type EndedRun,

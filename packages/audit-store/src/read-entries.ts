@@ -41,3 +41,15 @@ export const readEntries = (db: Db, tenantId: string, query: StoredEntriesQuery)
       .execute();
     return rows.map(({ hash, body }) => hash + (body ?? ''));
   });
+
+/** How many events of a run are stored; null: none, or the run is another tenant's. Throws `audit_store_unavailable`. */
+export const readStoredSeq = (db: Db, tenantId: string, runId: string): Promise<number | null> =>
+  reaching(async () => {
+    const row = await db
+      .selectFrom('runs')
+      .select('last_seq')
+      .where('id', '=', wellFormed(runId))
+      .where('tenant_id', '=', tenantId)
+      .executeTakeFirst();
+    return row?.last_seq ?? null;
+  });

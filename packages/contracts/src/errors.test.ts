@@ -43,6 +43,7 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   shutting_down: 503,
   rate_limited: 429,
   audit_store_unavailable: 503,
+  audit_behind: 503,
   internal: 500,
   price_unknown: 422,
   cap_missing: 422,
@@ -78,6 +79,7 @@ test('what is retryable says so: trouble on our or the provider side, nothing th
   const retryable = CODES.filter((code) => new SignalboxError(code, 'x').retryable);
   assert.deepEqual(retryable.toSorted(), [
     'audit_backlog',
+    'audit_behind',
     'audit_store_unavailable',
     'provider_error',
     'rate_limited',

@@ -36,6 +36,7 @@ export const ERRORS = {
   state_untrusted: entry('Run state is being verified', true, 503),
   rate_limited: entry('Too many requests', true, 429),
   audit_store_unavailable: entry('The audit store cannot be reached', true, 503),
+  audit_behind: entry('The audit store does not have the run yet', true, 503),
   shutting_down: entry('This process is stopping', true, 503),
   internal: entry('Something broke on our side', false, 500),
   // how a run fails; some also refuse a submission

@@ -100,7 +100,7 @@ export {
 export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
 export { getTenantCaps, getUserCaps } from './read-caps.ts';
 export { reachingState } from './reaching.ts';
-export { type HotRun, readAbort, readEntries, readRun, type WantedContents } from './read-run.ts';
+export { type HotRun, readAbort, readEntries, readRun, readSeq, type WantedContents } from './read-run.ts';
 export { redisUrl } from './redis-url.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';

@@ -84,3 +84,13 @@ export const readEntries = (
     if (typeof asleep === 'string') return cursor.after >= Number(seq) ? [] : null;
     return Texts.parse(entries);
   });
+
+/** How many events a run has, also one that hibernates. Null: it is not known here, or another tenant's. */
+export const readSeq = (
+  partition: Partition,
+  { tenantId, runId }: Pick<HotRun, 'tenantId' | 'runId'>,
+): Promise<number | null> =>
+  reachingState(async () => {
+    const [tenant, seq] = await partition.redis.hmget(runKey(partition, runId), 'tenant', 'seq');
+    return tenant === tenantId && typeof seq === 'string' ? Number(seq) : null;
+  });
