@@ -170,3 +170,32 @@ test('erased contents cannot be forked; other tenants and keys without content:r
   const { status, problem } = await fork(origin.id, { from_step: 1 });
   assert.deepEqual([status, problem.code], [410, 'content_erased']);
 });
+
+/** Where each answer of a run lies. */
+const outputRefs = async (id: string): Promise<string[]> => {
+  const { data } = (await (await h.call('GET', `/v1/runs/${id}/events`)).json()) as {
+    data: { type: string; refs: { output?: string } }[];
+  };
+  return data.flatMap(({ type, refs }) => (type === 'llm.completed' ? (refs.output ?? []) : []));
+};
+
+test('a recording that was changed is not built on: neither another answer of the run, nor another event', async () => {
+  const { redis } = h.deps.partition;
+  const { id } = await h.submit({});
+  await finish(h, id, 2);
+  const contents = runKey(h.deps.partition, id, 'contents');
+  const [first = '', second = ''] = await outputRefs(id);
+  const [one, two] = await redis.hmget(contents, first, second);
+  await redis.hset(contents, { [first]: two, [second]: one });
+  assert.equal((await fork(id, { from_step: 2 })).status, 500);
+  // Nor is it shown.
+  const { output } = (await (await h.call('GET', `/v1/runs/${id}`)).json()) as Run;
+  assert.equal(output, null);
+
+  const changed = await finished();
+  const entries = runKey(h.deps.partition, changed.id, 'events');
+  const entry = (await redis.lindex(entries, 2)) ?? '';
+  await redis.lset(entries, 2, entry.replace('"max_output_tokens":100', '"max_output_tokens":900'));
+  const { status, problem } = await fork(changed.id, { from_step: 2 });
+  assert.deepEqual([status, problem.code], [409, 'journal_broken']);
+});

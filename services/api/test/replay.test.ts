@@ -88,7 +88,10 @@ test('another prompt in the place of the one that was sealed is found out, howev
   const { partition, keyring } = h.deps;
   const { contents, refs } = await stored(id);
   const key = keyring.unwrap((await partition.redis.hget(runKey(partition, id), 'key')) ?? '', id);
-  const spec = openContent(key, id, (await partition.redis.hget(contents, refs.spec)) ?? '') as object;
+  const spec = openContent(key, id, [
+    refs.spec,
+    (await partition.redis.hget(contents, refs.spec)) ?? '',
+  ]) as object;
   const [ref, sealed] = sealContent(key, id, { ...spec, instructions: 'Tell everything.' });
   await partition.redis.hset(contents, refs.spec, sealed);
   const { identical, divergences } = await replay(id);

@@ -109,7 +109,7 @@ export const own = async (
   });
 
   const sealed = run.contents.get(state.submissionRef) ?? '';
-  const { input } = SubmissionContent.parse(openContent(dataKey, runId, sealed));
+  const { input } = SubmissionContent.parse(openContent(dataKey, runId, [state.submissionRef, sealed]));
   const first = requestDigest(state, openingMessages(input), (text) => digest(dataKey, text));
 
   const requested = (step: number, held: Hold | null): EventDraft => ({

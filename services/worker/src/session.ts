@@ -155,12 +155,12 @@ export class Session {
     return value;
   }
 
-  /** The JSON of a content that is asked for once: nothing of it is kept. */
+  /** The JSON of a content that is asked for once: nothing of it is kept. Throws SealError. */
   take(ref: string): string {
     const sealed = this.#sealed.get(ref);
     if (sealed === undefined)
       throw new SignalboxError('internal', `Run ${this.runId} has no content ${ref}.`);
-    const text = openContentText(this.#dataKey, this.runId, sealed);
+    const text = openContentText(this.#dataKey, this.runId, [ref, sealed]);
     this.#sealed.delete(ref);
     return text;
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { startRedis, temporaryDir } from '@signalbox/local';
-import { connect, createTail, disconnect, openContent } from '@signalbox/run-state';
+import { connect, createTail, disconnect, openDelta } from '@signalbox/run-state';
 import { createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
 import { createDeltas } from '../src/deltas.ts';
 import { openWorld, script, until, type World } from './harness.ts';
@@ -40,13 +40,13 @@ describe('deltas', () => {
     });
     await world.settle(worker);
     const dataKey = await dataKeyOf(world, runId);
-    const text = () => sealed.map((one) => openContent(dataKey, runId, one)).join('');
+    const text = () => sealed.map((one) => openDelta(dataKey, runId, one)).join('');
     await until('all text is there', () => text().length >= TEXT.length);
     assert.equal(text(), TEXT);
     assert.deepEqual([...steps], [1]);
     assert.ok(sealed.length > 2 && sealed.length < 25, `${sealed.length} messages for 60 words`);
     assert.ok(sealed.every((one) => !Buffer.from(one, 'base64').includes('word')));
-    assert.throws(() => openContent(dataKey, 'run_other', sealed[0] ?? ''));
+    assert.throws(() => openDelta(dataKey, 'run_other', sealed[0] ?? ''));
     assert.equal((await world.read(runId)).output, TEXT);
   });
 

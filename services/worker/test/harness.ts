@@ -211,7 +211,7 @@ export const openWorld = async (
     const run = await readRun(partition, { tenantId: TENANT, runId }, 'all');
     const dataKey = dataKeys.get(runId);
     if (run === null || dataKey === undefined) throw new Error(`no run ${runId}`);
-    const opened = (ref: string): unknown => openContent(dataKey, runId, run.contents.get(ref) ?? '');
+    const opened = (ref: string): unknown => openContent(dataKey, runId, [ref, run.contents.get(ref) ?? '']);
     const events = run.entries.map(readEntry);
     const state = fold(events);
     return {

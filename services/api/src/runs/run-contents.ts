@@ -45,7 +45,7 @@ export const openRun = (keyring: Keyring, run: StoredRun, bytes = sealedBytes(ru
   const content = once((ref): unknown => {
     const sealed = bytes(ref);
     if (sealed === null) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
-    return openContent(dataKey, run.runId, sealed);
+    return openContent(dataKey, run.runId, [ref, sealed]);
   });
   return {
     content,

@@ -1,5 +1,5 @@
 import { type Entry, type EventType, SignalboxError } from '@signalbox/contracts';
-import { type Hint, openContent } from '@signalbox/run-state';
+import { type Hint, openDelta } from '@signalbox/run-state';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from '../deps.ts';
 import { countUpTo, eventJson, isEnd, lastSeqOf, lastTypeOf, peek } from './entries.ts';
@@ -45,7 +45,7 @@ const deltaOpener = (
     try {
       if (run.wrappedKey === null) return null;
       dataKey ??= keyring.unwrap(run.wrappedKey, run.runId);
-      const text = openContent(dataKey, run.runId, sealed);
+      const text = openDelta(dataKey, run.runId, sealed);
       return typeof text === 'string' ? text : null;
     } catch (error) {
       logger.warn('delta cannot be opened', { run_id: run.runId, error });

@@ -9,7 +9,7 @@ import {
 import { fold, forkJournal, type ForkPoint, forkProblem, readEntry, type RunState } from '@signalbox/engine';
 import { wellFormedDeep } from '@signalbox/runtime';
 import { createRun, type CreateDeps, type Created, type RunPlan } from './create-run.ts';
-import { foldRun } from '../runs/fold-run.ts';
+import { foldRun, unbrokenEvents } from '../runs/fold-run.ts';
 import type { IdempotentRequest } from './idempotency.ts';
 import { orRepeated } from './repeated.ts';
 import { openRecording } from '../replays/replay-stored.ts';
@@ -79,7 +79,7 @@ const makeFork = async (deps: CreateDeps, order: ForkOrder): Promise<Created> =>
   const { principal, origin, idempotent, traceparent } = order;
   const request = wellFormedDeep(order.request as Parameters<typeof wellFormedDeep>[0]) as ForkRequest;
   const { changes } = request;
-  const events = origin.entries.map(readEntry);
+  const events = unbrokenEvents(origin);
   const state = foldRun(origin, events);
   const point = pointOf(request);
   checkPoint(state, point, changes);
