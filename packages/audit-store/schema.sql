@@ -634,6 +634,7 @@ grant select on audit_quarantine to signalbox_scheduler;
 grant insert, select on audit_quarantine to signalbox_writer;
 grant delete, insert, select, update on caps to signalbox_api;
 grant select on caps to signalbox_scheduler;
+grant select on checkpoint_due to signalbox_api;
 grant delete, select, update on checkpoint_due to signalbox_scheduler;
 grant insert, select, update on checkpoint_due to signalbox_writer;
 grant select on checkpoint_leaves to signalbox_api;

@@ -46,7 +46,8 @@ export interface AuditRow {
   readonly hash: string;
 }
 
-const TS = sql`to_char(ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+/** To the microsecond. */
+export const AUDIT_TS = sql`to_char(ts at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
 type Condition = RawBuilder<unknown>;
 
@@ -75,7 +76,7 @@ const conditions = ({
 const order = sql`audit_events.ts desc, run_id desc, seq desc`;
 
 /** Behind a place of the list that is newest first. */
-const behind = ({ ts, runId, seq }: AuditPlace): Condition =>
+export const behind = ({ ts, runId, seq }: AuditPlace): Condition =>
   sql`(ts, run_id, seq) < (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`;
 
 /** The last event that a look through so many of the tenant's comes to; null when there are fewer. */
@@ -83,7 +84,7 @@ const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<Audit
   const { tenantId, from, to, after } = query;
   const where = [...conditions({ tenantId, from, to }), ...(after === undefined ? [] : [behind(after)])];
   const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
-    select ${TS} as ts, run_id, seq from audit_events
+    select ${AUDIT_TS} as ts, run_id, seq from audit_events
     where ${sql.join(where, sql` and `)} order by ${order} offset ${most - 1} limit 1`.execute(db);
   const [last] = rows;
   return last === undefined ? null : { ts: last.ts, runId: last.run_id, seq: last.seq };
@@ -121,7 +122,7 @@ export const listAuditEvents = (
       where.push(sql`(ts, run_id, seq) >= (${ts}::timestamptz, ${last} collate "C", ${seq}::int)`);
     }
     const { rows } = await sql<AuditRow>`
-      select event_id, run_id, seq, epoch, type, category, ${TS} as ts, actor, data, refs, prev, hash
+      select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash
       from audit_events where ${sql.join(where, sql` and `)}
       order by ${runId === undefined ? order : sql`seq`} limit ${limit}`.execute(db);
     return { rows, lookedTo };

@@ -5,12 +5,12 @@
  */
 import { adminChainOf, isAdminChain } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
-import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import { type EventColumns, strayColumn } from './event-columns.ts';
-import { hasLeft } from './partitions.ts';
+import { CHAINS_PER_PAGE, chainsBehind, type Expected, expectedOf, isKnown } from './expected-chains.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
+import { strayRuns } from './stray-runs.ts';
 import { verifyCheckpoints } from './verify-checkpoints.ts';
 
 export interface AuditVerdict {
@@ -23,48 +23,7 @@ export interface AuditVerdict {
   readonly first_bad: FirstBad | null;
 }
 
-const CHAINS_PER_PAGE = 200;
 const EVENTS_PER_PAGE = 500;
-
-/** A chain as its projection and the checkpoints say it is. */
-interface Expected {
-  readonly id: string;
-  /** Null: there is no run of this id. */
-  readonly last_seq: number | null;
-  readonly head_hash: string | null;
-  /** The first event behind the head. */
-  readonly beyond: number | null;
-  readonly signed_seq: number;
-  /** Its month was detached. */
-  readonly has_left: boolean;
-}
-
-const chainsBehind = async (db: Db, tenantId: string, after: string): Promise<string[]> => {
-  const { rows } = await sql<{ id: string }>`
-    select id from (
-      (select id from runs where tenant_id = ${tenantId} and id > ${after} order by id limit ${CHAINS_PER_PAGE})
-      union
-      (select distinct run_id from checkpoint_leaves
-       where tenant_id = ${tenantId} and run_id > ${after} and run_id not like 'admin\\_%'
-       order by run_id limit ${CHAINS_PER_PAGE})
-    ) chain order by id limit ${CHAINS_PER_PAGE}`.execute(db);
-  return rows.map(({ id }) => id);
-};
-
-const expectedOf = async (db: Db, tenantId: string, ids: readonly string[]): Promise<Expected[]> => {
-  const { rows } = await sql<Expected>`
-    select c.id, coalesce(r.last_seq, a.seq) as last_seq, a.hash as head_hash,
-      (select min(e.seq) from audit_events e
-       where e.run_id = c.id and e.seq > coalesce(r.last_seq, a.seq, 0)) as beyond,
-      coalesce((select max(l.seq) from checkpoint_leaves l
-                where l.tenant_id = ${tenantId} and l.run_id = c.id), 0) as signed_seq,
-      ${hasLeft(sql`c.id`)} as has_left
-    from unnest(${ids}::text[]) as c (id)
-    left join runs r on r.id = c.id collate "C" and r.tenant_id = ${tenantId}
-    left join admin_chains a on a.tenant_id = ${tenantId} and c.id = ${adminChainOf(tenantId)}
-    order by c.id collate "C"`.execute(db);
-  return rows;
-};
 
 interface EventRow extends EventColumns {
   readonly hash: string;
@@ -120,15 +79,18 @@ class AuditCheck {
     const events = this.#events(expected.map(({ id }) => id));
     let event = await events.next();
     for (const chain of expected) {
-      const walk = new ChainWalk(chain.id);
+      const walk = new ChainWalk(chain.id, this.#tenantId);
+      let toBeSigned = 0;
       for (; event.done !== true && event.value.run_id === chain.id; event = await events.next()) {
         // What was added since, and is in nobody's way.
         if (event.value.seq > Math.max(chain.last_seq ?? 0, chain.signed_seq) && chain.beyond === null)
           continue;
         const fault = this.#event(walk, event.value);
         if (fault !== null) return { run_id: chain.id, ...fault };
+        // A checkpoint writes itself down; that alone is no reason for the next one.
+        if (event.value.type !== 'checkpoint.written') toBeSigned = event.value.seq;
       }
-      const fault = endFault(walk, chain);
+      const fault = endFault(walk, chain) ?? signingFault(toBeSigned, chain);
       if (fault !== null) return { run_id: chain.id, ...fault };
     }
     return null;
@@ -184,17 +146,10 @@ const endFault = (walk: ChainWalk, chain: Expected): Fault => {
     : { seq, why: 'the head of the chain has another hash' };
 };
 
-const isKnown = async (db: Db, tenantId: string, runId: string): Promise<boolean> => {
-  if (runId === adminChainOf(tenantId)) return true;
-  const id = wellFormed(runId);
-  const { rows } = await reaching(() =>
-    sql`
-      select from runs where tenant_id = ${tenantId} and id = ${id}
-      union all select from checkpoint_leaves where tenant_id = ${tenantId} and run_id = ${id} limit 1`.execute(
-      db,
-    ),
-  );
-  return rows.length > 0;
+/** Each event is signed, or marked to be: who takes the mark away would have all the time there is to change it. */
+const signingFault = (seq: number, { signed_seq, due_seq }: Expected): Fault => {
+  const known = Math.max(signed_seq, due_seq);
+  return seq <= known ? null : { seq: known + 1, why: 'no checkpoint holds it, and none is going to' };
 };
 
 const everyChain = async (db: Db, check: AuditCheck, tenantId: string): Promise<FirstBad | null> => {
@@ -205,9 +160,14 @@ const everyChain = async (db: Db, check: AuditCheck, tenantId: string): Promise<
     const found = await check.chains(ids);
     if (found !== null) return found;
     const last = ids.at(-1);
-    if (last === undefined || ids.length < CHAINS_PER_PAGE) return null;
+    if (last === undefined || ids.length < CHAINS_PER_PAGE) break;
     after = last;
   }
+  for await (const ids of strayRuns(db, tenantId)) {
+    const found = await check.chains(ids);
+    if (found !== null) return found;
+  }
+  return null;
 };
 
 /**

@@ -8,10 +8,17 @@ export interface ChainLink {
   readonly body: string | null;
 }
 
-const typeOf = (body: string): unknown => {
-  const event: unknown = JSON.parse(body);
-  return typeof event === 'object' && event !== null && 'type' in event ? event.type : null;
-};
+/** Of a body that is an event. */
+interface Peek {
+  readonly type: string;
+  /** Of an administration event. */
+  readonly tenant_id?: string;
+  readonly data: { readonly tenant_id?: string };
+}
+
+/** Whose it says to be; null: it does not say. */
+const tenantOf = ({ type, tenant_id, data }: Peek): string | null =>
+  (type === 'run.submitted' ? data.tenant_id : tenant_id) ?? null;
 
 /**
  * Walks one chain in its order and keeps nothing but its end. States: whole -> broken (final): behind the first bad
@@ -19,11 +26,13 @@ const typeOf = (body: string): unknown => {
  */
 export class ChainWalk {
   readonly runId: string;
+  readonly #tenantId: string;
   #head: Head = EMPTY_HEAD;
   #ended = false;
 
-  constructor(runId: string) {
+  constructor(runId: string, tenantId: string) {
     this.runId = runId;
+    this.#tenantId = tenantId;
   }
 
   get head(): Head {
@@ -41,7 +50,10 @@ export class ChainWalk {
     if (link.body !== null) {
       const why = linkBreak(this.runId, this.#head, link.hash + link.body);
       if (why !== null) return { seq, why };
-      this.#ended = !isAdminChain(this.runId) && TERMINAL_EVENTS.has(String(typeOf(link.body)));
+      const event = JSON.parse(link.body) as Peek;
+      if ((tenantOf(event) ?? this.#tenantId) !== this.#tenantId)
+        return { seq, why: 'the event is of another tenant' };
+      this.#ended = !isAdminChain(this.runId) && TERMINAL_EVENTS.has(event.type);
     }
     if (signed !== null && signed !== link.hash)
       return { seq, why: 'a checkpoint holds another hash for it' };

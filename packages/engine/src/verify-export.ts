@@ -77,6 +77,7 @@ const standingAt = (line: object): number | null => {
 
 class ExportReader {
   readonly #signed: SignedChains;
+  readonly #tenantId: string;
   /** Where each chain ended that was read to its end. */
   readonly #ends = new Map<string, ChainWalk>();
   #walk: ChainWalk | null = null;
@@ -85,8 +86,9 @@ class ExportReader {
   /** Checkpoints that stood when the export began. Null: it has not said so yet. */
   standing: number | null = null;
 
-  constructor(signed: SignedChains) {
+  constructor(signed: SignedChains, tenantId: string) {
     this.#signed = signed;
+    this.#tenantId = tenantId;
   }
 
   line(text: string): FirstBad | null {
@@ -122,7 +124,7 @@ class ExportReader {
 
   #begin(runId: string): FirstBad | null {
     if (this.#ends.has(runId)) return { run_id: runId, seq: 1, why: 'the chain begins twice' };
-    this.#walk = new ChainWalk(runId);
+    this.#walk = new ChainWalk(runId, this.#tenantId);
     this.#ends.set(runId, this.#walk);
     return null;
   }
@@ -149,7 +151,7 @@ const badAt = (first_bad: FirstBad): Ending => ({ missing: null, departed: 0, fi
 const endingOf = (
   reader: ExportReader,
   signed: SignedChains,
-  { runId, departedBefore }: ExportEvidence,
+  { runId, tenantId, departedBefore }: ExportEvidence,
 ): Ending => {
   const cut = reader.end();
   if (reader.standing === null && cut !== null) return badAt(cut);
@@ -159,14 +161,14 @@ const endingOf = (
   const { departed, missing } = sortMissing(absent, reader.present.keys(), departedBefore);
   const [first] = missing.run_ids;
   if (cut !== null || first === undefined) return { missing, departed, first_bad: cut };
-  const whole = new ChainWalk(first).cut(Math.max(reader.expected(first), 1));
+  const whole = new ChainWalk(first, tenantId).cut(Math.max(reader.expected(first), 1));
   return { missing, departed, first_bad: whole === null ? null : { run_id: first, ...whole } };
 };
 
 export const verifyExport = async (evidence: ExportEvidence): Promise<ExportVerdict> => {
   const signed = new SignedChains();
   const fault = await signed.read(evidence);
-  const reader = new ExportReader(signed);
+  const reader = new ExportReader(signed, evidence.tenantId);
   const verdict = (ending: Ending): ExportVerdict => {
     const checkpoints = Math.min(signed.count, reader.standing ?? signed.count);
     return {
