@@ -1,8 +1,11 @@
 import {
   type AnswerContent,
+  type EventData,
+  type EventDraft,
   type ModelAnswer,
   type ModelError,
   NO_USAGE,
+  type SealedContent,
   type Settlement,
 } from '@signalbox/contracts';
 import { argsDigest, type CallModel, decideRetry, withoutQuotes } from '@signalbox/engine';
@@ -10,43 +13,40 @@ import { backoffMs, wellFormed } from '@signalbox/runtime';
 import type { Announced } from './announce-call.ts';
 import { type Charge, chargeOfAnswer, chargeOfFailure } from './charge.ts';
 import type { Prepared } from './conversation.ts';
+import { distinctCalls } from './distinct-calls.ts';
 import type { RunContext } from './run-context.ts';
 import type { StopReason } from './stop.ts';
 
 /** After a model was called: what it gave and what it cost, in one record (R2). */
 const RETRY_BACKOFF = { baseMs: 500, capMs: 8000, random: Math.random };
 
-const settlement = ({ offer }: Announced, { nano, estimated }: Charge): Settlement | null =>
-  offer.hold === null ? null : { hold_id: offer.hold.id, observed_nano: nano, estimated };
+/** What a call is charged, and the settlement that says so; none where nothing was held. */
+interface Settled {
+  readonly charge: Charge;
+  readonly settlement: Settlement | null;
+}
 
-const settlementsOf = (settled: Settlement | null) =>
-  settled === null ? [] : [{ holdId: settled.hold_id, observedNano: settled.observed_nano, expired: false }];
+const settle = ({ offer: { hold } }: Announced, charge: Charge): Settled => {
+  const { nano, estimated } = charge;
+  return { charge, settlement: hold === null ? null : { hold_id: hold.id, observed_nano: nano, estimated } };
+};
 
-const MAX_ID = 128;
-
-/**
- * Providers must give each call its own id; where one does not, ours keeps results apart. Ids go into events
- * and into the Idempotency-Key header, so they are short and plain.
- */
-const distinctCalls = (
-  { redactor, session }: RunContext,
-  answer: ModelAnswer,
-): AnswerContent['tool_calls'] => {
-  const seen = new Set<string>();
-  /** Where to look for the next free number of an id. */
-  const free = new Map<string, number>();
-  // One more than the run may make is enough to say that it wants too many.
-  return answer.toolCalls.slice(0, session.state.limits.max_steps + 1).map((call, index) => {
-    const plain = redactor
-      .text(call.id)
-      .replaceAll(/[^\w.:-]/g, '_')
-      .slice(0, MAX_ID);
-    let id = plain;
-    let n = free.get(plain) ?? index;
-    for (; id === '' || seen.has(id); n += 1) id = `${plain}_${n}`;
-    free.set(plain, n);
-    seen.add(id);
-    return { ...call, id };
+/** Writes the event and the settlement at once (R2), then counts the call. */
+const record = (
+  context: RunContext,
+  { event, contents = [] }: { event: EventDraft; contents?: readonly SealedContent[] },
+  { charge, settlement }: Settled,
+  call: { model: string; outcome: string; ms: number },
+): void => {
+  const observedNano = settlement?.observed_nano ?? 0;
+  const settlements =
+    settlement === null ? [] : [{ holdId: settlement.hold_id, observedNano, expired: false }];
+  context.session.record([event], { contents, settlements, progress: true });
+  context.metrics.callEnded(call.model, {
+    outcome: call.outcome,
+    ms: call.ms,
+    usage: charge.usage,
+    observedNano,
   });
 };
 
@@ -61,58 +61,56 @@ const MAX_MODEL = 200;
 const MAX_REQUEST_ID = 200;
 const MAX_MESSAGE = 500;
 
+interface Answered {
+  readonly answer: ModelAnswer;
+  readonly ms: number;
+  readonly outputValid: boolean;
+}
+
+const completed = (
+  context: RunContext,
+  { step, attempt, model }: CallModel,
+  { answer, ms, outputValid }: Answered,
+  written: { toolCalls: AnswerContent['tool_calls']; ref: string } & Settled,
+): EventDraft => ({
+  type: 'llm.completed',
+  refs: { output: written.ref },
+  data: {
+    step,
+    attempt,
+    model,
+    model_served: told(context, answer.modelServed, MAX_MODEL),
+    settlement: written.settlement,
+    usage: written.charge.usage ?? NO_USAGE,
+    duration_ms: ms,
+    finish_reason: answer.finishReason,
+    tool_calls: written.toolCalls.map((call) => ({
+      call_id: call.id,
+      name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
+      args_digest: argsDigest(call, (text) => context.session.digest(text)),
+    })),
+    output_valid: outputValid,
+    has_text: answer.text.trim() !== '',
+    provider_request_id:
+      answer.providerRequestId === null ? null : told(context, answer.providerRequestId, MAX_REQUEST_ID),
+  },
+});
+
 export const recordAnswer = (
   context: RunContext,
   action: CallModel,
   announced: Announced,
-  ended: { answer: ModelAnswer; ms: number; outputValid: boolean },
+  answered: Answered,
 ): void => {
-  const { session } = context;
-  const { answer, ms, outputValid } = ended;
-  const content: AnswerContent = {
-    text: wellFormed(answer.text),
-    tool_calls: distinctCalls(context, answer),
-  };
-  const sealed = session.seal(content);
-  const charge = chargeOfAnswer(context, announced, answer);
-  const settled = settlement(announced, charge);
-  session.record(
-    [
-      {
-        type: 'llm.completed',
-        refs: { output: sealed[0] },
-        data: {
-          step: action.step,
-          attempt: action.attempt,
-          model: action.model,
-          model_served: told(context, answer.modelServed, MAX_MODEL),
-          settlement: settled,
-          usage: charge.usage ?? NO_USAGE,
-          duration_ms: ms,
-          finish_reason: answer.finishReason,
-          tool_calls: content.tool_calls.map((call) => ({
-            call_id: call.id,
-            name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
-            args_digest: argsDigest(call, (text) => session.digest(text)),
-          })),
-          output_valid: outputValid,
-          has_text: answer.text.trim() !== '',
-          provider_request_id:
-            answer.providerRequestId === null
-              ? null
-              : told(context, answer.providerRequestId, MAX_REQUEST_ID),
-        },
-      },
-    ],
-    { contents: [sealed], settlements: settlementsOf(settled), progress: true },
-  );
-  context.conversation.completed(action.model, charge.usage);
-  context.metrics.callEnded(action.model, {
-    outcome: 'ok',
-    ms,
-    usage: charge.usage,
-    observedNano: settled?.observed_nano ?? 0,
-  });
+  const { answer, ms } = answered;
+  const toolCalls = distinctCalls(context, answer);
+  const content: AnswerContent = { text: wellFormed(answer.text), tool_calls: toolCalls };
+  const sealed = context.session.seal(content);
+  const settled = settle(announced, chargeOfAnswer(context, announced, answer));
+  const event = completed(context, action, answered, { ...settled, toolCalls, ref: sealed[0] });
+  const { model } = action;
+  record(context, { event, contents: [sealed] }, settled, { model, outcome: 'ok', ms });
+  context.conversation.completed(model, settled.charge.usage);
 };
 
 /** However long a provider asks us to stay away. */
@@ -158,43 +156,27 @@ export const recordFailure = (
   ended: { error: ModelError; prepared: Prepared; ms: number; stop: StopReason | null },
 ): void => {
   const { session, clock, metrics } = context;
+  const { step, attempt, model } = action;
   const { error, ms, stop } = ended;
-  const charge = chargeOfFailure(context, announced, error);
-  const settled = settlement(announced, charge);
+  const settled = settle(announced, chargeOfFailure(context, announced, error));
   const stopped = stoppedFor(stop);
   const awayMs = error.retryAfterMs ?? 0;
   const decision = decideRetry(session.state, { retryable: error.retryable, awayMs, stopped });
-  const code = stop === null ? error.code : stop;
-  const retryAt =
-    decision === 'retry' && stopped === null
-      ? new Date(clock.now() + retryDelayMs(context, error)).toISOString()
-      : null;
-  session.record(
-    [
-      {
-        type: 'llm.failed',
-        data: {
-          step: action.step,
-          attempt: action.attempt,
-          model: action.model,
-          settlement: settled,
-          usage: charge.usage ?? NO_USAGE,
-          duration_ms: ms,
-          code,
-          message: messageOf(context, ended),
-          http_status: error.httpStatus,
-          decision,
-          retry_at: retryAt,
-        },
-      },
-    ],
-    { settlements: settlementsOf(settled), progress: true },
-  );
+  const code = stop ?? error.code;
+  const retries = decision === 'retry' && stopped === null;
+  const data: EventData<'llm.failed'> = {
+    step,
+    attempt,
+    model,
+    settlement: settled.settlement,
+    usage: settled.charge.usage ?? NO_USAGE,
+    duration_ms: ms,
+    code,
+    message: messageOf(context, ended),
+    http_status: error.httpStatus,
+    decision,
+    retry_at: retries ? new Date(clock.now() + retryDelayMs(context, error)).toISOString() : null,
+  };
+  record(context, { event: { type: 'llm.failed', data } }, settled, { model, outcome: code, ms });
   if (stop === 'worker_stopped' && error.billed !== 'none') metrics.duplicateAttempts.inc();
-  metrics.callEnded(action.model, {
-    outcome: code,
-    ms,
-    usage: charge.usage,
-    observedNano: settled?.observed_nano ?? 0,
-  });
 };
