@@ -60,7 +60,6 @@ export function createShutdown({
   const steps: Step[] = [];
   const stopping = new AbortController();
   let stopped: Promise<void> | undefined;
-  let signals = 0;
   let broken = 0;
 
   const stop = (reason: string) => {
@@ -84,6 +83,27 @@ export function createShutdown({
     exit(failed + broken === 0 ? 0 : EXIT_FAILED);
   }
 
+  handleEvents({ events, logger, exit, stop });
+  return {
+    onStop: (
+      name,
+      run,
+      { mayFail = false, timeoutMs = mayFail ? OPTIONAL_TIMEOUT_MS : STEP_TIMEOUT_MS } = {},
+    ) => steps.push({ name, run, timeoutMs, mayFail }),
+    stop,
+    fail,
+    stopping: stopping.signal,
+  };
+}
+
+/** Signals and uncaught errors. */
+function handleEvents({
+  events,
+  logger,
+  exit,
+  stop,
+}: Required<Omit<ShutdownOptions, 'clock'>> & Pick<Shutdown, 'stop'>): void {
+  let signals = 0;
   const onSignal = (signal: string) => {
     signals += 1;
     if (signals === 1) {
@@ -101,17 +121,6 @@ export function createShutdown({
   for (const signal of ['SIGTERM', 'SIGINT']) events.on(signal, () => onSignal(signal));
   events.on('uncaughtException', onFatal('uncaught exception'));
   events.on('unhandledRejection', onFatal('unhandled rejection'));
-
-  return {
-    onStop: (
-      name,
-      run,
-      { mayFail = false, timeoutMs = mayFail ? OPTIONAL_TIMEOUT_MS : STEP_TIMEOUT_MS } = {},
-    ) => steps.push({ name, run, timeoutMs, mayFail }),
-    stop,
-    fail,
-    stopping: stopping.signal,
-  };
 }
 
 async function runStep(
