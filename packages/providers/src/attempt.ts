@@ -40,6 +40,41 @@ export interface Exchange {
   onWhole(body: unknown, answer: AnswerBuilder): void;
 }
 
+/** The end of an attempt that the caller or the deadline brings. */
+interface GivingUp {
+  /** Throws when that is how it ended. The SDKs end an aborted stream without an error, so ask after success as well. */
+  readonly refuse: () => void;
+  /** Nobody gives up any more. */
+  readonly dispose: () => void;
+}
+
+/** Closes the socket, whoever gives up first. */
+const givingUp = (
+  { clock, timeoutMs }: AttemptDeps,
+  { signal, socket }: { signal: AbortSignal; socket: AbortController },
+  seen: () => FailedAttempt,
+): GivingUp => {
+  const settled = new AbortController();
+  let timedOut = false;
+  const close = (): void => socket.abort();
+  const expire = (): void => {
+    timedOut = true;
+    close();
+  };
+  signal.addEventListener('abort', close, { once: true });
+  void clock.sleep(timeoutMs, settled.signal).then(expire, () => undefined);
+  return {
+    refuse: () => {
+      if (signal.aborted) throw abortedError(seen(), true);
+      if (timedOut) throw timeoutError(seen(), timeoutMs);
+    },
+    dispose: () => {
+      signal.removeEventListener('abort', close);
+      settled.abort();
+    },
+  };
+};
+
 export const attemptCall = async (
   deps: AttemptDeps,
   exchange: Exchange,
@@ -47,9 +82,7 @@ export const attemptCall = async (
 ): Promise<ModelAnswer> => {
   const answer = new AnswerBuilder(onDelta, exchange.mayHideOutput);
   const socket = new AbortController();
-  const settled = new AbortController();
   let accepted = false;
-  let timedOut = false;
   let readToEnd = false;
   const seen = (): FailedAttempt => ({
     provider: deps.provider,
@@ -61,36 +94,22 @@ export const attemptCall = async (
     now: deps.clock.now(),
   });
   if (signal.aborted) throw abortedError(seen(), false);
-
-  const close = (): void => socket.abort();
-  const expire = (): void => {
-    timedOut = true;
-    close();
-  };
-  signal.addEventListener('abort', close, { once: true });
-  void deps.clock.sleep(deps.timeoutMs, settled.signal).then(expire, () => undefined);
-  /** The SDKs end an aborted stream without an error, so this is asked after success as well. */
-  const refuseIfGivenUp = (): void => {
-    if (signal.aborted) throw abortedError(seen(), true);
-    if (timedOut) throw timeoutError(seen(), deps.timeoutMs);
-  };
-
+  const givenUp = givingUp(deps, { signal, socket }, seen);
   try {
     const response = await exchange.send(socket.signal);
     accepted = true;
     answer.requestId = response.headers.get(exchange.requestIdHeader);
     await receive(exchange, response, { answer, socket });
     readToEnd = true;
-    refuseIfGivenUp();
+    givenUp.refuse();
   } catch (error) {
-    refuseIfGivenUp();
+    givenUp.refuse();
     // What broke after the end of the answer (a lost usage chunk) does not undo the answer.
     if (answer.finishReason === null) throw toModelError(error, seen(), deps.errors);
   } finally {
-    signal.removeEventListener('abort', close);
-    settled.abort();
+    givenUp.dispose();
     // A connection whose answer was read to its end is fit for the next call.
-    if (!readToEnd) close();
+    if (!readToEnd) socket.abort();
   }
   if (answer.finishReason === null)
     throw brokenError(seen(), saidIn('the stream ended before the answer did'));
