@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { categoryOf, type EventType, isAdminChain } from '@signalbox/contracts';
 import { storableCopy } from './json-param.ts';
+import { eventIdOf } from './write/run-heads.ts';
 
 /** A row of audit_events beside the body that its columns were read from. */
 export interface EventColumns {
@@ -47,7 +48,7 @@ export const strayColumn = (
   const { actor, data } = spared ? sparedColumns(row.data) : body;
   const expected: readonly (readonly [keyof EventColumns, unknown])[] = [
     ['tenant_id', tenantId],
-    ['event_id', isAdmin ? body.event_id : `${row.run_id}.${row.seq}`],
+    ['event_id', isAdmin ? body.event_id : eventIdOf(row)],
     ['type', body.type],
     ['category', isAdmin ? 'admin' : categoryOf(body.type as EventType)],
     ['epoch', body.epoch],

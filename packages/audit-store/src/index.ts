@@ -96,7 +96,7 @@ export type { ReplayDivergence, ReplayFailure } from './replay-tables.ts';
 export type { Tables } from './tables.ts';
 export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
-export type { StoredHead } from './write/runs.ts';
+export type { StoredHead } from './write/run-heads.ts';
 export { type OutlinedRun, outlineRuns } from './outline-runs.ts';
 export { type BatchOrigin, raiseIncarnation, withVerificationLock } from './incarnation.ts';
 export {

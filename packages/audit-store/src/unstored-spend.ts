@@ -6,7 +6,7 @@ import { holdIdsOf, ledgerAfter, type LedgerRow } from './write/cost-changes.ts'
 import { readLedger } from './write/costs.ts';
 import { storedHashes } from './write/events.ts';
 import { type GoodEntry, judge } from './write/judge.ts';
-import { placeOf } from './write/runs.ts';
+import { eventIdOf } from './write/run-heads.ts';
 
 /** What the ledger will count once the audit stream is stored, beyond what it counts now. */
 export interface UnstoredSpend {
@@ -21,7 +21,7 @@ export interface UnstoredSpend {
 const notStored = async (db: Db, records: readonly AuditRecord[]): Promise<GoodEntry[]> => {
   const costly = judge(records).good.filter((entry) => holdIdsOf([entry]).length > 0);
   const stored = await storedHashes(db, costly);
-  return costly.filter(({ event }) => !stored.has(placeOf(event)));
+  return costly.filter(({ event }) => !stored.has(eventIdOf(event)));
 };
 
 /**

@@ -4,7 +4,7 @@
  * One batch is one transaction; when it has returned, the caller may acknowledge (R8). Everything is
  * idempotent: projections count only the events that this transaction stored for the first time, so
  * a redelivery, in whatever order or grouping, changes nothing. Nothing is dropped (R9): what cannot
- * be stored as an event lies in audit_quarantine, with a stub in its place where the place is known.
+ * be stored as an event lies in audit_quarantine, with a stub in its position where that is known.
  */
 import type { AuditRecord } from '@signalbox/contracts';
 import { lockErasures } from './erasure.ts';
@@ -27,7 +27,9 @@ import {
   type Stub,
 } from './write/quarantine.ts';
 import { runChanges } from './write/run-changes.ts';
-import { applyRunChanges, endsAfter, lockRuns, placeOf, type StoredHead } from './write/runs.ts';
+import { applyRunChanges } from './write/apply-run-changes.ts';
+import { lockRuns } from './write/lock-runs.ts';
+import { endsAfter, eventIdOf, type StoredHead } from './write/run-heads.ts';
 
 export interface WriteResult {
   /** Events stored now. */
@@ -56,7 +58,7 @@ const displaced = ({ record, entry, event }: GoodEntry): BadEntry => ({
   seq: event.seq,
 });
 
-/** An entry for the quarantine that leaves a stub in its place. */
+/** An entry for the quarantine that leaves a stub in its position. */
 interface Stubbed {
   readonly record: AuditRecord;
   readonly stub: Stub;
@@ -80,7 +82,7 @@ const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<WriteR
   const stubs = bad.flatMap(stubbedOf);
   // Before the locks on runs, here and below.
   const erased = await lockErasures(tx, idsOf(recordsOf(good, stubs).filter(carriesContent)));
-  // Garbage that has no place makes no run.
+  // Garbage that has no position makes no run.
   const known = await lockRuns(tx, recordsOf(good, stubs));
   const { fresh, duplicates, forks, late } = await insertEvents(tx, good, known);
   const apart = [...bad, ...forks.map(forkOf), ...late.map(displaced)];
@@ -90,7 +92,7 @@ const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<WriteR
     stubs.map(({ stub }) => stub),
     known.heads,
   );
-  const stubbed = stubs.filter(({ stub }) => free.has(placeOf(stub)));
+  const stubbed = stubs.filter(({ stub }) => free.has(eventIdOf(stub)));
   await insertContents(
     tx,
     recordsOf(fresh, stubbed).filter(({ runId }) => !erased.has(runId)),
@@ -158,7 +160,7 @@ const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept
   const { good, bad } = keep.events ? judge([record]) : NOTHING_JUDGED;
   // Each stub names what lies in quarantine of it.
   const quarantined = await insertQuarantine(tx, [item, ...bad.map(entryItem)]);
-  // What had no place yet leaves none empty.
+  // What had no position yet leaves none empty.
   if (!keep.events || record.adminDraft !== undefined)
     return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
   const known = await lockRuns(tx, [record]);
@@ -169,8 +171,8 @@ const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept
   const stubbed = await insertStubs(tx, stubs, known.heads);
   if (stubbed.size > 0 && keep.contents) await insertContents(tx, [record]);
   const touched = stubbed.size === 0 ? [] : [record.runId];
-  const filled = stubs.filter((stub) => stubbed.has(placeOf(stub)));
-  const told = keep.changes ? good.filter(({ event }) => stubbed.has(placeOf(event))) : [];
+  const filled = stubs.filter((stub) => stubbed.has(eventIdOf(stub)));
+  const told = keep.changes ? good.filter(({ event }) => stubbed.has(eventIdOf(event))) : [];
   const observedNano = await applyCosts(tx, told);
   const changes = runChanges(
     told.map(({ event }) => event),

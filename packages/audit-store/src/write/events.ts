@@ -5,25 +5,25 @@ import { bigintArray, textArray } from '../array-param.ts';
 import { storableCopy, toJsonParam } from '../json-param.ts';
 import type { Db } from '../pool.ts';
 import type { GoodEntry } from './judge.ts';
-import { isBeyond, type KnownRuns, type Place, placeOf } from './runs.ts';
+import { eventIdOf, isBeyond, type KnownRuns, type Position } from './run-heads.ts';
 
 export interface InsertedEvents {
   /** The entries that were not stored before: the only ones projections may count (R8). */
   readonly fresh: readonly GoodEntry[];
   readonly duplicates: number;
-  /** Entries whose place is taken by another hash. */
+  /** Entries whose position is taken by another hash. */
   readonly forks: readonly GoodEntry[];
-  /** Entries whose place is taken by a stub with their hash: the store has their text nowhere. */
+  /** Entries whose position is taken by a stub with their hash: the store has their text nowhere. */
   readonly late: readonly GoodEntry[];
 }
 
-interface StoredHash extends Place {
+interface StoredHash extends Position {
   readonly hash: string;
   readonly is_stub: boolean;
 }
 
-/** An event with its place, as it is inserted; the other columns are read from its body. */
-export interface NewRow extends Place {
+/** An event with its position, as it is inserted; the other columns are read from its body. */
+export interface NewRow extends Position {
   readonly event_id: string;
   readonly tenant_id: string;
   readonly category: Category;
@@ -33,7 +33,7 @@ export interface NewRow extends Place {
 const rowOf = ({ record, entry, event }: GoodEntry): NewRow => ({
   run_id: event.run_id,
   seq: event.seq,
-  event_id: placeOf(event),
+  event_id: eventIdOf(event),
   tenant_id: record.tenantId,
   category: categoryOf(event.type),
   entry,
@@ -61,31 +61,31 @@ const insertion = (events: readonly NewRow[]) => {
     cross join lateral (select coalesce(x.copy, x.body)::jsonb as event offset 0) e`;
 };
 
-/** Places that are known to be free. Without a conflict to look for, Postgres writes each row once. */
+/** Positions that are known to be free. Without a conflict to look for, Postgres writes each row once. */
 export const insertFree = async (db: Db, events: readonly NewRow[]): Promise<void> => {
   if (events.length > 0) await insertion(events).execute(db);
 };
 
-/** Answers the places that were free. */
+/** Answers the positions that were free. */
 const insertIfFree = async (db: Db, events: readonly NewRow[]): Promise<ReadonlySet<string>> => {
   if (events.length === 0) return new Set();
-  const { rows } = await sql<Place>`
+  const { rows } = await sql<Position>`
     ${insertion(events)} on conflict (run_id, seq) do nothing returning run_id, seq`.execute(db);
-  return new Set(rows.map(placeOf));
+  return new Set(rows.map(eventIdOf));
 };
 
-/** What is stored at the places of these entries. */
+/** What is stored at the positions of these entries. */
 export const storedHashes = async (
   db: Db,
   entries: readonly GoodEntry[],
 ): Promise<ReadonlyMap<string, StoredHash>> => {
   if (entries.length === 0) return new Map();
-  const places = entries.map(({ event }) => ({ run_id: event.run_id, seq: event.seq }));
+  const positions = entries.map(({ event }) => ({ run_id: event.run_id, seq: event.seq }));
   const { rows } = await sql<StoredHash>`
     select a.run_id, a.seq, a.hash, a.body is null as is_stub
-    from json_to_recordset(${toJsonParam(places)}::json) as x (run_id text, seq int)
+    from json_to_recordset(${toJsonParam(positions)}::json) as x (run_id text, seq int)
     join audit_events a on a.run_id = x.run_id collate "C" and a.seq = x.seq`.execute(db);
-  return new Map(rows.map((row) => [placeOf(row), row]));
+  return new Map(rows.map((row) => [eventIdOf(row), row]));
 };
 
 /** Stores events that are not there yet, and tells a redelivery from a fork. */
@@ -97,9 +97,9 @@ export const insertEvents = async (
   const firsts = new Map<string, GoodEntry>();
   const again: GoodEntry[] = [];
   for (const entry of entries) {
-    const place = placeOf(entry.event);
-    if (!isBeyond(known.heads, entry.event) || firsts.has(place)) again.push(entry);
-    else firsts.set(place, entry);
+    const eventId = eventIdOf(entry.event);
+    if (!isBeyond(known.heads, entry.event) || firsts.has(eventId)) again.push(entry);
+    else firsts.set(eventId, entry);
   }
   const isFree = ({ event }: GoodEntry): boolean => !known.ragged.has(event.run_id);
   const free = [...firsts.values()].filter(isFree);
@@ -110,12 +110,12 @@ export const insertEvents = async (
     doubtful.map(([, entry]) => rowOf(entry)),
   );
   const fresh = [...free];
-  for (const [place, entry] of doubtful) (inserted.has(place) ? fresh : again).push(entry);
+  for (const [eventId, entry] of doubtful) (inserted.has(eventId) ? fresh : again).push(entry);
   const stored = await storedHashes(db, again);
   const forks: GoodEntry[] = [];
   const late: GoodEntry[] = [];
   for (const entry of again) {
-    const row = stored.get(placeOf(entry.event));
+    const row = stored.get(eventIdOf(entry.event));
     if (row !== undefined && row.hash !== entry.event.hash) forks.push(entry);
     else if (row?.is_stub === true) late.push(entry);
   }

@@ -5,7 +5,7 @@ import { sql } from 'kysely';
 import { toJsonParam } from '../json-param.ts';
 import type { Db } from '../pool.ts';
 import { type BadEntry, claimedHash, type GoodEntry } from './judge.ts';
-import { isBeyond, type Place, placeOf, type StoredHead } from './runs.ts';
+import { eventIdOf, isBeyond, type Position, type StoredHead } from './run-heads.ts';
 
 /** `refused`: a whole record that Postgres would not take. */
 export type QuarantineReason = BadEntry['reason'] | 'refused';
@@ -50,7 +50,7 @@ export const insertQuarantine = async (db: Db, items: readonly Item[]): Promise<
   return items.map(({ raw: _, ...quarantined }) => quarantined);
 };
 
-/** A row that keeps an event's place and hash, so that the chain stays checkable. */
+/** A row that keeps an event's position and hash, so that the chain stays checkable. */
 export interface Stub {
   readonly run_id: string;
   readonly seq: number;
@@ -66,7 +66,7 @@ export interface Stub {
   readonly quarantine_id: string;
 }
 
-/** For an entry that cannot be trusted: place and claimed hash, nothing of its text. Null if they are unknown. */
+/** For an entry that cannot be trusted: position and claimed hash, nothing of its text. Null if they are unknown. */
 export const bareStub = (bad: BadEntry): Stub | null => {
   const hash = claimedHash(bad.entry);
   if (hash === null || bad.seq === null) return null;
@@ -105,7 +105,7 @@ export const fullStub = ({ record, entry, event }: GoodEntry, quarantineId: stri
   };
 };
 
-/** Answers the places that were still free. */
+/** Answers the positions that were still free. */
 export const insertStubs = async (
   db: Db,
   all: readonly Stub[],
@@ -113,7 +113,7 @@ export const insertStubs = async (
 ): Promise<ReadonlySet<string>> => {
   const stubs = all.filter((stub) => isBeyond(known, stub));
   if (stubs.length === 0) return new Set();
-  const { rows } = await sql<Place>`
+  const { rows } = await sql<Position>`
     insert into audit_events (run_id, seq, event_id, tenant_id, epoch, type, category, ts, data, refs, prev, hash, body)
     select run_id, seq, run_id || '.' || seq, tenant_id, epoch, type, category, coalesce(ts, now()),
       jsonb_build_object('quarantine_id', quarantine_id), refs, prev, hash, body
@@ -122,5 +122,5 @@ export const insertStubs = async (
       prev text, hash text, body text, quarantine_id text)
     on conflict (run_id, seq) do nothing
     returning run_id, seq`.execute(db);
-  return new Set(rows.map(placeOf));
+  return new Set(rows.map(eventIdOf));
 };
