@@ -50,9 +50,9 @@ export const AgentSpec = z.strictObject({
 });
 export type AgentSpec = z.infer<typeof AgentSpec>;
 
-/** What a sealed spec and its key are bound to, so that neither passes for another agent's. */
-export const agentPlace = (tenantId: string, name: string): string => `agent:${tenantId}/${name}`;
+/** The associated data of a sealed spec and its key (AAD), so that neither passes for another agent's. */
+export const agentAad = (tenantId: string, name: string): string => `agent:${tenantId}/${name}`;
 
 /** The same for a provider key. */
-export const providerKeyPlace = (tenantId: string, provider: string): string =>
+export const providerKeyAad = (tenantId: string, provider: string): string =>
   `provider-key:${tenantId}/${provider}`;

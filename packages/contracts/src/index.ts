@@ -14,11 +14,11 @@ export {
 } from './admin-event.ts';
 export {
   AgentName,
-  agentPlace,
+  agentAad,
   AgentSpec,
   DEFAULT_LIMITS,
   LimitsInput,
-  providerKeyPlace,
+  providerKeyAad,
   TOOL_NAMES,
   ToolEntry,
   ToolName,

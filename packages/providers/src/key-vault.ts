@@ -1,4 +1,4 @@
-import { type ProviderKey, providerKeyPlace, type ProviderName, PROVIDERS } from '@signalbox/contracts';
+import { type ProviderKey, providerKeyAad, type ProviderName, PROVIDERS } from '@signalbox/contracts';
 import type { HeldSecrets, SecretOwner } from '@signalbox/engine';
 import { type Clock, type Keyring, openText, SealError, sealText } from '@signalbox/runtime';
 import { LRUCache } from 'lru-cache';
@@ -44,19 +44,19 @@ const MOST_TENANTS = 5000;
 
 const sealKey = ({ keyring, secrets }: KeyVaultOptions, owner: SecretOwner, secret: string): SealedKey => {
   secrets.add(owner, secret);
-  const place = providerKeyPlace(owner.tenantId, owner.provider);
-  const id = keyId(keyring, place, secret);
-  return { id, sealed: sealText(keyring, JSON.stringify({ id, key: secret }), place) };
+  const aad = providerKeyAad(owner.tenantId, owner.provider);
+  const id = keyId(keyring, aad, secret);
+  return { id, sealed: sealText(keyring, JSON.stringify({ id, key: secret }), aad) };
 };
 
 /** Differs between tenants, so that it does not tell who shares a key. */
-const keyId = (keyring: Keyring, place: string, secret: string): string =>
-  `pk_${keyring.digest(`${place} ${secret}`).slice(0, ID_LENGTH)}`;
+const keyId = (keyring: Keyring, aad: string, secret: string): string =>
+  `pk_${keyring.digest(`${aad} ${secret}`).slice(0, ID_LENGTH)}`;
 
 const openKey = ({ keyring, secrets }: KeyVaultOptions, owner: SecretOwner, sealed: string): ProviderKey => {
   try {
-    const place = providerKeyPlace(owner.tenantId, owner.provider);
-    const { id, key } = Content.parse(JSON.parse(openText(keyring, sealed, place)));
+    const aad = providerKeyAad(owner.tenantId, owner.provider);
+    const { id, key } = Content.parse(JSON.parse(openText(keyring, sealed, aad)));
     secrets.add(owner, key);
     return { source: 'vault', id, secret: key };
   } catch (error) {
@@ -74,7 +74,7 @@ const lookUp = async (options: KeyVaultOptions, tenantId: string): Promise<Tenan
     const ofEnvironment = keys[provider] ?? '';
     if (sealed !== undefined) found.set(provider, openKey(options, { tenantId, provider }, sealed));
     else if (ofEnvironment !== '') {
-      const id = keyId(keyring, providerKeyPlace(tenantId, provider), ofEnvironment);
+      const id = keyId(keyring, providerKeyAad(tenantId, provider), ofEnvironment);
       found.set(provider, { source: 'env', id, secret: ofEnvironment });
     }
   }

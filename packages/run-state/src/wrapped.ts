@@ -1,4 +1,4 @@
-import { agentPlace, providerKeyPlace } from '@signalbox/contracts';
+import { agentAad, providerKeyAad } from '@signalbox/contracts';
 import { readStream } from './audit-stream.ts';
 import type { Partition } from './partition.ts';
 import { reachingState } from './reaching.ts';
@@ -12,8 +12,8 @@ import { runScript } from './scripts.ts';
 export interface HotWrapped {
   /** What the key was wrapped for. */
   readonly aad: string;
-  /** Key behind the partition's root, and field. */
-  readonly place: string;
+  /** Of the hash that has it, behind the partition's root. */
+  readonly key: string;
   readonly field: string;
   readonly wrapped: string;
 }
@@ -24,23 +24,23 @@ const PROVIDER_KEYS = /^provider_keys:(.+)$/;
 const SCAN_COUNT = 500;
 
 /** Of a hash of sealed texts: what the one in this field was sealed for. */
-const aadIn = (place: string): ((field: string) => string) | null => {
-  const agent = AGENT.exec(place);
-  if (agent !== null) return () => agentPlace(agent[1] ?? '', agent[2] ?? '');
-  const keys = PROVIDER_KEYS.exec(place);
-  return keys === null ? null : (provider) => providerKeyPlace(keys[1] ?? '', provider);
+const aadIn = (key: string): ((field: string) => string) | null => {
+  const agent = AGENT.exec(key);
+  if (agent !== null) return () => agentAad(agent[1] ?? '', agent[2] ?? '');
+  const keys = PROVIDER_KEYS.exec(key);
+  return keys === null ? null : (provider) => providerKeyAad(keys[1] ?? '', provider);
 };
 
-const wrappedAt = async ({ redis, root }: Partition, place: string): Promise<HotWrapped[]> => {
-  const run = RUN.exec(place);
+const wrappedAt = async ({ redis, root }: Partition, key: string): Promise<HotWrapped[]> => {
+  const run = RUN.exec(key);
   if (run !== null) {
-    const wrapped = await redis.hget(`${root}:${place}`, 'key');
-    return wrapped === null ? [] : [{ aad: run[1] ?? '', place, field: 'key', wrapped }];
+    const wrapped = await redis.hget(`${root}:${key}`, 'key');
+    return wrapped === null ? [] : [{ aad: run[1] ?? '', key, field: 'key', wrapped }];
   }
-  const aadOf = aadIn(place);
+  const aadOf = aadIn(key);
   if (aadOf === null) return [];
-  const sealed = await redis.hgetall(`${root}:${place}`);
-  return Object.entries(sealed).map(([field, wrapped]) => ({ aad: aadOf(field), place, field, wrapped }));
+  const sealed = await redis.hgetall(`${root}:${key}`);
+  return Object.entries(sealed).map(([field, wrapped]) => ({ aad: aadOf(field), key, field, wrapped }));
 };
 
 const scanPage = ({ redis, root }: Partition, cursor: string): Promise<[string, string[]]> =>
@@ -51,8 +51,8 @@ export async function* listHotWrapped(partition: Partition): AsyncGenerator<HotW
   let cursor = '0';
   do {
     const [next, keys] = await scanPage(partition, cursor);
-    const places = keys.map((key) => key.slice(partition.root.length + 1));
-    const page = await reachingState(() => Promise.all(places.map((place) => wrappedAt(partition, place))));
+    const names = keys.map((key) => key.slice(partition.root.length + 1));
+    const page = await reachingState(() => Promise.all(names.map((key) => wrappedAt(partition, key))));
     yield page.flat();
     cursor = next;
   } while (cursor !== '0');
@@ -64,7 +64,7 @@ export const replaceHotWrapped = async (
   items: readonly (HotWrapped & { readonly next: string })[],
 ): Promise<number> => {
   if (items.length === 0) return 0;
-  const args = items.flatMap(({ place, field, wrapped, next }) => [place, field, wrapped, next]);
+  const args = items.flatMap(({ key, field, wrapped, next }) => [key, field, wrapped, next]);
   const [, replaced] = Texts.parse(await runScript(partition, 'rewrap', args));
   return Number(replaced);
 };

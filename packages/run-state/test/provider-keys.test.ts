@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { providerKeyPlace } from '@signalbox/contracts';
+import { providerKeyAad } from '@signalbox/contracts';
 import {
   findProviderKeys,
   listHotWrapped,
@@ -45,7 +45,7 @@ test('each lies wrapped for its tenant and provider, and is wrapped again where 
   for await (const page of listHotWrapped(partition)) found.push(...page);
   assert.deepEqual(
     found.map(({ aad, field, wrapped }) => [aad, field, wrapped]),
-    [[providerKeyPlace(TENANT, 'openai'), 'openai', 'old']],
+    [[providerKeyAad(TENANT, 'openai'), 'openai', 'old']],
   );
   const next = found.map((item) => ({ ...item, next: 'new' }));
   assert.equal(await replaceHotWrapped(partition, next), 1);

@@ -2,7 +2,7 @@
  * Sealing: AES-256-GCM with a random IV each time (R13: what leaves the process is sealed).
  *
  * Two levels. A data key seals contents; a keyring wraps data keys. Both bind an `aad` (additional authenticated data):
- * opening with another one fails, so sealed bytes cannot be moved from one place to another.
+ * opening with another one fails, so what is sealed for one thing cannot be passed off as another's.
  *
  * Layout of sealed bytes: iv (12) | ciphertext | tag (16). A wrapped key is `id.base64(sealed)`.
  * Digests (HMACs) use keys derived from those of the ring.
@@ -118,7 +118,7 @@ export function open(key: SealingKey, sealed: Buffer, aad: string): Buffer {
   try {
     decipher.final();
   } catch (cause) {
-    throw new SealError('sealed bytes do not open: they were changed, or belong to another key or place', {
+    throw new SealError('sealed bytes do not open: they were changed, or belong to another key or other associated data', {
       cause,
     });
   }

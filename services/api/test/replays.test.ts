@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claimReplay, holdFork } from '@signalbox/audit-store';
 import type { Run } from '@signalbox/contracts';
-import { replayPlace } from '../src/replays/replay-jobs.ts';
+import { replayAad } from '../src/replays/replay-jobs.ts';
 import { SealError, sealText } from '@signalbox/runtime';
 import type { ReplayJob } from '../src/replays/replay-schemas.ts';
 import { replayTurn, type TurnDeps } from '../src/replays/replay-turn.ts';
@@ -183,7 +183,7 @@ test('a fork whose job died before it was noted is found again, not made twice',
   assert.deepEqual([first.counts.forked, first.forks[0]?.run_id], [1, runId]);
   // As if nothing had been saved since the fork was made.
   const job = { status: 'running', cursor: null, selected: 0, diverged: 0, finished_at: null } as const;
-  const sealed_changes = sealText(h.deps.keyring, '{}', replayPlace(id));
+  const sealed_changes = sealText(h.deps.keyring, '{}', replayAad(id));
   await h.db
     .updateTable('replays')
     .set({ ...job, sealed_changes })

@@ -9,7 +9,7 @@ import {
   replaceRunKeys,
   saveProviderKey,
 } from '@signalbox/audit-store';
-import { agentPlace, newId, providerKeyPlace } from '@signalbox/contracts';
+import { agentAad, newId, providerKeyAad } from '@signalbox/contracts';
 import { eraseHot, findProviderKeys, mirrorAgent, replaceProviderKeys, runKey } from '@signalbox/run-state';
 import {
   createKeyring,
@@ -54,14 +54,14 @@ test('every key and spec is wrapped by the first key, wherever it lies, and open
   await finish(await own(loss, ended.id), 0);
   await own(loss, open.id);
   await store(loss);
-  const place = agentPlace(TENANT, 'helper');
+  const place = agentAad(TENANT, 'helper');
   const specKey = newDataKey();
   const sealedSpec = `${before.wrap(specKey, place)}.${seal(specKey, '{}', place).toString('base64')}`;
   await ensureTenant(db, { id: TENANT, partition: 0, timeZone: 'UTC' });
   const agent = { tenantId: TENANT, name: 'helper', sealedSpec };
   const { version } = await publishAgentVersion(db, { ...agent, digest: 'd' });
   await mirrorAgent(partition, { ...agent, version });
-  const ownKey = sealText(before, 'the key of acme', providerKeyPlace(TENANT, 'openai'));
+  const ownKey = sealText(before, 'the key of acme', providerKeyAad(TENANT, 'openai'));
   const stored = { tenantId: TENANT, provider: 'openai', keyId: 'pk_1', sealedKey: ownKey };
   await saveProviderKey(db, { ...stored, setBy: 'key_a' }, async () => undefined);
   await replaceProviderKeys(partition, TENANT, [stored]);
@@ -93,7 +93,7 @@ test('every key and spec is wrapped by the first key, wherever it lies, and open
   }
   const again = (await readProviderKeys(db, TENANT)).map(({ sealedKey }) => sealedKey);
   for (const text of [...again, ...(await findProviderKeys(partition, TENANT)).values()]) {
-    assert.equal(openText(after, text, providerKeyPlace(TENANT, 'openai')), 'the key of acme');
+    assert.equal(openText(after, text, providerKeyAad(TENANT, 'openai')), 'the key of acme');
   }
   assert.deepEqual([again.length, [...(await countWrapped(db)).keys()]], [1, ['k2']]);
 });

@@ -17,7 +17,7 @@ import {
   replaceSpecs,
   rewrapProviderKeys,
 } from '@signalbox/audit-store';
-import { agentPlace, providerKeyPlace } from '@signalbox/contracts';
+import { agentAad, providerKeyAad } from '@signalbox/contracts';
 import { listHotWrapped, listStreamWrapped, type Partition, replaceHotWrapped } from '@signalbox/run-state';
 import { type Clock, type Keyring, SealError } from '@signalbox/runtime';
 
@@ -54,6 +54,12 @@ const nextText = (keyring: Keyring, wrapped: string, aad: string): string => {
   return [keyring.wrap(keyring.unwrap(`${id}.${key}`, aad), aad), ...sealed].join('.');
 };
 
+/** What a wrapped key belongs to: for the report, and as associated data. */
+interface Identity {
+  readonly name: string;
+  readonly aad: string;
+}
+
 class Pass {
   readonly #deps: RotationDeps;
   readonly unreadable = new Set<string>();
@@ -71,57 +77,66 @@ class Pass {
   }
 
   async make(): Promise<void> {
-    const { db, partition } = this.#deps;
-    await this.#walk(
+    await this.#runKeys();
+    await this.#specs();
+    await this.#providerKeys();
+    await this.#hot();
+  }
+
+  #runKeys(): Promise<void> {
+    return this.#walk(
       listRunKeysNotUnder,
-      (key) => ({ where: key.runId, aad: key.runId }),
+      ({ runId }) => ({ name: runId, aad: runId }),
       async (keys) => {
-        this.runKeys += await replaceRunKeys(db, keys);
+        this.runKeys += await replaceRunKeys(this.#deps.db, keys);
       },
     );
-    const placeOfSpec = ({
-      tenantId,
-      name,
-      version,
-    }: {
-      tenantId: string;
-      name: string;
-      version: number;
-    }) => ({
-      where: `${tenantId}/${name}@${version}`,
-      aad: agentPlace(tenantId, name),
-    });
-    await this.#walk(listSpecsNotUnder, placeOfSpec, async (specs) => {
-      this.agentVersions += await replaceSpecs(db, specs);
-    });
-    await this.#walk(
+  }
+
+  #specs(): Promise<void> {
+    return this.#walk(
+      listSpecsNotUnder,
+      ({ tenantId, name, version }) => ({
+        name: `${tenantId}/${name}@${version}`,
+        aad: agentAad(tenantId, name),
+      }),
+      async (specs) => {
+        this.agentVersions += await replaceSpecs(this.#deps.db, specs);
+      },
+    );
+  }
+
+  #providerKeys(): Promise<void> {
+    return this.#walk(
       listProviderKeysNotUnder,
       ({ tenantId, provider }) => ({
-        where: `${tenantId}'s key of ${provider}`,
-        aad: providerKeyPlace(tenantId, provider),
+        name: `${tenantId}'s key of ${provider}`,
+        aad: providerKeyAad(tenantId, provider),
       }),
       async (keys) => {
-        this.providerKeys += await rewrapProviderKeys(db, keys);
+        this.providerKeys += await rewrapProviderKeys(this.#deps.db, keys);
       },
     );
+  }
+
+  async #hot(): Promise<void> {
+    const { partition, keyring } = this.#deps;
     for await (const page of listHotWrapped(partition)) {
-      const old = page.filter(({ wrapped }) => keyIdOf(wrapped) !== this.#deps.keyring.currentId);
-      this.hot += await replaceHotWrapped(
-        partition,
-        this.#rewrap(old, ({ place, aad }) => ({ where: place, aad })),
-      );
+      const old = page.filter(({ wrapped }) => keyIdOf(wrapped) !== keyring.currentId);
+      const next = this.#rewrap(old, ({ key, aad }) => ({ name: key, aad }));
+      this.hot += await replaceHotWrapped(partition, next);
     }
   }
 
   async #walk<T extends { readonly wrapped: string }>(
     list: (db: Db, page: { keyId: string; after: T | null; limit: number }) => Promise<T[]>,
-    placeOf: (item: T) => Place,
+    identityOf: (item: T) => Identity,
     replace: (items: readonly (T & { readonly next: string })[]) => Promise<void>,
   ): Promise<void> {
     const { db, keyring } = this.#deps;
     for (let after: T | null = null; ; ) {
       const page: T[] = await list(db, { keyId: keyring.currentId, after, limit: BATCH });
-      await replace(this.#rewrap(page, placeOf));
+      await replace(this.#rewrap(page, identityOf));
       after = page.at(-1) ?? null;
       if (page.length < BATCH) return;
     }
@@ -129,25 +144,19 @@ class Pass {
 
   #rewrap<T extends { readonly wrapped: string }>(
     items: readonly T[],
-    placeOf: (item: T) => Place,
+    identityOf: (item: T) => Identity,
   ): (T & { readonly next: string })[] {
     return items.flatMap((item) => {
-      const { where, aad } = placeOf(item);
+      const { name, aad } = identityOf(item);
       try {
         return [{ ...item, next: nextText(this.#deps.keyring, item.wrapped, aad) }];
       } catch (error) {
         if (!(error instanceof SealError)) throw error;
-        this.unreadable.add(where);
+        this.unreadable.add(name);
         return [];
       }
     });
   }
-}
-
-interface Place {
-  readonly where: string;
-  /** What the key was wrapped for. */
-  readonly aad: string;
 }
 
 /** By id of another key than the first: how much it wraps, here, there and on the way. */

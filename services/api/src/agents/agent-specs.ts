@@ -1,4 +1,4 @@
-import { agentPlace, type AgentSpec, SpecContent } from '@signalbox/contracts';
+import { agentAad, type AgentSpec, SpecContent } from '@signalbox/contracts';
 import { specText } from '@signalbox/engine';
 import { type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime';
 import { LRUCache } from 'lru-cache';
@@ -9,14 +9,14 @@ interface AgentId {
   readonly name: string;
 }
 
-const placeOf = ({ tenantId, name }: AgentId): string => agentPlace(tenantId, name);
+const aadOf = ({ tenantId, name }: AgentId): string => agentAad(tenantId, name);
 
 export const sealSpec = (keyring: Keyring, agent: AgentId, spec: AgentSpec): string =>
-  sealText(keyring, JSON.stringify(spec), placeOf(agent));
+  sealText(keyring, JSON.stringify(spec), aadOf(agent));
 
 /** Throws SealError for another agent's spec or an unknown key. */
 export const openSpec = (keyring: Keyring, agent: AgentId, sealedSpec: string): AgentSpec =>
-  SpecContent.parse(JSON.parse(openText(keyring, sealedSpec, placeOf(agent))));
+  SpecContent.parse(JSON.parse(openText(keyring, sealedSpec, aadOf(agent))));
 
 /** Versions that were opened last, for each keyring: a version never changes, so it need not be read and opened again. */
 const OPENED = 200;
@@ -30,7 +30,7 @@ const openedBy = (keyring: Keyring): LRUCache<string, AgentSpec> => {
   return known;
 };
 
-const versionName = (agent: AgentId, version: number): string => `${placeOf(agent)}@${version}`;
+const versionName = (agent: AgentId, version: number): string => `${aadOf(agent)}@${version}`;
 
 /** A version that was opened before; undefined: it must be read. */
 export const openedVersion = (keyring: Keyring, agent: AgentId, version: number): AgentSpec | undefined =>
@@ -49,4 +49,4 @@ export const openVersion = (
 
 /** Names the content of a version: the same spec of the same agent has the same digest. */
 export const specDigest = (agent: AgentId, spec: AgentSpec): string =>
-  sha256Hex(`${placeOf(agent)}\n${specText(spec)}`);
+  sha256Hex(`${aadOf(agent)}\n${specText(spec)}`);

@@ -28,8 +28,8 @@ import type { ReplayJob } from './replay-schemas.ts';
 /** Jobs that replay many runs, as their tenant sees them; replay-turn.ts works them. */
 type JobDeps = Pick<ApiDeps, 'db' | 'keyring' | 'partition' | 'clock' | 'redactorOf' | 'prices'>;
 
-/** What sealed changes are bound to. */
-export const replayPlace = (id: string): string => `replay:${id}`;
+/** The associated data of sealed changes. */
+export const replayAad = (id: string): string => `replay:${id}`;
 
 const viewOf = (job: StoredReplay, forks: readonly StoredFork[]): ReplayJob => ({
   id: job.id,
@@ -126,7 +126,7 @@ const insert = async (
     compare,
     mode,
     changed,
-    sealedChanges: sealText(deps.keyring, JSON.stringify(changes), replayPlace(id)),
+    sealedChanges: sealText(deps.keyring, JSON.stringify(changes), replayAad(id)),
     budgetNano: max_cost_usd === undefined ? null : fromUsd(max_cost_usd),
     idempotency: mark === undefined ? null : { keyDigest: mark.key_digest, fingerprint: mark.fingerprint },
   });

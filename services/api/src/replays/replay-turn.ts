@@ -13,7 +13,7 @@ import {
 import { ReplayChanges, SignalboxError, type StoredRun } from '@signalbox/contracts';
 import { openText, pause, SealError } from '@signalbox/runtime';
 import { type ForkDeps, forkDiverged } from './replay-fork.ts';
-import { replayPlace } from './replay-jobs.ts';
+import { replayAad } from './replay-jobs.ts';
 import { ReplayPage } from './replay-page.ts';
 import { replayStored } from './replay-stored.ts';
 
@@ -55,7 +55,7 @@ const nextRuns = async (
 };
 
 const changesOf = ({ keyring }: TurnDeps, { id, sealed_changes }: StoredReplay): ReplayChanges =>
-  ReplayChanges.parse(JSON.parse(openText(keyring, sealed_changes ?? '', replayPlace(id))));
+  ReplayChanges.parse(JSON.parse(openText(keyring, sealed_changes ?? '', replayAad(id))));
 
 interface Work {
   readonly job: StoredReplay;
