@@ -1,5 +1,6 @@
 import { SignalboxError } from '@signalbox/contracts';
 import { sql } from 'kysely';
+import { pagesOf } from './pages.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -175,17 +176,10 @@ const newestPage = async (db: Db, newest: number, after: AfterVersion): Promise<
 };
 
 /** The `newest` versions of every agent, oldest version first, a page at a time. Throws `audit_store_unavailable`. */
-export async function* readNewestVersions(
+export const readNewestVersions = (
   db: Db,
   newest: number,
-): AsyncGenerator<PlacedAgentVersion[], undefined> {
-  let after: AfterVersion = { tenantId: '', name: '', version: 0 };
-  for (;;) {
-    const from = after;
-    const page = await reaching(() => newestPage(db, newest, from));
-    yield page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE) return;
-    after = last;
-  }
-}
+): AsyncGenerator<readonly PlacedAgentVersion[], undefined> =>
+  pagesOf<PlacedAgentVersion>(PAGE, (last) =>
+    reaching(() => newestPage(db, newest, last ?? { tenantId: '', name: '', version: 0 })),
+  );

@@ -4,6 +4,7 @@
  * erased_runs remembers it, so that neither a redelivery nor a verification of run state brings anything back.
  */
 import { sql } from 'kysely';
+import { pagesOf } from './pages.ts';
 import type { Db } from './pool.ts';
 import { assertNotHeld, underLegalHold } from './legal-hold.ts';
 import { reaching, sqlState } from './store-errors.ts';
@@ -84,20 +85,18 @@ export async function* listErased(
   since: Date,
   { limit = ERASED_PER_PAGE } = {},
 ): AsyncGenerator<readonly ErasedRun[]> {
-  // As text, to the microsecond: those of one order have the same time, and a page may end among them.
-  let place = { time: since.toISOString(), runId: '' };
-  for (;;) {
-    const { rows } = await reaching(() =>
-      sql<ErasedRow & { time: string }>`
+  // The time as text, to the microsecond: those of one order have the same, and a page may end among them.
+  const pages = pagesOf<ErasedRow & { time: string }>(limit, (last) =>
+    reaching(async () => {
+      const { time, run_id: runId } = last ?? { time: since.toISOString(), run_id: '' };
+      const { rows } = await sql<ErasedRow & { time: string }>`
         select run_id, erased_at, erased_at::text as time from erased_runs
-        where (erased_at, run_id) > (${place.time}::timestamptz, ${place.runId})
-        order by erased_at, run_id limit ${limit}`.execute(db),
-    );
-    if (rows.length > 0) yield rows.map(toErased);
-    const last = rows.at(-1);
-    if (last === undefined || rows.length < limit) return;
-    place = { time: last.time, runId: last.run_id };
-  }
+        where (erased_at, run_id) > (${time}::timestamptz, ${runId})
+        order by erased_at, run_id limit ${limit}`.execute(db);
+      return rows;
+    }),
+  );
+  for await (const page of pages) yield page.map(toErased);
 }
 
 /** Within a batch's transaction: those of these runs that are erased. Until it ends none of them becomes so. */

@@ -45,6 +45,7 @@ export {
 } from './legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';
 export { countDefaultEvents, detachPartitions, ensurePartitions } from './partitions.ts';
+export { pagesOf } from './pages.ts';
 export { createPool, type Db, ping, type PoolOptions } from './pool.ts';
 export {
   deleteProviderKey,

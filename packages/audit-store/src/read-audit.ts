@@ -1,6 +1,7 @@
 import { adminChainOf, type Category } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { type RawBuilder, sql } from 'kysely';
+import { pagesOf } from './pages.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -143,30 +144,24 @@ const RUNS_PER_PAGE = 200;
 const pageOfChains = async (
   db: Db,
   filter: AuditFilter,
-  place: { chains: readonly string[]; runId: string; seq: number },
+  { chains, last }: { chains: readonly string[]; last: ExportedEvent | null },
 ): Promise<ExportedEvent[]> => {
-  const where = [...conditions(filter), sql`run_id = any(${place.chains}::text[])`];
+  const where = [...conditions(filter), sql`run_id = any(${chains}::text[])`];
   const { rows } = await sql<ExportedEvent>`
     select run_id, seq, hash, body from audit_events
-    where ${sql.join(where, sql` and `)} and (run_id, seq) > (${place.runId} collate "C", ${place.seq}::int)
+    where ${sql.join(where, sql` and `)} and (run_id, seq) > (${last?.run_id ?? ''} collate "C", ${last?.seq ?? 0}::int)
     order by run_id, seq limit ${EVENTS_PER_PAGE}`.execute(db);
   return rows;
 };
 
-async function* eventsOf(
+const eventsOf = (
   db: Db,
   filter: AuditFilter,
   chains: readonly string[],
-): AsyncGenerator<readonly ExportedEvent[]> {
-  let place = { chains, runId: '', seq: 0 };
-  for (;;) {
-    const page = await reaching(() => pageOfChains(db, filter, place));
-    if (page.length > 0) yield page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < EVENTS_PER_PAGE) return;
-    place = { chains, runId: last.run_id, seq: last.seq };
-  }
-}
+): AsyncGenerator<readonly ExportedEvent[]> =>
+  pagesOf<ExportedEvent>(EVENTS_PER_PAGE, (last) =>
+    reaching(() => pageOfChains(db, filter, { chains, last })),
+  );
 
 const runsBehind = (db: Db, tenantId: string, after: string): Promise<string[]> =>
   reaching(async () => {
@@ -191,11 +186,6 @@ export async function* exportAuditEvents(
 ): AsyncGenerator<readonly ExportedEvent[]> {
   if (filter.runId !== undefined) return yield* eventsOf(db, filter, [wellFormed(filter.runId)]);
   yield* eventsOf(db, filter, [adminChainOf(filter.tenantId)]);
-  for (let after = ''; ; ) {
-    const runs = await runsBehind(db, filter.tenantId, after);
-    if (runs.length > 0) yield* eventsOf(db, filter, runs);
-    const last = runs.at(-1);
-    if (last === undefined || runs.length < RUNS_PER_PAGE) return;
-    after = last;
-  }
+  const runs = pagesOf<string>(RUNS_PER_PAGE, (last) => runsBehind(db, filter.tenantId, last ?? ''));
+  for await (const page of runs) yield* eventsOf(db, filter, page);
 }

@@ -8,6 +8,7 @@ import { ChainWalk, type FirstBad } from '@signalbox/engine';
 import { sql } from 'kysely';
 import { type EventColumns, strayColumn } from './event-columns.ts';
 import { CHAINS_PER_PAGE, chainsBehind, type Expected, expectedOf, isKnown } from './expected-chains.ts';
+import { pagesOf } from './pages.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 import { strayRuns } from './stray-runs.ts';
@@ -32,15 +33,10 @@ interface EventRow extends EventColumns {
   readonly in_quarantine: boolean;
 }
 
-interface Place {
-  readonly runId: string;
-  readonly seq: number;
-}
-
 const eventsBehind = async (
   db: Db,
   tenantId: string,
-  { chains, place }: { chains: readonly string[]; place: Place },
+  { chains, last }: { chains: readonly string[]; last: EventRow | null },
 ): Promise<EventRow[]> => {
   const { rows } = await sql<EventRow>`
     select e.*, l.hash as signed_hash,
@@ -52,7 +48,7 @@ const eventsBehind = async (
       ) as in_quarantine
     from (
       select * from audit_events
-      where run_id = any(${chains}::text[]) and (run_id, seq) > (${place.runId} collate "C", ${place.seq}::int)
+      where run_id = any(${chains}::text[]) and (run_id, seq) > (${last?.run_id ?? ''} collate "C", ${last?.seq ?? 0}::int)
       order by run_id, seq limit ${EVENTS_PER_PAGE}
     ) e
     left join checkpoint_leaves l on l.tenant_id = ${tenantId} and l.run_id = e.run_id and l.seq = e.seq
@@ -73,7 +69,7 @@ class AuditCheck {
     this.#tenantId = tenantId;
   }
 
-  /** The first bad place of these chains, in their order. */
+  /** The first bad event of these chains, in their order. */
   async chains(ids: readonly string[]): Promise<FirstBad | null> {
     const expected = await reaching(() => expectedOf(this.#db, this.#tenantId, ids));
     const events = this.#events(expected.map(({ id }) => id));
@@ -97,14 +93,10 @@ class AuditCheck {
   }
 
   async *#events(chains: readonly string[]): AsyncGenerator<EventRow, undefined> {
-    let place: Place = { runId: '', seq: 0 };
-    for (;;) {
-      const page = await reaching(() => eventsBehind(this.#db, this.#tenantId, { chains, place }));
-      yield* page;
-      const last = page.at(-1);
-      if (last === undefined || page.length < EVENTS_PER_PAGE) return undefined;
-      place = { runId: last.run_id, seq: last.seq };
-    }
+    const read = (last: EventRow | null): Promise<EventRow[]> =>
+      reaching(() => eventsBehind(this.#db, this.#tenantId, { chains, last }));
+    for await (const page of pagesOf(EVENTS_PER_PAGE, read)) yield* page;
+    return undefined;
   }
 
   #event(walk: ChainWalk, row: EventRow): Fault {
@@ -155,13 +147,12 @@ const signingFault = (seq: number, { signed_seq, due_seq }: Expected): Fault => 
 const everyChain = async (db: Db, check: AuditCheck, tenantId: string): Promise<FirstBad | null> => {
   const bad = await check.chains([adminChainOf(tenantId)]);
   if (bad !== null) return bad;
-  for (let after = ''; ; ) {
-    const ids = await reaching(() => chainsBehind(db, tenantId, after));
+  const pages = pagesOf<string>(CHAINS_PER_PAGE, (last) =>
+    reaching(() => chainsBehind(db, tenantId, last ?? '')),
+  );
+  for await (const ids of pages) {
     const found = await check.chains(ids);
     if (found !== null) return found;
-    const last = ids.at(-1);
-    if (last === undefined || ids.length < CHAINS_PER_PAGE) break;
-    after = last;
   }
   for await (const ids of strayRuns(db, tenantId)) {
     const found = await check.chains(ids);

@@ -1,3 +1,4 @@
+import type { CheckpointLine } from '@signalbox/contracts';
 import {
   checkpointBreak,
   checkpointFault,
@@ -7,6 +8,7 @@ import {
 } from '@signalbox/engine';
 import { sql } from 'kysely';
 import { listCheckpoints } from './checkpoints.ts';
+import { pagesOf } from './pages.ts';
 import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 
@@ -51,14 +53,16 @@ export const verifyCheckpoints = async (
     return { checkpoints: held.length, bad: null };
   }
   let head = NO_CHECKPOINT;
-  for (;;) {
-    const page = await listCheckpoints(db, tenantId, { after: head.n, limit: PER_PAGE });
+  const pages = pagesOf<CheckpointLine>(PER_PAGE, (last) =>
+    listCheckpoints(db, tenantId, { after: last?.n ?? NO_CHECKPOINT.n, limit: PER_PAGE }),
+  );
+  for await (const page of pages) {
     for (const { leaves, ...checkpoint } of page) {
       const why =
         checkpointBreak(head, checkpoint) ?? checkpointFault(checkpoint, { leaves, publicKeys: null });
       if (why !== null) return bad(head.n, head.n + 1, why);
       head = { n: checkpoint.n, hash: checkpoint.hash };
     }
-    if (page.length < PER_PAGE) return { checkpoints: head.n, bad: null };
   }
+  return { checkpoints: head.n, bad: null };
 };

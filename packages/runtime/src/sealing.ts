@@ -118,9 +118,12 @@ export function open(key: SealingKey, sealed: Buffer, aad: string): Buffer {
   try {
     decipher.final();
   } catch (cause) {
-    throw new SealError('sealed bytes do not open: they were changed, or belong to another key or other associated data', {
-      cause,
-    });
+    throw new SealError(
+      'sealed bytes do not open: they were changed, or belong to another key or other associated data',
+      {
+        cause,
+      },
+    );
   }
   return plaintext;
 }

@@ -13,6 +13,7 @@ import {
   listProviderKeysNotUnder,
   listRunKeysNotUnder,
   listSpecsNotUnder,
+  pagesOf,
   replaceRunKeys,
   replaceSpecs,
   rewrapProviderKeys,
@@ -134,12 +135,8 @@ class Pass {
     replace: (items: readonly (T & { readonly next: string })[]) => Promise<void>,
   ): Promise<void> {
     const { db, keyring } = this.#deps;
-    for (let after: T | null = null; ; ) {
-      const page: T[] = await list(db, { keyId: keyring.currentId, after, limit: BATCH });
-      await replace(this.#rewrap(page, identityOf));
-      after = page.at(-1) ?? null;
-      if (page.length < BATCH) return;
-    }
+    const pages = pagesOf<T>(BATCH, (after) => list(db, { keyId: keyring.currentId, after, limit: BATCH }));
+    for await (const page of pages) await replace(this.#rewrap(page, identityOf));
   }
 
   #rewrap<T extends { readonly wrapped: string }>(

@@ -4,9 +4,11 @@ import {
   listIdempotency,
   listLiveRuns,
   listRunHeads,
+  pagesOf,
   settledHolds,
   raiseIncarnation,
   readStoredRuns,
+  type StoredIdempotency,
   type StoredRunHead,
   sumSpendByDay,
   sumSpendByRoot,
@@ -137,15 +139,15 @@ const restoreRuns = async (
     restored.loaded += loaded;
     restored.aside += aside;
   };
-  for (let after = ''; ; ) {
-    const heads = await listLiveRuns(tx, { partition: partition.index, after, limit: BATCH });
+  const live = pagesOf<StoredRunHead>(BATCH, (last) =>
+    listLiveRuns(tx, { partition: partition.index, after: last?.runId ?? '', limit: BATCH }),
+  );
+  for await (const heads of live) {
     for (const head of heads) {
       seen.add(head.runId);
       roots.add(head.rootRunId);
     }
     await restore(heads);
-    if (heads.length < BATCH) break;
-    after = heads.at(-1)?.runId ?? '';
   }
   const rest = [...roots].filter((runId) => !seen.has(runId));
   for (let i = 0; i < rest.length; i += BATCH) {
@@ -156,13 +158,11 @@ const restoreRuns = async (
 
 const restoreIdempotencyRecords = async ({ partition, clock }: VerificationDeps, tx: Db): Promise<void> => {
   const since = new Date(clock.now() - IDEMPOTENCY_TTL_MS);
-  for (let after = ''; ; ) {
-    const stored = await listIdempotency(tx, {
-      partition: partition.index,
-      since,
-      after,
-      limit: IDEMPOTENCY_BATCH,
-    });
+  const limit = IDEMPOTENCY_BATCH;
+  const pages = pagesOf<StoredIdempotency>(limit, (last) =>
+    listIdempotency(tx, { partition: partition.index, since, after: last?.runId ?? '', limit }),
+  );
+  for await (const stored of pages) {
     await restoreIdempotency(
       partition,
       stored.map(({ runId, tenantId, keyDigest, fingerprint, createdAt }) => ({
@@ -173,8 +173,6 @@ const restoreIdempotencyRecords = async ({ partition, clock }: VerificationDeps,
         createdMs: createdAt.getTime(),
       })),
     );
-    if (stored.length < IDEMPOTENCY_BATCH) return;
-    after = stored.at(-1)?.runId ?? '';
   }
 };
 
