@@ -51,7 +51,7 @@ const READY_MS = 120_000;
 const TERMINATE_MS = 30_000;
 const RESTART_MS = 200;
 
-interface Place {
+interface Site {
   readonly name: string;
   readonly kind: Kind;
   readonly env: Readonly<Record<string, string>>;
@@ -66,7 +66,7 @@ class Supervised implements Member {
   readonly redis: TcpProxy;
   readonly postgres: TcpProxy;
   readonly ends: (Exit & { asked: boolean })[] = [];
-  readonly #place: Place;
+  readonly #site: Site;
   readonly #running: Promise<void>;
   #extra: Readonly<Record<string, string>> = {};
   #service: Service | null = null;
@@ -75,9 +75,9 @@ class Supervised implements Member {
   #stopping = false;
   #thawed: Promise<void> = Promise.resolve();
 
-  constructor(place: Place) {
-    ({ name: this.name, kind: this.kind, redis: this.redis, postgres: this.postgres } = place);
-    this.#place = place;
+  constructor(site: Site) {
+    ({ name: this.name, kind: this.kind, redis: this.redis, postgres: this.postgres } = site);
+    this.#site = site;
     this.#running = this.#keepRunning();
   }
 
@@ -141,7 +141,7 @@ class Supervised implements Member {
   }
 
   #start(): Promise<Service> {
-    const { name, kind, logDir, env } = this.#place;
+    const { name, kind, logDir, env } = this.#site;
     const entry = `services/${kind}/src/main.ts`;
     return startService({ name, entry, logDir, env: { ...env, ...this.#extra }, readyTimeoutMs: READY_MS });
   }

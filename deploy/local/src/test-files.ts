@@ -37,8 +37,8 @@ const PROMISES =
 export const provesAPromise = (file: string): boolean => PROMISES.test(file);
 
 const rank = (file: string): number => {
-  const place = SLOW.indexOf(file);
-  return place === -1 ? SLOW.length : place;
+  const rank = SLOW.indexOf(file);
+  return rank === -1 ? SLOW.length : rank;
 };
 
 /** The test files below `root` whose path contains one of the filters (all without filters). */

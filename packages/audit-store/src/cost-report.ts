@@ -52,8 +52,8 @@ const conditions = ({ tenantId, from, to, after }: CostQuery, columns: readonly 
   if (from !== undefined) all.push(sql<boolean>`day >= ${from}::date`);
   if (to !== undefined) all.push(sql<boolean>`day <= ${to}::date`);
   if (after !== undefined && columns.length > 0) {
-    const place = sql.join(after.map((value) => sql`${wellFormed(value)}::text`));
-    all.push(sql<boolean>`(${sql.join(columns)}) > (${place})`);
+    const cursor = sql.join(after.map((value) => sql`${wellFormed(value)}::text`));
+    all.push(sql<boolean>`(${sql.join(columns)}) > (${cursor})`);
   }
   return sql.join(all, sql` and `);
 };

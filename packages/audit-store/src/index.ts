@@ -115,7 +115,7 @@ export {
 export {
   type AuditFilter,
   type AuditPage,
-  type AuditPlace,
+  type AuditCursor,
   type AuditQuery,
   type AuditRow,
   exportAuditEvents,

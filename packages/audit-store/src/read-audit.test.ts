@@ -4,7 +4,7 @@ import { claimed, journalOf, recordsOf, runIdAt, submitted, succeeded, TENANT } 
 import { pagesRead, settle } from '../test/pages-read.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
-import { type AuditFilter, type AuditPlace, type AuditRow, listAuditEvents } from './read-audit.ts';
+import { type AuditCursor, type AuditFilter, type AuditRow, listAuditEvents } from './read-audit.ts';
 import { writeBatch } from './write.ts';
 
 const RUNS = 1000;
@@ -27,7 +27,7 @@ const search = async (
   { limit, mostLookedAt }: { limit: number; mostLookedAt: number },
 ): Promise<{ rows: AuditRow[]; pages: number }> => {
   const rows: AuditRow[] = [];
-  let after: AuditPlace | undefined;
+  let after: AuditCursor | undefined;
   for (let pages = 1; ; pages += 1) {
     const query = { tenantId: TENANT, ...filter, limit, after };
     const page = await listAuditEvents(db, query, { mostLookedAt });

@@ -21,7 +21,7 @@ export interface AuditFilter {
 }
 
 /** Where a page ends; `ts` to the microsecond, as text. */
-export interface AuditPlace {
+export interface AuditCursor {
   readonly ts: string;
   readonly runId: string;
   readonly seq: number;
@@ -29,7 +29,7 @@ export interface AuditPlace {
 
 export interface AuditQuery extends AuditFilter {
   readonly limit: number;
-  readonly after?: AuditPlace | undefined;
+  readonly after?: AuditCursor | undefined;
 }
 
 export interface AuditRow {
@@ -76,12 +76,12 @@ const conditions = ({
 /** Of the column: `ts` alone would be the text that is answered, which no index orders. */
 const order = sql`audit_events.ts desc, run_id desc, seq desc`;
 
-/** Behind a place of the list that is newest first. */
-export const behind = ({ ts, runId, seq }: AuditPlace): Condition =>
+/** Behind a cursor of the list that is newest first. */
+export const behind = ({ ts, runId, seq }: AuditCursor): Condition =>
   sql`(ts, run_id, seq) < (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`;
 
 /** The last event that a look through so many of the tenant's comes to; null when there are fewer. */
-const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<AuditPlace | null> => {
+const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<AuditCursor | null> => {
   const { tenantId, from, to, after } = query;
   const where = [...conditions({ tenantId, from, to }), ...(after === undefined ? [] : [behind(after)])];
   const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
@@ -101,7 +101,7 @@ const MOST_LOOKED_AT = 20_000;
 export interface AuditPage {
   readonly rows: readonly AuditRow[];
   /** Where a search ended that did not look at all there is; it goes on behind. */
-  readonly lookedTo: AuditPlace | null;
+  readonly lookedTo: AuditCursor | null;
 }
 
 /**
@@ -129,7 +129,7 @@ export const listAuditEvents = (
     return { rows, lookedTo };
   });
 
-/** An event as it was hashed. `body` null: it lies in quarantine, and only its place and hash are known. */
+/** An event as it was hashed. `body` null: it lies in quarantine, and only its seq and hash are known. */
 export interface ExportedEvent {
   readonly run_id: string;
   readonly seq: number;

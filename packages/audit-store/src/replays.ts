@@ -1,6 +1,6 @@
 /**
  * Jobs that replay many runs. One owner at a time, by a lease that a lost owner lets run out; each page is saved in one
- * statement with the place it ended at, so that a job goes on where it was and counts nothing twice.
+ * statement with the run it ended at, so that a job goes on where it was and counts nothing twice.
  */
 import { type Comparison, type ReplayFilter, type ReplayMode, SignalboxError } from '@signalbox/contracts';
 import { type Selectable, sql } from 'kysely';

@@ -1,26 +1,26 @@
 import { adminChainOf } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import type { Db } from './pool.ts';
-import { AUDIT_TS, type AuditPlace, behind } from './read-audit.ts';
+import { AUDIT_TS, type AuditCursor, behind } from './read-audit.ts';
 import { reaching } from './store-errors.ts';
 
 /** Events that one statement looks through; far below its time limit. */
 const MOST_LOOKED_AT = 20_000;
 
-interface Look extends AuditPlace {
+interface Look extends AuditCursor {
   readonly strays: readonly string[] | null;
 }
 
-/** Null: there are no events behind this place. */
+/** Null: there are no events behind this cursor. */
 const lookBehind = async (
   db: Db,
   tenantId: string,
-  { place, most }: { place: AuditPlace | null; most: number },
+  { cursor, most }: { cursor: AuditCursor | null; most: number },
 ): Promise<Look | null> => {
   const { rows } = await sql<Look>`
     with look as (
       select ts, run_id, seq from audit_events
-      where tenant_id = ${tenantId} and ${place === null ? sql`true` : behind(place)}
+      where tenant_id = ${tenantId} and ${cursor === null ? sql`true` : behind(cursor)}
       order by ts desc, run_id desc, seq desc limit ${most}
     )
     select ${AUDIT_TS} as ts, run_id as "runId", seq, (
@@ -41,12 +41,12 @@ export async function* strayRuns(
   tenantId: string,
   { mostLookedAt: most = MOST_LOOKED_AT } = {},
 ): AsyncGenerator<readonly string[]> {
-  let place: AuditPlace | null = null;
+  let cursor: AuditCursor | null = null;
   for (;;) {
-    const from: AuditPlace | null = place;
-    const look: Look | null = await reaching(() => lookBehind(db, tenantId, { place: from, most }));
+    const from: AuditCursor | null = cursor;
+    const look: Look | null = await reaching(() => lookBehind(db, tenantId, { cursor: from, most }));
     if (look === null) return;
     if (look.strays !== null) yield look.strays;
-    place = look;
+    cursor = look;
   }
 }

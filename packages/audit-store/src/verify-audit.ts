@@ -1,5 +1,5 @@
 /**
- * Checks what Postgres holds of a tenant's audit log against itself and against the checkpoints: hashes, places,
+ * Checks what Postgres holds of a tenant's audit log against itself and against the checkpoints: hashes, seqs,
  * links, columns, heads. Page by page and without a transaction, so it holds nothing and takes little memory: what
  * it reads never changes, and events that are added meanwhile lie behind the heads it started from.
  */
@@ -18,7 +18,7 @@ export interface AuditVerdict {
   readonly ok: boolean;
   /** Events. */
   readonly checked: number;
-  /** Of these, events that lie in quarantine: their place and hash were checked, or their columns spared. */
+  /** Of these, events that lie in quarantine: their seq and hash were checked, or their columns spared. */
   readonly quarantined: number;
   readonly checkpoints: number;
   readonly first_bad: FirstBad | null;

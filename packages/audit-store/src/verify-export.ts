@@ -3,7 +3,7 @@
  * CHECKPOINTS PUBLIC_KEYS [--tenant ID] [--run ID] [--departed-before DATE]`. EXPORT is what GET /v1/audit/export
  * answered, CHECKPOINTS the checkpoint file, PUBLIC_KEYS a file with a base64 SPKI key a line, got from whom one trusts
  * and not from the system. Runs of months before DATE have left by retention: they are counted, not missed.
- * Exit code 0: verified; 1: not, with the first bad place; 2: used wrongly.
+ * Exit code 0: verified; 1: not, with the first bad event; 2: used wrongly.
  */
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';

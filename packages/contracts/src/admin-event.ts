@@ -109,7 +109,7 @@ const Draft = z.object({
   actor: AdminActor,
 });
 
-const Placed = Draft.extend({
+const Chained = Draft.extend({
   run_id: z.string(),
   seq: z.int().min(1),
   epoch: z.literal(0),
@@ -126,7 +126,7 @@ export type AdminFact = {
 /** An event on its way to its chain. */
 export type AdminEventDraft = z.infer<typeof Draft> & AdminFact;
 
-export type AdminEvent = z.infer<typeof Placed> & AdminFact;
+export type AdminEvent = z.infer<typeof Chained> & AdminFact;
 
 const unionOf = (base: z.ZodObject) =>
   ADMIN_EVENT_TYPES.map((type) => base.extend({ type: z.literal(type), data: ADMIN_EVENT_DATA[type] }));
@@ -140,5 +140,5 @@ export const AdminEventDraft = z.discriminatedUnion(
 /** Parses one event of an administration chain; throws a ZodError on anything else. */
 export const AdminEvent = z.discriminatedUnion(
   'type',
-  unionOf(Placed) as unknown as [z.core.$ZodTypeDiscriminable],
+  unionOf(Chained) as unknown as [z.core.$ZodTypeDiscriminable],
 ) as unknown as z.ZodType<AdminEvent>;

@@ -20,7 +20,7 @@ export interface AuditRecord {
   readonly entries: readonly Entry[];
   readonly contents: readonly SealedContent[];
   /**
-   * An administration event as JSON, whose place in the chain `runId` is given when it is stored. Then there are no
+   * An administration event as JSON, whose seq in the chain `runId` is given when it is stored. Then there are no
    * entries and no contents.
    */
   readonly adminDraft?: string;

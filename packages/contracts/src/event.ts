@@ -222,7 +222,7 @@ const Envelope = z.object({
   hash: z.string().regex(HASH),
 });
 
-/** An event before the journal gave it its place. */
+/** An event before the journal gave it its seq. */
 export type EventDraft = {
   [T in EventType]: { type: T; data: EventData<T>; refs?: Record<string, string>; actor?: Actor };
 }[EventType];

@@ -1,7 +1,7 @@
 import { isAdminChain, TERMINAL_EVENTS } from '@signalbox/contracts';
 import { EMPTY_HEAD, type Head, linkBreak } from './chain.ts';
 
-/** An event as it is stored or exported. `body` null: it lies in quarantine, only its place and hash are known. */
+/** An event as it is stored or exported. `body` null: it lies in quarantine, only its seq and hash are known. */
 export interface ChainLink {
   readonly seq: number;
   readonly hash: string;
@@ -22,7 +22,7 @@ const tenantOf = ({ type, tenant_id, data }: Peek): string | null =>
 
 /**
  * Walks one chain in its order and keeps nothing but its end. States: whole -> broken (final): behind the first bad
- * place nothing is told. A quarantined event is taken by its hash, which the next event's `prev` confirms (R5).
+ * event nothing is told. A quarantined event is taken by its hash, which the next event's `prev` confirms (R5).
  */
 export class ChainWalk {
   readonly runId: string;
@@ -40,8 +40,8 @@ export class ChainWalk {
   }
 
   /**
-   * The place and what is wrong with it; null when the link fits. `signed`: the hash a checkpoint holds for this
-   * place, if one does.
+   * The seq and what is wrong with it; null when the link fits. `signed`: the hash a checkpoint holds for this seq,
+   * if one does.
    */
   step(link: ChainLink, signed: string | null): { readonly seq: number; readonly why: string } | null {
     const seq = this.#head.seq + 1;

@@ -40,7 +40,7 @@ export interface Appended {
   readonly head: Head;
 }
 
-/** Gives drafts their place behind `head`. */
+/** Makes drafts the next events behind `head`. */
 export const appendDrafts = (head: Head, drafts: readonly EventDraft[], context: AppendContext): Appended => {
   const entries: Entry[] = [];
   const events: Event[] = [];
@@ -66,7 +66,7 @@ export const appendDrafts = (head: Head, drafts: readonly EventDraft[], context:
   return { entries, events, head: { seq, hash } };
 };
 
-/** Gives administration events of one tenant their place behind `head`. */
+/** The same for administration events of one tenant. */
 export const appendAdminDrafts = (
   head: Head,
   drafts: readonly AdminEventDraft[],
@@ -75,9 +75,10 @@ export const appendAdminDrafts = (
   let { seq, hash } = head;
   for (const { event_id, tenant_id, type, ts, actor, data } of drafts) {
     seq += 1;
-    const place = { run_id: adminChainOf(tenant_id), seq, epoch: 0 };
     const body = JSON.stringify({
-      ...place,
+      run_id: adminChainOf(tenant_id),
+      seq,
+      epoch: 0,
       event_id,
       tenant_id,
       type,
@@ -127,18 +128,18 @@ export interface ChainBreak {
   readonly why: string;
 }
 
-/** Where the next entry of a chain belongs. */
-interface Place extends Head {
+/** The end of the chain that the next entry must continue. */
+interface ChainEnd extends Head {
   /** Null: the chain of whatever run it is. */
   readonly runId: string | null;
 }
 
 /** The next event of a chain, or why the entry is not that. */
-const readLink = <E extends Event | AdminEvent>(read: Read<E>, place: Place, entry: Entry): E | string => {
+const readLink = <E extends Event | AdminEvent>(read: Read<E>, end: ChainEnd, entry: Entry): E | string => {
   if (!hashMatches(entry)) return 'the hash does not match the body';
   const event = tryRead(read, entry);
   if (event === null) return 'the body is no event';
-  const { runId, seq, hash } = place;
+  const { runId, seq, hash } = end;
   if (runId !== null && event.run_id !== runId) return `an event of ${event.run_id} among those of ${runId}`;
   if (event.seq !== seq + 1) return `expected seq ${seq + 1}, found ${event.seq}`;
   return event.prev === hash ? event : 'prev is not the hash of the event before';
@@ -162,12 +163,12 @@ const readLinks = <E extends Event | AdminEvent>(
   entries: readonly Entry[],
 ): ReadChain<E> => {
   const events: E[] = [];
-  let place: Place = { runId: null, ...head };
+  let end: ChainEnd = { runId: null, ...head };
   for (const entry of entries) {
-    const event = readLink(read, place, entry);
-    if (typeof event === 'string') return { events, broken: { seq: place.seq + 1, why: event } };
+    const event = readLink(read, end, entry);
+    if (typeof event === 'string') return { events, broken: { seq: end.seq + 1, why: event } };
     events.push(event);
-    place = { runId: event.run_id, seq: event.seq, hash: event.hash };
+    end = { runId: event.run_id, seq: event.seq, hash: event.hash };
   }
   return { events, broken: null };
 };
@@ -176,6 +177,6 @@ const readLinks = <E extends Event | AdminEvent>(
 export const readChain = (entries: readonly Entry[]): ReadChain<Event> =>
   readLinks(readEntry, EMPTY_HEAD, entries);
 
-/** The first place where entries, starting behind `head`, are no unbroken chain; null when they are. */
+/** Where entries, starting behind `head`, first break the chain; null where none does. */
 export const chainBreak = (entries: readonly Entry[], head: Head = EMPTY_HEAD): ChainBreak | null =>
   readLinks(readAny, head, entries).broken;

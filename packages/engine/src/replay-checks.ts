@@ -21,29 +21,29 @@ import { lastAttempt, type RunState } from './state.ts';
  * other processes, providers, tools, money, time (R12). Steps that a fork took over were decided in another run: only
  * what they say of their contents is looked at.
  */
-interface Place {
+interface ReplayPoint {
   readonly events: readonly Event[];
   readonly index: number;
   readonly state: RunState;
   readonly recording: Recording;
 }
 
-export type Check<E extends Event = Event> = (at: Place, event: E) => Iterable<Divergence>;
+export type Check<E extends Event = Event> = (at: ReplayPoint, event: E) => Iterable<Divergence>;
 
 const lastStep = ({ steps }: RunState): number => steps.length;
 
-/** Events of one type that stand in a row behind this place, its own first. */
-const inARow = <T extends Event['type']>({ events, index }: Place, type: T): EventOf<T>[] => {
+/** Events of one type that stand in a row from this point on. */
+const inARow = <T extends Event['type']>({ events, index }: ReplayPoint, type: T): EventOf<T>[] => {
   const behind = events.slice(index);
   const end = behind.findIndex((event) => event.type !== type);
   return (end < 0 ? behind : behind.slice(0, end)) as EventOf<T>[];
 };
 
-const digestOf = ({ state, recording }: Place, call: Pick<CallModel, 'step' | 'nudge'>): string =>
+const digestOf = ({ state, recording }: ReplayPoint, call: Pick<CallModel, 'step' | 'nudge'>): string =>
   requestDigest(state, addedMessages(state, call, recording), recording.digest);
 
 /** The steps whose loops were told of in the same write as this call. */
-const trippedBefore = ({ events, index }: Place): number[] => {
+const trippedBefore = ({ events, index }: ReplayPoint): number[] => {
   const steps: number[] = [];
   for (let at = index - 1; at >= 0; at -= 1) {
     const event = events[at];
@@ -56,14 +56,18 @@ const trippedBefore = ({ events, index }: Place): number[] => {
 const FIELDS = ['nudge', 'request_digest', 'tools', 'temperature', 'max_output_tokens'] as const;
 
 /** A limit that was lowered to fit under a cap stays low; else it is the run's. */
-const outputLimit = ({ events, state }: Place, recorded: number): number => {
+const outputLimit = ({ events, state }: ReplayPoint, recorded: number): number => {
   const [first] = events;
   const allowed = first?.type === 'run.submitted' ? first.data.limits.max_output_tokens : recorded;
   const { max_output_tokens } = state.limits;
   return recorded < allowed ? Math.min(recorded, max_output_tokens) : max_output_tokens;
 };
 
-function* request(at: Place, { data }: EventOf<'llm.requested'>, action: CallModel): Iterable<Divergence> {
+function* request(
+  at: ReplayPoint,
+  { data }: EventOf<'llm.requested'>,
+  action: CallModel,
+): Iterable<Divergence> {
   const { data: today } = modelRequested(action, at.recording.spec, {
     max_output_tokens: outputLimit(at, data.max_output_tokens),
     input_bound: data.input_bound,
@@ -80,14 +84,14 @@ function* request(at: Place, { data }: EventOf<'llm.requested'>, action: CallMod
   };
 }
 
-function* takenRequest(at: Place, { data }: EventOf<'llm.requested'>): Iterable<Divergence> {
+function* takenRequest(at: ReplayPoint, { data }: EventOf<'llm.requested'>): Iterable<Divergence> {
   const got = digestOf(at, data);
   if (got === data.request_digest) return;
   const expected = { request_digest: data.request_digest };
   yield { step: data.step, kind: 'request', expected, got: { request_digest: got } };
 }
 
-function* modelCall(at: Place, event: EventOf<'llm.requested'>): Iterable<Divergence> {
+function* modelCall(at: ReplayPoint, event: EventOf<'llm.requested'>): Iterable<Divergence> {
   const { data } = event;
   if (data.taken_from !== undefined) return yield* takenRequest(at, event);
   const action = next(at.state);
@@ -104,11 +108,11 @@ function* modelCall(at: Place, event: EventOf<'llm.requested'>): Iterable<Diverg
   yield* request(at, event, action);
 }
 
-const callsOf = (at: Place): EventOf<'tool.requested'>['data'][] =>
+const callsOf = (at: ReplayPoint): EventOf<'tool.requested'>['data'][] =>
   inARow(at, 'tool.requested').map(({ data }) => data);
 
 /** All calls of an answer are announced in one write, so they are compared at the first of them. */
-function* toolCalls(at: Place, { data }: EventOf<'tool.requested'>): Iterable<Divergence> {
+function* toolCalls(at: ReplayPoint, { data }: EventOf<'tool.requested'>): Iterable<Divergence> {
   if (data.taken_from !== undefined) return;
   const before = at.events[at.index - 1];
   if (before?.type === 'tool.requested' && before.data.taken_from === undefined) return;
@@ -127,7 +131,7 @@ function* toolCalls(at: Place, { data }: EventOf<'tool.requested'>): Iterable<Di
   }
 }
 
-function* answer({ recording }: Place, { data, refs }: EventOf<'llm.completed'>): Iterable<Divergence> {
+function* answer({ recording }: ReplayPoint, { data, refs }: EventOf<'llm.completed'>): Iterable<Divergence> {
   const ref = refs['output'];
   if (ref === undefined) return;
   const { text, tool_calls } = recording.contents.answer(ref);
@@ -146,7 +150,7 @@ function* answer({ recording }: Place, { data, refs }: EventOf<'llm.completed'>)
 }
 
 /** The result of a `wait` is the engine's own doing; every other came from a tool. */
-function* waitEnd({ state }: Place, { data }: EventOf<'tool.completed'>): Iterable<Divergence> {
+function* waitEnd({ state }: ReplayPoint, { data }: EventOf<'tool.completed'>): Iterable<Divergence> {
   const step = state.steps[data.step - 1];
   if (step?.kind !== 'tool' || step.dueAt === null || lastAttempt(step).takenFrom !== null) return;
   const action = next(state);
@@ -155,7 +159,10 @@ function* waitEnd({ state }: Place, { data }: EventOf<'tool.completed'>): Iterab
   yield { step: data.step, kind: 'action', expected, got: actionSummary(action) };
 }
 
-function* result(at: Place, event: EventOf<'tool.completed'> | EventOf<'tool.failed'>): Iterable<Divergence> {
+function* result(
+  at: ReplayPoint,
+  event: EventOf<'tool.completed'> | EventOf<'tool.failed'>,
+): Iterable<Divergence> {
   const { data, refs } = event;
   const ref = refs['result'];
   if (event.type === 'tool.completed') yield* waitEnd(at, event);
@@ -176,7 +183,7 @@ function* unless(
 }
 
 /** A timer is the engine's; for room a run parks before a call it would make. Other waits are not its choice. */
-function* parked({ state }: Place, { data }: EventOf<'run.parked'>): Iterable<Divergence> {
+function* parked({ state }: ReplayPoint, { data }: EventOf<'run.parked'>): Iterable<Divergence> {
   const { reason, until } = data;
   const isDue = (action: Action): boolean =>
     (action.type === 'park' && action.reason === reason && action.until === until) ||
@@ -186,7 +193,7 @@ function* parked({ state }: Place, { data }: EventOf<'run.parked'>): Iterable<Di
   if (reason === 'capacity') yield* unless(state, startsWork, how);
 }
 
-function* success({ state }: Place, { data, refs }: EventOf<'run.succeeded'>): Iterable<Divergence> {
+function* success({ state }: ReplayPoint, { data, refs }: EventOf<'run.succeeded'>): Iterable<Divergence> {
   const action = next(state);
   const expected: Json = { type: 'succeed', steps: data.steps, output: refs['output'] ?? null };
   const today = succeeded(state);
@@ -200,7 +207,10 @@ function* success({ state }: Place, { data, refs }: EventOf<'run.succeeded'>): I
 /** Written by whoever could not go on with the run: the journal does not know why. */
 const FROM_OUTSIDE: ReadonlySet<string> = new Set(['poison_step']);
 
-function* failure({ events, index, state }: Place, { data }: EventOf<'run.failed'>): Iterable<Divergence> {
+function* failure(
+  { events, index, state }: ReplayPoint,
+  { data }: EventOf<'run.failed'>,
+): Iterable<Divergence> {
   if (FROM_OUTSIDE.has(data.code)) return;
   const how = { kind: 'end', expected: failSummary(data.code, data.step) } as const;
   const before = events[index - 1];
@@ -214,12 +224,12 @@ function* failure({ events, index, state }: Place, { data }: EventOf<'run.failed
 }
 
 /** Who cannot even open a run ends it without a claim of its epoch, with a receipt that says no more than that. */
-const isUnread = ({ events }: Place, { epoch, data }: EventOf<'run.aborted'>): boolean =>
+const isUnread = ({ events }: ReplayPoint, { epoch, data }: EventOf<'run.aborted'>): boolean =>
   data.caught === 'between_steps' &&
   !data.call_closed &&
   !events.some((event) => event.type === 'run.claimed' && event.epoch === epoch);
 
-function* aborted(at: Place, event: EventOf<'run.aborted'>): Iterable<Divergence> {
+function* aborted(at: ReplayPoint, event: EventOf<'run.aborted'>): Iterable<Divergence> {
   const { state } = at;
   const { data } = event;
   if (state.abort === null || isUnread(at, event)) return;

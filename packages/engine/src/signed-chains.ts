@@ -2,7 +2,7 @@
 import { type CheckpointLeaf, CheckpointLine } from '@signalbox/contracts';
 import { checkpointBreak, checkpointFault, type CheckpointHead, NO_CHECKPOINT } from './checkpoint.ts';
 
-interface SignedPlace {
+interface SignedEvent {
   readonly hash: string;
   /** The checkpoint that holds it. */
   readonly n: number;
@@ -24,7 +24,7 @@ const parse = (text: string): unknown => {
 };
 
 export class SignedChains {
-  readonly #chains = new Map<string, Map<number, SignedPlace>>();
+  readonly #chains = new Map<string, Map<number, SignedEvent>>();
   /** Of each checkpoint in its order; the first is no checkpoint. */
   readonly #hashes = [NO_CHECKPOINT.hash];
   readonly #times: (string | null)[] = [null];
@@ -50,7 +50,7 @@ export class SignedChains {
   /** Up to where the first n checkpoints hold a chain. */
   lastOf(runId: string, n: number): number {
     let last = 0;
-    for (const [seq, place] of this.#chains.get(runId) ?? []) if (place.n <= n && seq > last) last = seq;
+    for (const [seq, event] of this.#chains.get(runId) ?? []) if (event.n <= n && seq > last) last = seq;
     return last;
   }
 
@@ -75,7 +75,7 @@ export class SignedChains {
   }
 
   #add({ run_id, seq, hash }: CheckpointLeaf, n: number): void {
-    const chain = this.#chains.get(run_id) ?? new Map<number, SignedPlace>();
+    const chain = this.#chains.get(run_id) ?? new Map<number, SignedEvent>();
     chain.set(seq, { hash, n });
     this.#chains.set(run_id, chain);
   }

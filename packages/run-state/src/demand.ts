@@ -23,7 +23,7 @@ export interface Demand {
   readonly pressureLevel: number;
 }
 
-/** Whether another run could use the place of one that is at work: in a ready list, or given to the queue. */
+/** Whether another run could use the slot of one that is at work: in a ready list, or given to the queue. */
 export const othersWait = async (
   { redis, root }: Partition,
   { tenantId, userId }: { tenantId: string; userId: string | null },

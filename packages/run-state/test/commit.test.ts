@@ -337,7 +337,7 @@ test('only the notes that became events leave the inbox', async () => {
   assert.deepEqual(last.notes, []);
 });
 
-test('of a hundred commits of the same place at once, each written once', async () => {
+test('of a hundred commits of the same seq at once, each written once', async () => {
   const partition = await freshPartition();
   const owner = await midCall(partition);
   const commit = owner.build({

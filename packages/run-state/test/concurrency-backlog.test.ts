@@ -20,14 +20,14 @@ for (const slots of [100, 0]) {
     await work(partition, leaseId, activations[0]);
     assert.deepEqual(await demand(partition), { runnable: 4, waiting: 11, active: 1 });
     await setTenantCaps(partition, TENANT, { maxRuns: 3 });
-    assert.equal((await demand(partition)).runnable, slots > 0 ? 4 : 3, 'those with a place count');
+    assert.equal((await demand(partition)).runnable, slots > 0 ? 4 : 3, 'those with a permit count');
     await setTenantCaps(partition, TENANT, { maxRuns: 0 });
     const { runnable, active } = await demand(partition);
     assert.ok(runnable >= active);
   });
 }
 
-test('demand never goes below what is active, though claims do not ask for a place', async () => {
+test('demand never goes below what is active, though claims do not ask for a permit', async () => {
   const { partition } = await capped({ maxRuns: 1, userMaxRuns: 1 });
   const { runIds } = await submitAll(partition, times(5, { userId: 'u1' }));
   for (const runId of runIds.slice(0, 3)) {

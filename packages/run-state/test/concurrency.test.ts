@@ -10,7 +10,7 @@ for (const [what, caps] of [
   ['tenant', { maxRuns: 3 }],
   ['user', { userMaxRuns: 3 }],
 ] as const) {
-  test(`no more runs of a ${what} are admitted than its cap allows, and each place goes to the next run`, async () => {
+  test(`no more runs of a ${what} are admitted than its cap allows, and each permit goes to the next run`, async () => {
     const { partition, leaseId } = await capped(caps);
     const { runIds, activations } = await submitAll(partition, times(10, { userId: 'u1' }));
     assert.deepEqual(idsOf(activations), runIds.slice(0, 3));
@@ -27,7 +27,7 @@ for (const [what, caps] of [
     assert.deepEqual(idsOf(activations), runIds);
   });
 
-  test(`the places of a ${what} go by priority, then age`, async () => {
+  test(`the permits of a ${what} go by priority, then age`, async () => {
     const { partition, leaseId } = await capped(what === 'tenant' ? { maxRuns: 1 } : { userMaxRuns: 1 });
     const of = (priority: Submission['priority']) => ({ userId: 'u1', priority });
     const { runIds, activations } = await submitAll(
@@ -80,7 +80,7 @@ test('a user that is held back keeps its order when the cap is raised and a new 
   assert.deepEqual(idsOf(late.activations), runIds.slice(1, 3));
 });
 
-test('a run that goes before others of its user takes their place, but not from one that was admitted', async () => {
+test('a run that goes before others of its user takes their permit, but not from one that was admitted', async () => {
   const { partition, leaseId } = await capped({ userMaxRuns: 2 }, 0);
   const of = (priority: Submission['priority']) => ({ userId: 'u1', priority });
   const { runIds, activations } = await submitAll(
@@ -97,7 +97,7 @@ test('a run that goes before others of its user takes their place, but not from 
   assert.deepEqual(await ready(), [low]);
 });
 
-test('a lost activation of a capped run is added again and holds its place meanwhile', async () => {
+test('a lost activation of a capped run is added again and holds its permit meanwhile', async () => {
   const { partition } = await capped({ maxRuns: 1 });
   const { runIds, activations } = await submitAll(partition, times(2, {}));
   const again = await repair(partition, { limit: 10, graceMs: 0 });

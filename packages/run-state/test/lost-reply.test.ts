@@ -170,7 +170,7 @@ test('a wake whose reply is lost wakes all the same; a second note tells the own
 test('a lease whose opening, renewal or end is lost on the way is one lease, and admits no run twice', async () => {
   const { straight, partition, proxy } = await throughProxy();
   const leaseId = newId('lease');
-  const places = async () => {
+  const counts = async () => {
     const root = straight.root;
     const [leases, slots, admitted] = await Promise.all([
       straight.redis.zcard(`${root}:leases`),
@@ -179,18 +179,18 @@ test('a lease whose opening, renewal or end is lost on the way is one lease, and
     ]);
     return { leases, slots, admitted };
   };
-  // No place is free before the lease offers some.
+  // No slot is free before the lease offers some.
   const { runId } = await submit(straight);
-  const before = await places();
+  const before = await counts();
   assert.ok(!before.admitted.includes(runId));
   const offered = { leaseId, leaseMs: 600_000, slots: 4 };
   await losing(proxy, () => openLease(partition, offered));
   await losing(proxy, () => renewLease(partition, offered));
-  const { leases, slots, admitted } = await places();
+  const { leases, slots, admitted } = await counts();
   assert.deepEqual([leases, slots], [before.leases + 1, '4']);
   assert.deepEqual(admitted.toSorted(), [...before.admitted, runId].toSorted());
   await losing(proxy, () => closeLease(partition, leaseId));
-  const after = await places();
+  const after = await counts();
   assert.deepEqual([after.leases, after.slots], [before.leases, null]);
 });
 

@@ -13,10 +13,10 @@ import { freshPartition, TENANT } from './support.ts';
 
 const agent = { tenantId: TENANT, name: 'support' };
 
-const place = (partition: Partition): string => keyOf(partition, `agent:${TENANT}:support`);
+const agentKey = (partition: Partition): string => keyOf(partition, `agent:${TENANT}:support`);
 
 const versionsHere = async (partition: Partition): Promise<number[]> =>
-  (await partition.redis.hkeys(place(partition))).map(Number).toSorted((a, b) => a - b);
+  (await partition.redis.hkeys(agentKey(partition))).map(Number).toSorted((a, b) => a - b);
 
 const publish = async (partition: Partition, from: number, to: number): Promise<void> => {
   for (let version = from; version <= to; version += 1)
@@ -30,7 +30,7 @@ const range = (from: number, to: number): number[] =>
 const publishAsBefore = async (partition: Partition, to: number): Promise<void> => {
   for (let from = 1; from <= to; from += 1000) {
     const rows = range(from, Math.min(from + 999, to)).flatMap((n) => [String(n), 'old']);
-    await partition.redis.hset(place(partition), ...rows);
+    await partition.redis.hset(agentKey(partition), ...rows);
   }
 };
 
@@ -47,7 +47,7 @@ test('the newest versions are kept, and the latest is found by its name alone', 
   assert.equal(await findAgent(partition, { ...agent, version: 3 }), null);
 });
 
-test('an old version written late takes no place of a newer one', async () => {
+test('an old version written late does not displace a newer one', async () => {
   const partition = await freshPartition();
   await publish(partition, 5, MIRRORED_VERSIONS + 4);
   await publish(partition, 2, 3);
@@ -78,7 +78,7 @@ test('older and newer code publish side by side: each finds the latest of the ot
   await publishAsBefore(partition, 20);
   await publish(partition, 21, 21);
   assert.deepEqual(await versionsHere(partition), range(22 - MIRRORED_VERSIONS, 21), 'what older code reads');
-  await partition.redis.hset(place(partition), '22', 'old');
+  await partition.redis.hset(agentKey(partition), '22', 'old');
   assert.deepEqual(await findAgent(partition, { ...agent, version: null }), {
     version: 22,
     sealedSpec: 'old',

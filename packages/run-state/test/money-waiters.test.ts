@@ -29,7 +29,7 @@ const crowd = async (needs: readonly number[]) => {
     const owner = await running(partition, {}, leaseId);
     assert.equal((await ask(owner, need)).code, 'DENIED');
     assert.equal((await parkForRoom(owner, need)).code, 'OK');
-    // The place in the line is a time in milliseconds; make it distinct.
+    // The position in the line is a time in milliseconds; make it distinct.
     await partition.redis.zadd(keyOf(partition, `waiters:${TENANT_DAY}`), 'XX', i + 1, owner.run.runId);
     await partition.redis.hset(keyOf(partition, `run:${owner.run.runId}`), 'waits_since', i + 1);
     waiting.push(owner);
@@ -100,7 +100,7 @@ test('room kept for a run that does not ask in time goes to the next', async () 
   assert.equal(await promised(partition), 40);
 });
 
-test('a woken run that comes too late, because another took the room, waits on in its old place', async () => {
+test('a woken run that comes too late, because another took the room, waits on in its old position', async () => {
   const { partition, holder, waiting, leaseId } = await crowd([40, 40]);
   await settled(holder, 50);
   assert.deepEqual(await woken(partition, waiting), [0]);
@@ -109,8 +109,8 @@ test('a woken run that comes too late, because another took the room, waits on i
   const late = await claim(partition, waiting[0]?.run.runId ?? '', { wakeSeq: 2, leaseId });
   assert.equal((await ask(late, 40)).code, 'DENIED');
   await parkForRoom(late, 40);
-  const place = await partition.redis.zscore(keyOf(partition, `waiters:${TENANT_DAY}`), late.run.runId);
-  assert.equal(place, '1');
+  const score = await partition.redis.zscore(keyOf(partition, `waiters:${TENANT_DAY}`), late.run.runId);
+  assert.equal(score, '1');
   await settled(newcomer, 0);
   const again = await claim(partition, late.run.runId, { wakeSeq: 3 });
   assert.equal((await ask(again, 40)).code, 'OK');

@@ -148,8 +148,8 @@ const NOWHERE = {
   waiter: false,
 };
 
-interface Places {
-  /** Runs that have a place, by tenant and by tenant and user. */
+interface Permits {
+  /** Runs that hold a permit, by tenant and by tenant and user. */
   readonly busy: number;
   readonly cap: number;
 }
@@ -157,13 +157,13 @@ interface Places {
 const capOf = (value: string | null | undefined): number =>
   value === null || value === undefined || value === 'inf' ? Number.POSITIVE_INFINITY : Number(value);
 
-const tenantPlaces = async ({ redis, root }: Partition, tenant: string): Promise<Places> => ({
+const tenantPermits = async ({ redis, root }: Partition, tenant: string): Promise<Permits> => ({
   busy: await redis.scard(`${root}:busy:${tenant}`),
   cap: capOf(await redis.hget(`${root}:caps:${tenant}`, 'max_runs')),
 });
 
-/** Runs in ready count: they are there because there is a place for them. */
-const userPlaces = async ({ redis, root }: Partition, tenant: string, user: string): Promise<Places> => ({
+/** Runs in ready count: they are there because there is a permit for them. */
+const userPermits = async ({ redis, root }: Partition, tenant: string, user: string): Promise<Permits> => ({
   busy:
     (await redis.scard(`${root}:busy_user:${tenant}:${user}`)) +
     (await redis.zcard(`${root}:ready_user:${tenant}:${user}`)),
@@ -180,14 +180,14 @@ const assertWaitsRightly = async (
   const [tenant, user] = [run['tenant'] ?? '', run['user'] ?? ''];
   if (heldBack) {
     seen.add('held-back');
-    const { busy, cap } = await userPlaces(partition, tenant, user);
-    assert.ok(capsChanged || busy >= cap, `held back with ${busy} of ${cap} places taken`);
+    const { busy, cap } = await userPermits(partition, tenant, user);
+    assert.ok(capsChanged || busy >= cap, `held back with ${busy} of ${cap} permits taken`);
     const listed = await redis.sismember(keyOf(partition, 'capped_users'), JSON.stringify([tenant, user]));
     assert.equal(listed, 1, 'repair must know of it');
   } else if ((await redis.zscore(keyOf(partition, 'turns'), tenant)) === null) {
     seen.add('tenant-capped');
-    const { busy, cap } = await tenantPlaces(partition, tenant);
-    assert.ok(capsChanged || busy >= cap, `no turn with ${busy} of ${cap} places taken`);
+    const { busy, cap } = await tenantPermits(partition, tenant);
+    assert.ok(capsChanged || busy >= cap, `no turn with ${busy} of ${cap} permits taken`);
     assert.equal(await redis.sismember(keyOf(partition, 'capped_tenants'), tenant), 1, 'repair must know');
   }
 };
@@ -234,17 +234,17 @@ const assertFound = async (world: World, runId: string): Promise<void> => {
 const handedOut = async ({ redis, root }: Partition): Promise<string[]> =>
   redis.zrangebyscore(`${root}:admitted`, '-inf', '(+inf');
 
-/** Whoever was admitted by what just happened found a place under both caps. */
+/** Whoever was admitted by what just happened found a permit under both caps. */
 const assertAdmitted = async ({ partition }: World, before: readonly string[]): Promise<void> => {
   const { redis, root } = partition;
   for (const runId of (await handedOut(partition)).filter((id) => !before.includes(id))) {
     const { tenant = '', user = '' } = await record(partition, runId);
-    const ofTenant = await tenantPlaces(partition, tenant);
-    assert.ok(ofTenant.busy <= ofTenant.cap, `${tenant}: ${ofTenant.busy} of ${ofTenant.cap} places`);
+    const ofTenant = await tenantPermits(partition, tenant);
+    assert.ok(ofTenant.busy <= ofTenant.cap, `${tenant}: ${ofTenant.busy} of ${ofTenant.cap} permits`);
     if (user === '') continue;
     const busy = await redis.scard(`${root}:busy_user:${tenant}:${user}`);
-    const { cap } = await userPlaces(partition, tenant, user);
-    assert.ok(busy <= cap, `${tenant} ${user}: ${busy} of ${cap} places`);
+    const { cap } = await userPermits(partition, tenant, user);
+    assert.ok(busy <= cap, `${tenant} ${user}: ${busy} of ${cap} permits`);
   }
 };
 
@@ -263,7 +263,7 @@ const assertOldest = async ({ partition, runs }: World): Promise<void> => {
     const run = await record(partition, runId);
     if (run['status'] !== 'queued') return false;
     const { admitted, ready } = await whereabouts(partition, runId, run);
-    const { busy, cap } = await tenantPlaces(partition, run['tenant'] ?? '');
+    const { busy, cap } = await tenantPermits(partition, run['tenant'] ?? '');
     return admitted || (ready && busy < cap);
   });
   const later = Date.now() + 1000;

@@ -76,14 +76,14 @@ test('a run id that no store can hold names no run', async () => {
 
 describe('a cursor that no page gave is refused', () => {
   const ts = '2026-01-01T00:00:00.000000Z';
-  for (const place of [
+  for (const position of [
     [ts, '\0', 1],
     [ts, 'x', 2 ** 40],
     ['0000-01-01T00:00:00.000000Z', 'x', 1],
     [`2026-01-01T00:00:00.${'1'.repeat(500)}Z`, 'x', 1],
   ]) {
-    test(JSON.stringify(place).slice(0, 60), async () => {
-      const cursor = Buffer.from(JSON.stringify(place)).toString('base64url');
+    test(JSON.stringify(position).slice(0, 60), async () => {
+      const cursor = Buffer.from(JSON.stringify(position)).toString('base64url');
       for (const run of ['', '&run_id=x']) {
         assert.equal(await answerOf('GET', `/v1/audit?cursor=${cursor}${run}`), REFUSED);
       }

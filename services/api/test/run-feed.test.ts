@@ -39,7 +39,7 @@ const follow = (
   clock: ManualClock,
   read: RunReader['entries'],
   signal: AbortSignal,
-  place: { readonly entries: readonly Entry[]; readonly after: number } = { entries: run.entries, after: 0 },
+  from: { readonly entries: readonly Entry[]; readonly after: number } = { entries: run.entries, after: 0 },
 ): AsyncGenerator<FeedItem> =>
   followRun(
     {
@@ -51,7 +51,7 @@ const follow = (
       keyring: createKeyring([{ id: 'k', key: newDataKey() }]),
       logger: createLogger({ service: 'test', level: 'silent' }),
     },
-    { run: { ...run, entries: place.entries }, after: place.after, withDeltas: false, signal },
+    { run: { ...run, entries: from.entries }, after: from.after, withDeltas: false, signal },
   );
 
 /** The next item, moving the clock a second at a time until it is there. */
@@ -103,13 +103,13 @@ test('run state that is away for a while breaks nothing: the feed looks again ea
   assert.deepEqual((await nextItem(clock, feed)).item, { type: 'end', name: 'run.aborted' });
 });
 
-test('an event in quarantine is not there, and moves no place behind it', async () => {
+test('an event in quarantine is not there, and moves no seq behind it', async () => {
   const [first, , third] = entriesOf(woken, woken, aborted);
   assert.ok(first !== undefined && third !== undefined);
   const shown = async (after: number): Promise<(number | string)[]> => {
-    const place = { entries: [first, third], after };
+    const from = { entries: [first, third], after };
     const items: (number | string)[] = [];
-    for await (const item of follow(new ManualClock(), never, new AbortController().signal, place))
+    for await (const item of follow(new ManualClock(), never, new AbortController().signal, from))
       items.push(item.type === 'event' ? item.seq : item.type);
     return items;
   };

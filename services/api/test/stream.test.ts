@@ -145,8 +145,8 @@ test('a client that is cut at random and resumes sees every event once, in order
   let last: Frame | undefined;
   while (last?.event !== 'end') {
     let left = 1 + ((cuts * 7) % 5);
-    const enough = ({ id: place, event }: Frame): boolean => {
-      if (place !== undefined) left -= 1;
+    const enough = ({ id: seq, event }: Frame): boolean => {
+      if (seq !== undefined) left -= 1;
       return event === 'end' || left === 0;
     };
     const read = await readUntil(await resumed(id, seen.at(-1) ?? 0), enough);
@@ -213,7 +213,7 @@ test('an empty Last-Event-ID names no event: the stream begins at the start', as
   assert.deepEqual(await again.text(), await whole.text());
 });
 
-test('Last-Event-ID counts before after; a place behind the end is the end', async () => {
+test('Last-Event-ID counts before after; a seq behind the end is the end', async () => {
   const { id } = await h.submit();
   await finish(h, id);
   const headers = { accept: 'text/event-stream', 'last-event-id': '3' };

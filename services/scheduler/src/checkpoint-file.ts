@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { type CheckpointLine, SignedCheckpoint } from '@signalbox/contracts';
 
-/** A place outside Postgres that keeps checkpoints: who changes the store should not be able to change it too. */
+/** Keeps checkpoints outside Postgres: who changes the store should not be able to change it too. */
 export interface CheckpointSink {
   /** The last checkpoint it has of each tenant. */
   readonly heads: () => Promise<ReadonlyMap<string, number>>;

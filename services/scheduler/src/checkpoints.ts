@@ -1,7 +1,7 @@
 /**
  * Writes checkpoints: each minute, and when this scheduler stops, one per tenant with chains that moved, if it leads.
- * First into Postgres, then into the place outside, which gets what it lacks at each round; so a crash between the
- * two, or a place that is away, loses nothing. Two leaders at once harm nothing: the store lets one at a time.
+ * First into Postgres, then into the sink outside, which gets what it lacks at each round; so a crash between the
+ * two, or a sink that is away, loses nothing. Two leaders at once harm nothing: the store lets one at a time.
  */
 import type { KeyObject } from 'node:crypto';
 import {
@@ -41,8 +41,8 @@ const signerOf =
   (clock: Clock, key: KeyObject): CheckpointSigner =>
   (tenantId, head, leaves) => {
     const ts = new Date(clock.now()).toISOString();
-    const place = { tenant_id: tenantId, n: head.n + 1, ts, prev: head.hash };
-    return signCheckpoint({ ...place, root: merkleRoot(leaves), chains: leaves.length }, key);
+    const at = { tenant_id: tenantId, n: head.n + 1, ts, prev: head.hash };
+    return signCheckpoint({ ...at, root: merkleRoot(leaves), chains: leaves.length }, key);
   };
 
 const draftOf = ({ tenant_id, ts, hash, chains, root }: SignedCheckpoint): AdminEventDraft => ({
@@ -80,7 +80,7 @@ const takeAll = async (deps: CheckpointDeps, signer: CheckpointSigner): Promise<
   }
 };
 
-/** Gives the place outside what it lacks. */
+/** Gives the sink what it lacks. */
 const publish = async ({ db, logger }: CheckpointDeps, sink: CheckpointSink): Promise<void> => {
   const kept = await sink.heads();
   const stored = await listCheckpointHeads(db);
@@ -109,7 +109,7 @@ export const writeCheckpoints = async (deps: CheckpointDeps): Promise<void> => {
   if (deps.sink !== null) await publish(deps, deps.sink);
 };
 
-/** Answers when it was last that all went well: a place outside that is full or away must show in the age, too. */
+/** Answers when it was last that all went well: a sink that is full or away must show in the age, too. */
 const round = async (deps: CheckpointDeps, wellAt: number): Promise<number> => {
   const { clock, db, logger, ageSeconds } = deps;
   try {

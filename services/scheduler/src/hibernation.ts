@@ -46,7 +46,7 @@ const LOAD_AGAIN_MS = 30 * SECOND;
 const PRESSURE_MS = 5 * SECOND;
 
 /** Walks an index past the runs that stay in it, a page a turn, and begins anew at its end. */
-class Place {
+class Scan {
   skip = 0;
 
   /** Of a page of `seen` runs `left` the index. True: as much may be to do at once. */
@@ -72,7 +72,7 @@ const wholeOf = async (db: Db, runs: readonly SleepyRun[]): Promise<SleepyRun[]>
 
 export class Hibernation {
   readonly #deps: HibernationDeps;
-  readonly #places = { parked: new Place(), asleep: new Place(), sleepy: new Place() };
+  readonly #scans = { parked: new Scan(), asleep: new Scan(), sleepy: new Scan() };
 
   constructor(deps: HibernationDeps) {
     this.#deps = deps;
@@ -91,10 +91,10 @@ export class Hibernation {
 
   async #expire(index: 'parked' | 'asleep'): Promise<boolean> {
     const { partition, queue, clock, logger, metrics, longestWaitMs: longestMs } = this.#deps;
-    const place = this.#places[index];
-    const page = { index, longestMs, skip: place.skip, limit: LIMIT };
+    const scan = this.#scans[index];
+    const page = { index, longestMs, skip: scan.skip, limit: LIMIT };
     const { seen, woken, activations } = await expireWaits(partition, page);
-    const more = place.advance(seen, woken);
+    const more = scan.advance(seen, woken);
     if (woken === 0) return false;
     metrics.expired.inc(woken);
     logger.info('waits ended that lasted too long', { runs: woken });
@@ -144,11 +144,11 @@ export class Hibernation {
 
   async #sleep(): Promise<boolean> {
     const { partition, db, metrics, hibernateAfterMs: parkedMs } = this.#deps;
-    const place = this.#places.sleepy;
-    const { seen, runs } = await listSleepy(partition, { parkedMs, skip: place.skip, limit: LIMIT });
+    const scan = this.#scans.sleepy;
+    const { seen, runs } = await listSleepy(partition, { parkedMs, skip: scan.skip, limit: LIMIT });
     const asleep = await hibernateRuns(partition, await wholeOf(db, runs));
     metrics.hibernated.inc(asleep.length);
-    return place.advance(seen, asleep.length);
+    return scan.advance(seen, asleep.length);
   }
 }
 

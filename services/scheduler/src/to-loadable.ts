@@ -23,20 +23,20 @@ const holdsOf = (state: RunState): LoadableHold[] =>
           ],
     );
 
-interface Place {
+interface Standing {
   readonly status: string;
   readonly waitingFor: string | null;
   readonly dueMs: number | null;
   readonly parkedMs: number | null;
 }
 
-const RUNNABLE: Place = { status: 'queued', waitingFor: null, dueMs: null, parkedMs: null };
+const RUNNABLE: Standing = { status: 'queued', waitingFor: null, dueMs: null, parkedMs: null };
 
 /**
  * A timer keeps its time; whatever else a run waited for is asked again by its next owner, so a wake that was
  * lost with Redis is not missed (R10).
  */
-const placeOf = (state: RunState, parkedUntil: string | null): Place => {
+const standingOf = (state: RunState, parkedUntil: string | null): Standing => {
   if (isTerminal(state.status)) return { ...RUNNABLE, status: state.status };
   if (state.abort !== null) return RUNNABLE;
   if (state.status !== 'waiting' || state.waitingFor !== 'timer' || parkedUntil === null) return RUNNABLE;
@@ -66,7 +66,7 @@ export const toLoadable = (stored: StoredRun, rootRunId: string): LoadableRun | 
     head: state.hash,
     wakeSeq: claimed?.type === 'run.claimed' ? claimed.data.wake_seq : 0,
     createdMs: Date.parse(state.createdAt),
-    ...placeOf(state, parkedUntil),
+    ...standingOf(state, parkedUntil),
     abort: state.abort,
     entries: stored.entries,
     holds: holdsOf(state),

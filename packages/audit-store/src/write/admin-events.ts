@@ -7,8 +7,8 @@ import { markDue } from './checkpoint-due.ts';
 import { insertFree } from './events.ts';
 
 /**
- * Gives administration events their place, in the order they came, while their tenant's head is locked. An event that
- * is stored already, as its id says, keeps the place it has.
+ * Gives administration events their seq, in the order they came, while their tenant's head is locked. An event that
+ * is stored already, as its id says, keeps the seq it has.
  */
 export interface PlacedAdminEvents {
   readonly inserted: number;
@@ -41,9 +41,9 @@ const lockChains = async (db: Db, tenantIds: readonly string[]): Promise<Readonl
 };
 
 const storedIds = async (db: Db, drafts: readonly AdminEventDraft[]): Promise<Set<string>> => {
-  const places = drafts.map(({ tenant_id, event_id }) => ({ run_id: adminChainOf(tenant_id), event_id }));
+  const ids = drafts.map(({ tenant_id, event_id }) => ({ run_id: adminChainOf(tenant_id), event_id }));
   const { rows } = await sql<{ event_id: string }>`
-    select a.event_id from json_to_recordset(${toJsonParam(places)}::json) as x (run_id text, event_id text)
+    select a.event_id from json_to_recordset(${toJsonParam(ids)}::json) as x (run_id text, event_id text)
     join audit_events a on a.run_id = x.run_id collate "C" and a.event_id = x.event_id
     where a.category = 'admin'`.execute(db);
   return new Set(rows.map((row) => row.event_id));

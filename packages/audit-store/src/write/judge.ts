@@ -16,7 +16,7 @@ export interface GoodEntry {
 
 export type BadReason = 'unreadable' | 'not_authentic' | 'wrong_run' | 'fork' | 'displaced';
 
-/** An entry for the quarantine. `seq`: its place in the run, where that can be known. */
+/** An entry for the quarantine. `seq`: its position in the run, where that can be known. */
 export interface BadEntry {
   readonly record: AuditRecord;
   readonly entry: Entry;
@@ -27,7 +27,7 @@ export interface BadEntry {
 
 export interface Judgement {
   readonly good: readonly GoodEntry[];
-  /** Administration events that have no place yet. */
+  /** Administration events that have no seq yet. */
   readonly admin: readonly AdminEventDraft[];
   readonly bad: readonly BadEntry[];
 }
@@ -80,7 +80,7 @@ const judgeDraft = (record: AuditRecord, text: string, { admin, bad }: Sorted): 
 
 const judgeEntries = (record: AuditRecord, { good, bad }: Sorted): void => {
   const verdicts = record.entries.map((entry) => ({ entry, verdict: judgeEntry(record, entry) }));
-  // The entries of one commit follow each other, so one good entry gives all of them their place.
+  // The entries of one commit follow each other, so one good entry gives all of them their seq.
   let first: number | null = null;
   for (const [index, { verdict }] of verdicts.entries()) {
     if ('event' in verdict) first ??= verdict.event.seq - index;

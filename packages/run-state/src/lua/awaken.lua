@@ -33,5 +33,5 @@ end
 count_held(-1)
 put_back(h, r, math.max(tonumber(r.wake_seq), h.wake_seq + 1), 2)
 count_held(1)
-place(h, h.abort or r.abort or redis.call('EXISTS', key('run', h.run, 'inbox')) == 1, now)
+add_to_index(h, h.abort or r.abort or redis.call('EXISTS', key('run', h.run, 'inbox')) == 1, now)
 return append({ 'LOADED' }, admit(now))

@@ -25,7 +25,7 @@ if r.claim ~= token then
   if wake_seq ~= '' and (wake_seq ~= r.wake_seq or r.status == 'waiting') then return { 'STALE' } end
   if lease_is_live(r.owner, now) then return { 'LEASED' } end
   -- A stray or doubled job of a run that was not admitted: it must not lead past the caps. Its turn will come.
-  if wake_seq ~= '' and not has_place(run, r) then return { 'STALE' } end
+  if wake_seq ~= '' and not has_permit(run, r) then return { 'STALE' } end
   if wake_seq ~= '' and not r.abort and pressure(now).level >= 3 then
     if r.status == 'queued' then
       leave_queue(run, r)

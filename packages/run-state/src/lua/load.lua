@@ -24,6 +24,6 @@ if r.status then take_out(run, r) end
 put_back(h, r, math.max(h.wake_seq, tonumber(r.wake_seq or 0)) + 1, 3)
 redis.call('HSET', key('run', run), 'held', 0)
 -- A waiting run that was asked to stop stands in line: whoever claims it writes its end.
-place(h, h.abort or r.abort, now)
+add_to_index(h, h.abort or r.abort, now)
 if h.asleep then fall_asleep(run) end
 return 'LOADED'

@@ -2,7 +2,7 @@
 --- @include pressure
 --- @include queue
 --- @include journal
--- Creates a run, its first events, its idempotency record and its place in the queue, or nothing of them.
+-- Creates a run, its first events, its idempotency record and its entry in the queue, or nothing of them.
 -- KEYS[1] partition root
 -- ARGV[1] header (JSON): run, tenant, user, agent, root, rank, cap (nano or "inf"), key (wrapped), due_ms?,
 --         idem ([{key_digest, fingerprint}...], one per key of the keyring, the current first), idem_ttl_ms,

@@ -1,4 +1,4 @@
-import type { AuditFilter, AuditPlace, AuditRow } from '@signalbox/audit-store';
+import type { AuditCursor, AuditFilter, AuditRow } from '@signalbox/audit-store';
 import { CATEGORIES, Instant, utcOf } from '@signalbox/contracts';
 import type { Redactor } from '@signalbox/engine';
 import { wellFormed } from '@signalbox/runtime';
@@ -67,34 +67,34 @@ export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditE
 
 const MAX_SEQ = 2 ** 31 - 1;
 
-/** Only what `placeOf` can have written: the store reads nothing else. */
-const Place = z.tuple([
+/** Only what `cursorOf` can have made: the store reads nothing else. */
+const Cursor = z.tuple([
   Instant.refine((ts) => utcOf(ts) === ts),
   z.string().refine((runId) => wellFormed(runId) === runId),
   z.int().min(1).max(MAX_SEQ),
 ]);
 
-export const placeOf = ({ ts, run_id, seq }: AuditRow): AuditPlace => ({ ts, runId: run_id, seq });
+export const cursorOf = ({ ts, run_id, seq }: AuditRow): AuditCursor => ({ ts, runId: run_id, seq });
 
-export const textOf = ({ ts, runId, seq }: AuditPlace): string => JSON.stringify([ts, runId, seq]);
+export const textOf = ({ ts, runId, seq }: AuditCursor): string => JSON.stringify([ts, runId, seq]);
 
-const parse = (text: string, runId: string | undefined): z.infer<typeof Place> | null => {
+const parse = (text: string, runId: string | undefined): z.infer<typeof Cursor> | null => {
   try {
-    const place = Place.parse(JSON.parse(text));
-    return runId === undefined || place[1] === runId ? place : null;
+    const found = Cursor.parse(JSON.parse(text));
+    return runId === undefined || found[1] === runId ? found : null;
   } catch {
     return null;
   }
 };
 
 /**
- * Throws `invalid_request`, of the list of one run also for a place outside it: going on behind that would leave out
+ * Throws `invalid_request`, of the list of one run also for a cursor outside it: going on behind that would leave out
  * events.
  */
-export const readPlace = (cursor: string, runId: string | undefined): AuditPlace | undefined => {
-  const place = parse(
-    fromCursor(cursor, (text) => parse(text, runId) !== null),
+export const readCursor = (text: string, runId: string | undefined): AuditCursor | undefined => {
+  const found = parse(
+    fromCursor(text, (id) => parse(id, runId) !== null),
     runId,
   );
-  return place === null ? undefined : { ts: place[0], runId: place[1], seq: place[2] };
+  return found === null ? undefined : { ts: found[0], runId: found[1], seq: found[2] };
 };

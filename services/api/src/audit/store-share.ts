@@ -38,7 +38,7 @@ const refusal = (use: StoreUse): SignalboxError => {
   );
 };
 
-/** Resolves when a place is free, which is taken then. */
+/** Resolves when a slot is free, which is taken then. */
 const enter = async (line: Line, use: StoreUse, begun: boolean): Promise<void> => {
   const { atOnce, inLine } = SHARES[use];
   if (line.reading < atOnce) {
@@ -54,7 +54,7 @@ export const createStoreShare = (): StoreShare => {
 
   const leave = (name: string, line: Line): void => {
     const next = line.waiting.shift();
-    // Whoever comes next has the place at once: nobody steps in between.
+    // Whoever comes next has the slot at once: nobody steps in between.
     if (next !== undefined) return next();
     line.reading -= 1;
     if (line.reading === 0) lines.delete(name);

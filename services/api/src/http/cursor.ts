@@ -1,6 +1,6 @@
 import { invalidRequest } from './validation.ts';
 
-/** An opaque place in a list: base64url of the id behind which it goes on. */
+/** Opaque: base64url of the id behind which a list goes on. */
 export const toCursor = (id: string): string => Buffer.from(id, 'utf8').toString('base64url');
 
 /** Throws `invalid_request` for anything `toCursor` did not make of an id that fits `pattern`. */

@@ -36,8 +36,8 @@ const row = (cells: readonly string[]): string =>
 
 const operationOf = (path: string, method: string, operation: Operation): string => {
   const scopes = (operation.security?.[0]?.bearer ?? []).map((scope) => `<code>${escape(scope)}</code>`);
-  const parameters = (operation.parameters ?? []).map(({ name, in: place, schema }) =>
-    row([`${place} <code>${escape(name)}</code>`, `<code>${escape(JSON.stringify(schema ?? {}))}</code>`]),
+  const parameters = (operation.parameters ?? []).map(({ name, in: where, schema }) =>
+    row([`${where} <code>${escape(name)}</code>`, `<code>${escape(JSON.stringify(schema ?? {}))}</code>`]),
   );
   const body =
     operation.requestBody === undefined ? [] : [row(['body', contentsOf(operation.requestBody.content)])];

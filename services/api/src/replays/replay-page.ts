@@ -5,7 +5,7 @@ import type { Clock } from '@signalbox/runtime';
 /** Divergences and failures a job keeps of each. */
 const MAX_LISTED = 100;
 
-/** What one page of a replay found. Each run counts once, and the place moves with it. */
+/** What one page of a replay found. Each run counts once, and the cursor moves with it. */
 export class ReplayPage {
   readonly #room: { readonly divergences: number; readonly failures: number };
   readonly #divergences: ReplayDivergence[] = [];

@@ -19,7 +19,7 @@ import { replayStored } from './replay-stored.ts';
 
 /**
  * Works jobs a page at a time. A turn claims the job that waits longest, replays a page of runs, saves what it found
- * with its place, and lets go, so that jobs of all tenants take turns and one whose owner died goes on where its last
+ * with its cursor, and lets go, so that jobs of all tenants take turns and one whose owner died goes on where its last
  * page ended. Between runs others of this process have their turn, and it rests as long as it worked.
  */
 export type TurnDeps = ForkDeps & {

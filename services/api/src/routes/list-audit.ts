@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listAuditEvents } from '@signalbox/audit-store';
-import { AuditFilters, filterOf, placeOf, readPlace, textOf, viewOf } from '../audit/audit-query.ts';
+import { AuditFilters, filterOf, cursorOf, readCursor, textOf, viewOf } from '../audit/audit-query.ts';
 import { toCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
@@ -36,12 +36,12 @@ export const listAudit: Route = (app, deps) => {
     const query = {
       ...filterOf(tenantId, wanted),
       limit: limit + 1,
-      after: cursor === undefined ? undefined : readPlace(cursor, wanted.run_id),
+      after: cursor === undefined ? undefined : readCursor(cursor, wanted.run_id),
     };
     const { rows, lookedTo } = await deps.storeShare.take(tenantId, 'list', () =>
       listAuditEvents(deps.db, query),
     );
-    const { page, next_cursor } = toPage(rows, limit, (row) => textOf(placeOf(row)));
+    const { page, next_cursor } = toPage(rows, limit, (row) => textOf(cursorOf(row)));
     const next = next_cursor ?? (lookedTo === null ? null : toCursor(textOf(lookedTo)));
     const redactor = deps.redactorOf(tenantId);
     return c.json({ data: page.map((row) => viewOf(redactor, row)), next_cursor: next }, 200);

@@ -48,15 +48,15 @@ const route = createRoute({
   responses: { 200: answers('CostList', 'A page of sums.'), ...PROBLEMS },
 });
 
-const Place = z.object({ by: z.string(), after: z.array(z.string()) });
+const Cursor = z.object({ by: z.string(), after: z.array(z.string()) });
 
 /** A cursor names its grouping, so that it cannot go on in another list. */
-const placeOf = (by: string, row: CostRow): string => JSON.stringify({ by, after: row.group });
+const cursorOf = (by: string, row: CostRow): string => JSON.stringify({ by, after: row.group });
 
-const readPlace = (cursor: string, groups: readonly CostGroup[]): readonly string[] => {
+const readCursor = (cursor: string, groups: readonly CostGroup[]): readonly string[] => {
   const parse = (text: string): readonly string[] | null => {
     try {
-      const { by, after } = Place.parse(JSON.parse(text));
+      const { by, after } = Cursor.parse(JSON.parse(text));
       return by === groups.join(',') && after.length === groups.length ? after : null;
     } catch {
       return null;
@@ -89,10 +89,10 @@ export const listCosts: Route = (app, { db, storeShare }) => {
       from,
       to,
       limit: limit + 1,
-      after: cursor === undefined ? undefined : readPlace(cursor, groups),
+      after: cursor === undefined ? undefined : readCursor(cursor, groups),
     };
     const rows = await storeShare.take(tenantId, 'list', () => sumCosts(db, query));
-    const { page, next_cursor } = toPage(rows, limit, (row) => placeOf(groups.join(','), row));
+    const { page, next_cursor } = toPage(rows, limit, (row) => cursorOf(groups.join(','), row));
     return c.json({ data: page.map((row) => view(groups, row)), next_cursor }, 200);
   });
 };

@@ -9,7 +9,7 @@ import { watchRun } from './watch-run.ts';
 
 /**
  * A run's events as they come: in order, each once, none left out, whatever hints are lost. Pulled by its
- * reader, so a slow client is never more than a page ahead of what it took. Owns its place in the journal
+ * reader, so a slow client is never more than a page ahead of what it took. Owns its position in the journal
  * and its subscription, which ends with it.
  *
  * States: reading (entries are there) -> waiting (bell, or a look each second) -> reading -> ... -> ended.
@@ -119,7 +119,7 @@ async function* items(
 ): AsyncGenerator<FeedItem> {
   const { clock } = deps;
   const { entries } = request.run;
-  // A place behind the journal's end would never be reached.
+  // A position behind the journal's end would never be reached.
   const after = Math.min(request.after, lastSeqOf(entries));
   deltas.resume(entries.slice(0, countUpTo(entries, after)));
   const ended = lastTypeOf(entries);

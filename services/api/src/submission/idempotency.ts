@@ -4,7 +4,7 @@ import type { Keyring } from '@signalbox/runtime';
 
 /** A request as its sender may repeat it. */
 export interface IdempotentRequest {
-  /** The route, the Idempotency-Key, and the place in a batch: one name per run. */
+  /** The route, the Idempotency-Key, and the index in a batch: one name per run. */
   readonly name: string;
   /** Whatever order its fields came in. */
   readonly body: Json;

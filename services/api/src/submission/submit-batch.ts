@@ -27,7 +27,7 @@ export interface BatchRequest {
 /** What became of one element. */
 export type Fate = { readonly run: Run } | { readonly refused: unknown };
 
-/** The place belongs to the name: the same batch again finds the same runs. */
+/** The index belongs to the name: the same batch again finds the same runs. */
 const nameOf = (key: string, index: number): string => `POST /v1/runs/batch ${key} ${index}`;
 
 const isRetryable = (fate: Fate): boolean =>

@@ -50,8 +50,8 @@ local function forget_ended(run)
   redis.call('EXPIRE', key('run', run), ENDED_TTL_SECONDS)
 end
 
--- Where it waits or stands in line. `is_told`: something happened that its next owner must see.
-local function place(h, is_told, now)
+-- Adds it to the index of its state. `is_told`: something happened that its next owner must see.
+local function add_to_index(h, is_told, now)
   local run = h.run
   if is_terminal(h.status) then
     forget_ended(run)

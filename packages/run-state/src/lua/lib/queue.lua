@@ -1,21 +1,21 @@
 -- Admission (design §5): runnable runs wait in per-tenant lists; tenants take turns; BullMQ stays short.
--- Caps of concurrency count places: a run has one from its admission (or claim) to its release. In `ready` are
--- only runs that may start: a user has no more there than it has free places for, always its first ones by
+-- A concurrency cap is a number of permits: a run holds one from its admission (or claim) to its release. In `ready` are
+-- only runs that may start: a user has no more there than it has free permits for, always its first ones by
 -- priority, then age. So a backlog of one user costs admission nothing, and `ready` is what workers could do.
 -- <root>:ready_user:<tenant>:<user> ZSET  the user's runs in ready, scored as there
--- <root>:held_back:<tenant>:<user>  ZSET  its runnable runs without a place, scored as in ready
+-- <root>:held_back:<tenant>:<user>  ZSET  its runnable runs without a permit, scored as in ready
 -- <root>:capped_users               SET   JSON [tenant, user] of users with runs held back
--- <root>:busy:<tenant>              SET   runs of a tenant that have a place; cap max_runs
--- <root>:busy_user:<tenant>:<user>  SET   runs of a user that have a place; cap user_max_runs
+-- <root>:busy:<tenant>              SET   runs of a tenant that hold a permit; cap max_runs
+-- <root>:busy_user:<tenant>:<user>  SET   runs of a user that hold a permit; cap user_max_runs
 -- <root>:capped_tenants             SET   tenants at their cap with runs ready
 -- <root>:promised                   ZSET  runs that were woken for room that is kept for them, by time; waiters.lua
 
 local RANK_SPAN = 1e13 -- more than any epoch millisecond, so priority comes before age
 local MAX_CALLED_BACK = 10 -- runs that one event takes back into ready, per user
-local MAX_HELD_BACK = 500 -- runs without a place, and tenants, that one admission puts aside
+local MAX_HELD_BACK = 500 -- runs without a permit, and tenants, that one admission puts aside
 local MAX_HELD_BACK_PER_TURN = 100
 
--- Whether this script made a run ready or freed a place. If not, there is nobody to admit who was not before.
+-- Whether this script made a run ready or freed a permit. If not, there is nobody to admit who was not before.
 local stirred = false
 
 -- The tenant with the fewest runs at work is next; among equals, who waits longest.
@@ -71,7 +71,7 @@ local function leave_held_back(run, r)
   end
 end
 
--- Runs of a user that were held back and have a place now, or go before one that has, become ready.
+-- Runs of a user that were held back and have a permit now, or go before one that has, become ready.
 -- Returns how many.
 local function call_back(r, most)
   local held, ready = key('held_back', r.tenant, r.user), key('ready_user', r.tenant, r.user)
@@ -142,15 +142,15 @@ local function make_busy(run, r, score)
   if has_user(r) then redis.call('SADD', key('busy_user', r.tenant, r.user), run) end
 end
 
--- Whether a run has a place, or there is one for it.
-local function has_place(run, r)
+-- Whether a run holds a permit, or there is one for it.
+local function has_permit(run, r)
   if redis.call('SISMEMBER', key('busy', r.tenant), run) == 1 then return true end
   local most = concurrency_of(r.tenant)
   if redis.call('SCARD', key('busy', r.tenant)) >= most.tenant then return false end
   return not has_user(r) or redis.call('SCARD', key('busy_user', r.tenant, r.user)) < most.user
 end
 
--- Gives a run's place to others; giving it back twice changes nothing.
+-- Gives a run's permit to others; giving it back twice changes nothing.
 local function make_room(run, r)
   stirred = true
   redis.call('ZREM', key('admitted'), run)
@@ -171,7 +171,7 @@ local function leave_lease(run, owner)
   redis.call('SREM', key('lease', owner, 'aborts'), run)
 end
 
--- The owner lets go: no lease, no slot, no place in the queue.
+-- The owner lets go: no lease, no slot, no permit.
 local function release(run, r, owner)
   forget_promise(run)
   redis.call('HDEL', key('run', run), 'owner', 'claim')
@@ -182,7 +182,7 @@ end
 
 -- 'front' for a run of a tenant below its fair share of slots while BullMQ holds runs that wait for one: those
 -- are of tenants above theirs, and prefetch must not put them before it.
-local function place_of(tenant, slots)
+local function end_of_queue(tenant, slots)
   if redis.call('ZCARD', key('admitted')) <= slots then return '' end
   local tenants = redis.call('ZCARD', key('turns')) + 1
   return redis.call('SCARD', key('busy', tenant)) * tenants <= slots and 'front' or ''
@@ -206,7 +206,7 @@ local function admit_first(tenant, caps, fleet, activations, most)
       aside = aside + 1
     else
       make_busy(run, r, int(fleet.now))
-      append(activations, { run, r.wake_seq, place_of(tenant, fleet.slots) })
+      append(activations, { run, r.wake_seq, end_of_queue(tenant, fleet.slots) })
       admitted = true
     end
   end
@@ -265,10 +265,10 @@ local function admit(now)
   return activations
 end
 
--- Admits this run before all others, if caps leave it a place. Returns as admit does.
+-- Admits this run before all others, if caps leave it a permit. Returns as admit does.
 local function admit_run(run, now)
   local r = record(run, { 'status', 'wake_seq', 'tenant', 'user' })
-  if r.status ~= 'queued' or not has_place(run, r) then return {} end
+  if r.status ~= 'queued' or not has_permit(run, r) then return {} end
   leave_ready(run, r)
   if has_user(r) then leave_held_back(run, r) end
   make_busy(run, r, int(now))

@@ -1,4 +1,4 @@
-/** How a run under a concurrency cap gives its place back, and who gets it. */
+/** How a run under a concurrency cap gives its permit back, and who gets it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Activation, type Partition, repair, requestAbort } from '../src/index.ts';
@@ -25,7 +25,7 @@ const RELEASES: Record<string, (owner: Owner) => Promise<readonly Activation[]>>
 
 for (const [how, letGo] of Object.entries(RELEASES)) {
   for (const caps of [{ maxRuns: 1 }, { userMaxRuns: 1 }]) {
-    test(`${how} gives the place to the next run: ${JSON.stringify(caps)}`, async () => {
+    test(`${how} gives the permit to the next run: ${JSON.stringify(caps)}`, async () => {
       const { partition, leaseId } = await capped(caps);
       const { runIds, activations } = await submitAll(partition, times(3, { userId: 'u1' }));
       const owner = await work(partition, leaseId, activations[0]);
@@ -35,7 +35,7 @@ for (const [how, letGo] of Object.entries(RELEASES)) {
   }
 }
 
-test('a lost lease gives its places back, and its runs wait behind the others', async () => {
+test('a lost lease gives its permits back, and its runs wait behind the others', async () => {
   const { partition, leaseId } = await capped({ userMaxRuns: 2 });
   const { runIds, activations } = await submitAll(partition, times(4, { userId: 'u1' }));
   const dead = await lease(partition);
