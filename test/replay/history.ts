@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Run, StoredRun } from '@signalbox/contracts';
-import type { Replayed, StepView } from '@signalbox/engine';
+import type { Run, Step, StoredRun } from '@signalbox/contracts';
+import type { Replayed } from '@signalbox/engine';
 import { createKeyring } from '@signalbox/runtime';
 
 /**
@@ -14,7 +14,7 @@ export interface History {
     readonly contents: readonly (readonly [string, string])[];
   };
   readonly view: Run;
-  readonly steps: readonly StepView[];
+  readonly steps: readonly Step[];
   readonly replayed: Replayed;
 }
 

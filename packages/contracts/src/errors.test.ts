@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ERRORS, type ErrorCode, isErrorCode, SignalboxError } from './errors.ts';
+import { ERROR_CODES, ERRORS, type ErrorCode, isErrorCode, SignalboxError } from './errors.ts';
 
 /** The codes of a failed run that users rely on. */
 const RUN_FAILURES: readonly ErrorCode[] = [
@@ -49,14 +49,12 @@ const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   cap_missing: 422,
 };
 
-const CODES = Object.keys(ERRORS) as ErrorCode[];
-
 test('every code has a title of its own and is written in snake case', () => {
-  for (const code of CODES) {
+  for (const code of ERROR_CODES) {
     assert.match(code, /^[a-z]+(_[a-z]+)*$/);
     assert.match(ERRORS[code].title, /^[A-Z].*[^.]$/);
   }
-  assert.equal(new Set(CODES.map((code) => ERRORS[code].title)).size, CODES.length);
+  assert.equal(new Set(ERROR_CODES.map((code) => ERRORS[code].title)).size, ERROR_CODES.length);
 });
 
 test('every way a run can fail is in the catalogue', () => {
@@ -67,7 +65,7 @@ test('every way a run can fail is in the catalogue', () => {
 });
 
 test('each code is answered with its status, and a code is either answered or ends a run', () => {
-  for (const code of CODES) {
+  for (const code of ERROR_CODES) {
     const entry: { readonly status?: number } = ERRORS[code];
     assert.equal(entry.status, STATUSES[code], code);
     assert.equal(new SignalboxError(code, 'x').status, STATUSES[code] ?? 500, code);
@@ -76,7 +74,7 @@ test('each code is answered with its status, and a code is either answered or en
 });
 
 test('what is retryable says so: trouble on our or the provider side, nothing the caller must change', () => {
-  const retryable = CODES.filter((code) => new SignalboxError(code, 'x').retryable);
+  const retryable = ERROR_CODES.filter((code) => new SignalboxError(code, 'x').retryable);
   assert.deepEqual(retryable.toSorted(), [
     'audit_backlog',
     'audit_behind',

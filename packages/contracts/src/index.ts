@@ -28,7 +28,14 @@ export { API_SCOPES, ApiScope, hasScope, type Principal } from './api-key.ts';
 export type { AuditRecord, ContentChoice, Entry, SealedContent, StoredRun } from './audit.ts';
 export { CheckpointLeaf, CheckpointLine, SignedCheckpoint } from './checkpoint.ts';
 export { AnswerContent, SpecContent, SubmissionContent, ToolCall, ToolResultContent } from './content.ts';
-export { ERRORS, type ErrorCode, type FieldProblem, isErrorCode, SignalboxError } from './errors.ts';
+export {
+  ERROR_CODES,
+  ERRORS,
+  type ErrorCode,
+  type FieldProblem,
+  isErrorCode,
+  SignalboxError,
+} from './errors.ts';
 export {
   Actor,
   CapScope,
@@ -72,6 +79,7 @@ export {
 export { ModelRef, type ProviderName, PROVIDERS, splitModelRef } from './model-ref.ts';
 export { CapUsd, fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
 export { MAX_RETENTION_DAYS, MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
+export { Divergence, type DivergenceKind, ReplayReport } from './replay-report.ts';
 export {
   type Comparison,
   COMPARISONS,
@@ -101,3 +109,4 @@ export {
   Usage,
   WaitReason,
 } from './run.ts';
+export { Step } from './step.ts';

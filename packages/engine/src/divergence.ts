@@ -1,31 +1,5 @@
-import type { Comparison, EventData, Json } from '@signalbox/contracts';
+import type { Comparison, Divergence, DivergenceKind, EventData, Json } from '@signalbox/contracts';
 import type { Action } from './next.ts';
-
-/**
- * Where a replay and its recording part:
- * `journal` the recording is no journal; `spec`, `content` what is stored is not what the journal proves;
- * `model`, `request` the model would be asked otherwise; `tool`, `action`, `end` something else would be done.
- */
-export const DIVERGENCE_KINDS = [
-  'journal',
-  'spec',
-  'content',
-  'model',
-  'request',
-  'tool',
-  'action',
-  'end',
-] as const;
-export type DivergenceKind = (typeof DIVERGENCE_KINDS)[number];
-
-/** `expected` was recorded, `got` is what today's engine makes of it. Neither holds anything that was said. */
-export interface Divergence {
-  /** The step it is about; of an end, the last one. */
-  readonly step: number;
-  readonly kind: DivergenceKind;
-  readonly expected: Json;
-  readonly got: Json;
-}
 
 /** Of these there is nothing sure to go on from. */
 const UNSOUND: ReadonlySet<DivergenceKind> = new Set(['journal', 'spec', 'content']);

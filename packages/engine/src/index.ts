@@ -71,7 +71,7 @@ export {
   replayEvents,
   type ReplayOptions,
 } from './replay.ts';
-export { DIVERGENCE_KINDS, type Divergence, forkStepOf } from './divergence.ts';
+export { forkStepOf } from './divergence.ts';
 export { addedMessages, argsDigest, type Digest, requestDigest, type Said, specText } from './request.ts';
 export { contentPeriodDays, isContentDue, type RunEnd } from './retention.ts';
 export { decideRetry, type Failure, MAX_ATTEMPTS_PER_MODEL } from './retry.ts';
@@ -85,6 +85,6 @@ export {
   type StepState,
   type ToolStep,
 } from './state.ts';
-export { stepsView, type StepView } from './steps-view.ts';
+export { stepsView } from './steps-view.ts';
 export { runView, type ViewContents } from './run-view.ts';
 export { dayIn, endOfDayIn, knownZone, tenantDay, type TenantDay, type TenantZone } from './day.ts';

@@ -1,10 +1,8 @@
-import type { Event, EventOf, Json } from '@signalbox/contracts';
+import type { Divergence, DivergenceKind, Event, EventOf, Json } from '@signalbox/contracts';
 import { abortReceipt } from './abort-receipt.ts';
 import { loopsTripped, modelRequested, succeeded, toolRequested } from './announcement.ts';
 import {
   actionSummary,
-  type Divergence,
-  type DivergenceKind,
   failSummary,
   modelSummary,
   parkSummary,

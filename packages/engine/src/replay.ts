@@ -1,6 +1,6 @@
-import type { Comparison, Entry, Event, ReplayChanges } from '@signalbox/contracts';
+import type { Comparison, Divergence, Entry, Event, ReplayChanges } from '@signalbox/contracts';
 import { readChain } from './chain.ts';
-import { counts, type Divergence } from './divergence.ts';
+import { counts } from './divergence.ts';
 import { apply, fold } from './fold.ts';
 import { JournalError } from './journal-error.ts';
 import type { Recording } from './recording.ts';

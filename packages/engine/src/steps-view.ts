@@ -1,4 +1,4 @@
-import { type Json, type SubmissionContent, toUsd, type Usage } from '@signalbox/contracts';
+import { type Json, type Step, type SubmissionContent, toUsd } from '@signalbox/contracts';
 import { type Contents, nudgeMessages, openingMessages, turnMessages } from './conversation.ts';
 import {
   type Attempt,
@@ -8,26 +8,6 @@ import {
   type StepState,
   type ToolStep,
 } from './state.ts';
-
-/** One step of `GET /v1/runs/{id}/steps`. Money in USD; contents null without `content:read`. */
-export interface StepView {
-  readonly index: number;
-  readonly kind: 'llm' | 'tool';
-  readonly name: string;
-  readonly status: StepState['status'];
-  readonly attempts: number;
-  /** Of a model call: the messages added since the call before it. Of a tool: its arguments. */
-  readonly input: Json;
-  readonly output: Json;
-  readonly usage: Usage | null;
-  readonly cost_estimate_usd: number;
-  readonly cost_observed_usd: number;
-  readonly price_version: string | null;
-  /** The run a fork took the step over from; what it cost there is not counted here. */
-  readonly taken_from: string | null;
-  readonly started_at: string;
-  readonly finished_at: string | null;
-}
 
 const sum = (attempts: readonly Attempt[], nano: (attempt: Attempt) => number | undefined): number =>
   toUsd(attempts.reduce((total, attempt) => total + (nano(attempt) ?? 0), 0));
@@ -48,12 +28,12 @@ const common = (step: StepState) => {
   };
 };
 
-const toolView = (tool: ToolStep, args: Json, contents: Contents | null): StepView => {
+const toolView = (tool: ToolStep, args: Json, contents: Contents | null): Step => {
   const result = contents === null || tool.resultRef === null ? null : contents.result(tool.resultRef);
   return { ...common(tool), name: tool.name, input: args, output: result?.text ?? null, usage: null };
 };
 
-const llmView = (step: LlmStep, input: Json, contents: Contents | null): StepView => {
+const llmView = (step: LlmStep, input: Json, contents: Contents | null): Step => {
   const answer = contents === null || step.outputRef === null ? null : contents.answer(step.outputRef);
   return {
     ...common(step),
@@ -64,7 +44,7 @@ const llmView = (step: LlmStep, input: Json, contents: Contents | null): StepVie
   };
 };
 
-const toolViews = (step: LlmStep, contents: Contents | null): StepView[] => {
+const toolViews = (step: LlmStep, contents: Contents | null): Step[] => {
   const answer = contents === null || step.outputRef === null ? null : contents.answer(step.outputRef);
   return step.tools.map((tool) => {
     const call = answer?.tool_calls.find(({ id }) => id === tool.callId);
@@ -76,8 +56,8 @@ const toolViews = (step: LlmStep, contents: Contents | null): StepView[] => {
 export const stepsView = (
   state: RunState,
   opened: { readonly submission: SubmissionContent; readonly contents: Contents } | null,
-): StepView[] => {
-  const views: StepView[] = [];
+): Step[] => {
+  const views: Step[] = [];
   const contents = opened?.contents ?? null;
   let added: Json[] = openingMessages(opened?.submission.input ?? []);
   for (const step of state.steps) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Run } from '@signalbox/contracts';
-import { chainBreak, type StepView } from '@signalbox/engine';
+import type { Run, Step } from '@signalbox/contracts';
+import { chainBreak } from '@signalbox/engine';
 import { eraseHot, readRun, runKey } from '@signalbox/run-state';
 import { coolDown, storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
@@ -49,7 +49,7 @@ test('a fork is a run of its own that begins with what it took over, and has pai
     },
   );
   const response = await h.call('GET', `/v1/runs/${run.id}/steps`);
-  const { data } = (await response.json()) as { data: StepView[] };
+  const { data } = (await response.json()) as { data: Step[] };
   assert.deepEqual(
     data.map(({ output, taken_from, cost_observed_usd }) => ({ output, taken_from, cost_observed_usd })),
     [{ output: { text: 'answer 1', tool_calls: [] }, taken_from: origin.id, cost_observed_usd: 0 }],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import type { Event, Run } from '@signalbox/contracts';
-import { chainBreak, type StepView } from '@signalbox/engine';
+import type { Event, Run, Step } from '@signalbox/contracts';
+import { chainBreak } from '@signalbox/engine';
 import { requestAbort } from '@signalbox/run-state';
 import { coolDown, storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
@@ -101,12 +101,12 @@ test('events come in pages that chain', async () => {
 test('steps show contents only to keys with content:read', async () => {
   const { id } = await h.submit({ input: 'question' });
   await finish(h, id, 2);
-  const full = await get<{ data: StepView[] }>(`/v1/runs/${id}/steps`);
+  const full = await get<{ data: Step[] }>(`/v1/runs/${id}/steps`);
   assert.deepEqual(full.data[0]?.input, [{ role: 'user', content: 'question' }]);
   assert.deepEqual(full.data[0]?.output, { text: 'answer 1', tool_calls: [] });
   assert.equal(full.data[0]?.cost_observed_usd, 0.0021);
   const reader = await h.key('default', ['runs:read']);
-  const bare = await get<{ data: StepView[] }>(`/v1/runs/${id}/steps`, reader);
+  const bare = await get<{ data: Step[] }>(`/v1/runs/${id}/steps`, reader);
   assert.deepEqual(
     bare.data.map(({ input, output }) => [input, output]),
     [

@@ -1,14 +1,16 @@
 import type { StoredAgent } from '@signalbox/audit-store';
-import type { AgentSpec } from '@signalbox/contracts';
+import { AgentSpec } from '@signalbox/contracts';
 import type { Keyring } from '@signalbox/runtime';
+import { z } from 'zod';
 import { openSpec } from './agent-specs.ts';
 
-export interface AgentView {
-  readonly name: string;
-  readonly version: number;
-  readonly created_at: string;
-  readonly spec: AgentSpec;
-}
+export const AgentView = z.object({
+  name: z.string(),
+  version: z.int(),
+  created_at: z.string(),
+  spec: AgentSpec,
+});
+export type AgentView = z.infer<typeof AgentView>;
 
 /** An agent version as the api shows it. Throws SealError. */
 export const agentView = (keyring: Keyring, agent: StoredAgent): AgentView => ({

@@ -2,27 +2,29 @@ import { z } from '@hono/zod-openapi';
 import {
   AgentSpec,
   API_SCOPES,
-  ERRORS,
   Event,
   ForkRequest,
   JsonValue,
   Retention,
   RetentionRequest,
+  ReplayReport,
   ReplaysRequest,
   Run,
   RunSubmission,
+  Step,
 } from '@signalbox/contracts';
-import { DIVERGENCE_KINDS } from '@signalbox/engine';
 import { VERSION } from '@signalbox/runtime';
 import { AbortRequest } from '../runs/abort-flag.ts';
 import { AbortedRuns, AbortRunsRequest } from '../runs/abort-runs.ts';
 import { AuditEvent } from '../audit/audit-query.ts';
 import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from '../caps/caps-schemas.ts';
+import { AgentView } from '../agents/agent-view.ts';
 import type { Api } from '../deps.ts';
 import { KeyRequest, KeyView, NewKeyView } from '../keys/key-schemas.ts';
 import { LegalHoldRequest, LegalHoldView } from '../runs/legal-hold.ts';
 import { ProviderKeyRequest, ProviderView } from '../keys/provider-schemas.ts';
 import { ReplayJob } from '../replays/replay-schemas.ts';
+import { Problem } from './problem.ts';
 import { SCOPES } from './scopes.ts';
 import { SubmitRunsRequest } from '../submission/submit-batch.ts';
 import { AuditVerdict, VerifyRequest } from '../audit/verify-schemas.ts';
@@ -31,42 +33,12 @@ import { AuditVerdict, VerifyRequest } from '../audit/verify-schemas.ts';
  * The OpenAPI 3.1 document: its schemas are made by zod itself from the very schemas that parse, as JSON
  * Schema 2020-12; routes name them by `$ref`.
  */
-const Problem = z.object({
-  type: z.string(),
-  title: z.string(),
-  status: z.int(),
-  code: z.enum(Object.keys(ERRORS) as [string, ...string[]]),
-  detail: z.string(),
-  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-  error: z.object({ message: z.string(), type: z.string(), code: z.string(), param: z.string().nullable() }),
-});
-
 /** In the order of the elements: a run or what refused it. */
 const SubmittedRuns = z.object({
   data: z.array(
     z.union([z.object({ index: z.int(), run: Run }), z.object({ index: z.int(), problem: Problem })]),
   ),
 });
-
-const Step = z.object({
-  index: z.int(),
-  kind: z.enum(['llm', 'tool']),
-  name: z.string(),
-  status: z.enum(['open', 'completed', 'again', 'given_up', 'failed']),
-  attempts: z.int(),
-  input: JsonValue,
-  output: JsonValue,
-  usage: Run.shape.usage.nullable(),
-  cost_estimate_usd: z.number(),
-  cost_observed_usd: z.number(),
-  price_version: z.string().nullable(),
-  /** Of a fork: the run it took this step over from. */
-  taken_from: z.string().nullable(),
-  started_at: z.string(),
-  finished_at: z.string().nullable(),
-});
-
-const Agent = z.object({ name: z.string(), version: z.int(), created_at: z.string(), spec: AgentSpec });
 
 /** Of day, user_id, agent and model those that were asked for. */
 const Cost = z.object({
@@ -107,24 +79,6 @@ const Autoscale = z.object({
   slots: count,
 });
 
-const ReplayReport = z.object({
-  identical: z.boolean(),
-  steps: z.int(),
-  /** In the order of the journal. */
-  divergences: z.array(
-    z.object({
-      /** The step it is about; of an end, the last one. */
-      step: z.int(),
-      kind: z.enum(DIVERGENCE_KINDS),
-      /** As recorded. */
-      expected: JsonValue,
-      /** As this version would do it. */
-      got: JsonValue,
-    }),
-  ),
-  provider_calls: z.literal(0),
-});
-
 const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ data: z.array(item), next_cursor: z.string().nullable() });
 
@@ -147,8 +101,8 @@ const COMPONENTS = {
   AbortRunsRequest,
   AbortedRuns,
   AgentSpec,
-  Agent,
-  AgentList: listOf(Agent),
+  Agent: AgentView,
+  AgentList: listOf(AgentView),
   Provider: ProviderView,
   ProviderList: listOf(ProviderView),
   ProviderKeyRequest,

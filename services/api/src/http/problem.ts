@@ -1,24 +1,21 @@
-import { type ErrorCode, ERRORS, type FieldProblem, SignalboxError } from '@signalbox/contracts';
+import { ERROR_CODES, type ErrorCode, ERRORS, SignalboxError } from '@signalbox/contracts';
 import type { Logger } from '@signalbox/runtime';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
 import type { ApiContext } from '../deps.ts';
 
 /** The body of every answer that is an error (RFC 9457, and the `error` object SDKs of model vendors read). */
-export interface Problem {
-  readonly type: string;
-  readonly title: string;
-  readonly status: number;
-  readonly code: ErrorCode;
-  readonly detail: string;
-  readonly errors?: readonly FieldProblem[];
-  readonly error: {
-    readonly message: string;
-    readonly type: string;
-    readonly code: ErrorCode;
-    readonly param: string | null;
-  };
-}
+export const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.enum(ERROR_CODES),
+  detail: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  error: z.object({ message: z.string(), type: z.string(), code: z.string(), param: z.string().nullable() }),
+});
+export type Problem = z.infer<typeof Problem>;
 
 /** True of every route: a reply may be lost, and one store may have taken a change before the other failed. */
 const SEND_AGAIN =
@@ -50,7 +47,7 @@ export const toProblem = (error: SignalboxError): Problem => {
     status,
     code,
     detail,
-    ...(errors === undefined ? {} : { errors }),
+    ...(errors === undefined ? {} : { errors: [...errors] }),
     error: { message: detail, type: vendorType(status), code, param: errors?.[0]?.path ?? null },
   };
 };

@@ -1,12 +1,13 @@
 import { holdFork, noteFork, releaseFork, type ReplayOwner, type StoredReplay } from '@signalbox/audit-store';
 import {
+  type Divergence,
   fromUsd,
   type Principal,
   type ReplayChanges,
   SignalboxError,
   type StoredRun,
 } from '@signalbox/contracts';
-import { type Divergence, forkStepOf, readEntry } from '@signalbox/engine';
+import { forkStepOf, readEntry } from '@signalbox/engine';
 import { noteContentRead } from '../runs/content-read.ts';
 import type { CreateDeps } from '../submission/create-run.ts';
 import type { ApiDeps } from '../deps.ts';

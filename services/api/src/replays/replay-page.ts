@@ -1,5 +1,5 @@
 import type { ReplayDivergence, ReplayFailure, ReplayProgress, StoredReplay } from '@signalbox/audit-store';
-import type { Divergence } from '@signalbox/engine';
+import type { Divergence } from '@signalbox/contracts';
 import type { Clock } from '@signalbox/runtime';
 
 /** Divergences and failures a job keeps of each. */

@@ -1,7 +1,6 @@
 import {
   COMPARISONS,
-  type ErrorCode,
-  ERRORS,
+  ERROR_CODES,
   JsonValue,
   REPLAY_MODES,
   REPLAY_STATUSES,
@@ -10,7 +9,6 @@ import {
 import { z } from 'zod';
 
 const count = z.int().min(0);
-const code = z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]);
 
 /** A job that replays many runs, as answers spell it. */
 export const ReplayJob = z.object({
@@ -43,7 +41,7 @@ export const ReplayJob = z.object({
     z.object({ run_id: z.string(), step: z.int(), kind: z.string(), expected: JsonValue, got: JsonValue }),
   ),
   /** The first 100. */
-  failures: z.array(z.object({ run_id: z.string(), code })),
+  failures: z.array(z.object({ run_id: z.string(), code: z.enum(ERROR_CODES) })),
   /** `fork_run_id` is null while a fork is being made. */
   forks: z.array(z.object({ run_id: z.string(), from_step: z.int(), fork_run_id: z.string().nullable() })),
   error: z.string().nullable(),

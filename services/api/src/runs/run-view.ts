@@ -1,5 +1,5 @@
-import type { Run, StoredRun } from '@signalbox/contracts';
-import { type RunState, runView, stepsView, type StepView, type ViewContents } from '@signalbox/engine';
+import type { Run, Step, StoredRun } from '@signalbox/contracts';
+import { type RunState, runView, stepsView, type ViewContents } from '@signalbox/engine';
 import type { Keyring, Logger } from '@signalbox/runtime';
 import { foldRun } from './fold-run.ts';
 import { openRun } from './run-contents.ts';
@@ -39,10 +39,10 @@ export const viewOf = (deps: ViewDeps, run: StoredRun & Partial<Pick<ReadableRun
 };
 
 /** The steps of a run; `withContents` false leaves out everything that was said. Throws `journal_broken`. */
-export const stepsOf = (deps: ViewDeps, run: StoredRun, withContents: boolean): StepView[] => {
+export const stepsOf = (deps: ViewDeps, run: StoredRun, withContents: boolean): Step[] => {
   const state = foldRun(run);
   if (!withContents) return stepsView(state, null);
-  const opened = (): StepView[] | null => {
+  const opened = (): Step[] | null => {
     const contents = openRun(deps.keyring, run);
     if (contents === null) return null;
     return stepsView(state, {
