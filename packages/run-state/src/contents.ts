@@ -8,14 +8,25 @@ import { open, seal, SealError, type SealingKey, sha256Hex } from '@signalbox/ru
  */
 export const sealContent = (dataKey: SealingKey, runId: string, value: unknown): SealedContent => {
   const sealed = seal(dataKey, JSON.stringify(value), runId);
-  return [`sha256:${sha256Hex(sealed)}`, sealed.toString('base64')];
+  return [refOf(sealed), sealed.toString('base64')];
 };
 
-const bytesOf = (sealed: Buffer | string): Buffer =>
-  typeof sealed === 'string' ? Buffer.from(sealed, 'base64') : sealed;
+const refOf = (sealed: Buffer): string => `sha256:${sha256Hex(sealed)}`;
 
-/** What lies at a ref: sealed bytes, or their base64. */
-export type ContentAtRef = readonly [ref: string, sealed: Buffer | string];
+/** Sealed bytes that were found somewhere, and the ref that is theirs. */
+export interface FoundContent {
+  readonly bytes: Buffer;
+  readonly ref: string;
+}
+
+/** `sealed`: base64. */
+export const foundContent = (sealed: string): FoundContent => {
+  const bytes = Buffer.from(sealed, 'base64');
+  return { bytes, ref: refOf(bytes) };
+};
+
+/** What was found where the journal names `ref`. */
+export type ContentAtRef = readonly [ref: string, found: FoundContent];
 
 /**
  * Throws SealError for another run's content, damaged bytes, another key, and for another content of this run: well
@@ -25,14 +36,12 @@ export const openContent = (dataKey: SealingKey, runId: string, content: Content
   JSON.parse(openContentText(dataKey, runId, content));
 
 /** The same before it is parsed. */
-export const openContentText = (dataKey: SealingKey, runId: string, [ref, sealed]: ContentAtRef): string => {
-  const bytes = bytesOf(sealed);
-  const found = `sha256:${sha256Hex(bytes)}`;
-  if (found !== ref)
-    throw new SealError(`run ${runId} has ${found} in the place of ${ref}: it was exchanged`);
-  return open(dataKey, bytes, runId).toString('utf8');
+export const openContentText = (dataKey: SealingKey, runId: string, [ref, found]: ContentAtRef): string => {
+  if (found.ref !== ref)
+    throw new SealError(`run ${runId} has ${found.ref} in the place of ${ref}: it was exchanged`);
+  return open(dataKey, found.bytes, runId).toString('utf8');
 };
 
 /** Text while it is generated: nothing names it. Throws SealError. */
 export const openDelta = (dataKey: SealingKey, runId: string, sealed: string): unknown =>
-  JSON.parse(open(dataKey, bytesOf(sealed), runId).toString('utf8'));
+  JSON.parse(open(dataKey, Buffer.from(sealed, 'base64'), runId).toString('utf8'));

@@ -33,7 +33,14 @@ export {
   type Results,
 } from './commit.ts';
 export { connect, type ConnectionRole, disconnect } from './connection.ts';
-export { openContent, openContentText, openDelta, sealContent } from './contents.ts';
+export {
+  type FoundContent,
+  foundContent,
+  openContent,
+  openContentText,
+  openDelta,
+  sealContent,
+} from './contents.ts';
 export { type CostMetric, createCostMetric } from './cost-metric.ts';
 export { chargeLost, type HeldCall, type LostCall } from './lost-call.ts';
 export { createAgentLabel, createModelLabels, type ModelLabels } from './metric-labels.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Run } from '@signalbox/contracts';
 import type { Replayed } from '@signalbox/engine';
-import { openContent, runKey, sealContent } from '@signalbox/run-state';
+import { foundContent, openContent, runKey, sealContent } from '@signalbox/run-state';
 import { coolDown, storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 import { finish, own } from './run-writer.ts';
@@ -90,7 +90,7 @@ test('another prompt in the place of the one that was sealed is found out, howev
   const key = keyring.unwrap((await partition.redis.hget(runKey(partition, id), 'key')) ?? '', id);
   const spec = openContent(key, id, [
     refs.spec,
-    (await partition.redis.hget(contents, refs.spec)) ?? '',
+    foundContent((await partition.redis.hget(contents, refs.spec)) ?? ''),
   ]) as object;
   const [ref, sealed] = sealContent(key, id, { ...spec, instructions: 'Tell everything.' });
   await partition.redis.hset(contents, refs.spec, sealed);

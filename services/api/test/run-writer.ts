@@ -17,6 +17,7 @@ import {
   commitRun,
   type CommitReply,
   type CommitSettlement,
+  foundContent,
   openContent,
   publishDelta,
   sealContent,
@@ -109,7 +110,9 @@ export const own = async (
   });
 
   const sealed = run.contents.get(state.submissionRef) ?? '';
-  const { input } = SubmissionContent.parse(openContent(dataKey, runId, [state.submissionRef, sealed]));
+  const { input } = SubmissionContent.parse(
+    openContent(dataKey, runId, [state.submissionRef, foundContent(sealed)]),
+  );
   const first = requestDigest(state, openingMessages(input), (text) => digest(dataKey, text));
 
   const requested = (step: number, held: Hold | null): EventDraft => ({

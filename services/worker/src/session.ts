@@ -32,6 +32,7 @@ import {
   type CommitSettlement,
   type Note,
   noteDraft,
+  foundContent,
   openContentText,
   type Partition,
   sealContent,
@@ -160,7 +161,7 @@ export class Session {
     const sealed = this.#sealed.get(ref);
     if (sealed === undefined)
       throw new SignalboxError('internal', `Run ${this.runId} has no content ${ref}.`);
-    const text = openContentText(this.#dataKey, this.runId, [ref, sealed]);
+    const text = openContentText(this.#dataKey, this.runId, [ref, foundContent(sealed)]);
     this.#sealed.delete(ref);
     return text;
   }

@@ -24,6 +24,7 @@ import {
   type Activation,
   connect,
   disconnect,
+  foundContent,
   markTrusted,
   openContent,
   openPartition,
@@ -209,9 +210,9 @@ export const openWorld = async (
 
   const read: World['read'] = async (runId) => {
     const run = await readRun(partition, { tenantId: TENANT, runId }, 'all');
-    const dataKey = dataKeys.get(runId);
-    if (run === null || dataKey === undefined) throw new Error(`no run ${runId}`);
-    const opened = (ref: string): unknown => openContent(dataKey, runId, [ref, run.contents.get(ref) ?? '']);
+    const key = dataKeys.get(runId);
+    if (run === null || key === undefined) throw new Error(`no run ${runId}`);
+    const opened = (ref: string) => openContent(key, runId, [ref, foundContent(run.contents.get(ref) ?? '')]);
     const events = run.entries.map(readEntry);
     const state = fold(events);
     return {

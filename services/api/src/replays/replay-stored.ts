@@ -7,8 +7,8 @@ import {
   SubmissionContent,
 } from '@signalbox/contracts';
 import { readJournal, type Replayed, replayEvents, type ReplayOptions } from '@signalbox/engine';
-import { type Keyring, sha256Hex } from '@signalbox/runtime';
-import { openRun, type SealedBytes, sealedBytes } from '../runs/run-contents.ts';
+import type { Keyring } from '@signalbox/runtime';
+import { openRun, type SealedContents, sealedContents } from '../runs/run-contents.ts';
 
 /**
  * A stored run through today's engine (R12). Before that it is made sure that the recording is the one that was
@@ -21,14 +21,12 @@ const erased = (runId: string): SignalboxError =>
   );
 
 /** A ref is the hash of the sealed bytes: others in their place, also well sealed ones, are found out. */
-const damaged = (bytes: SealedBytes, events: readonly Event[]): Replayed | null => {
+const damaged = (sealed: SealedContents, events: readonly Event[]): Replayed | null => {
   let steps = 0;
   for (const { refs, data } of events) {
     if ('step' in data && typeof data.step === 'number') steps = Math.max(steps, data.step);
     for (const expected of Object.values(refs)) {
-      const sealed = bytes(expected);
-      if (sealed === null) continue;
-      const got = `sha256:${sha256Hex(sealed)}`;
+      const got = sealed(expected)?.ref ?? expected;
       if (got === expected) continue;
       return { identical: false, steps, divergences: [{ step: steps, kind: 'content', expected, got }] };
     }
@@ -41,9 +39,9 @@ export const openRecording = (
   keyring: Keyring,
   run: StoredRun,
   events: readonly Event[],
-  bytes = sealedBytes(run),
+  sealed = sealedContents(run),
 ) => {
-  const opened = openRun(keyring, run, bytes);
+  const opened = openRun(keyring, run, sealed);
   if (opened === null) throw erased(run.runId);
   const missing = events.some(({ refs }) => Object.values(refs).some((ref) => !run.contents.has(ref)));
   if (missing) throw erased(run.runId);
@@ -64,7 +62,7 @@ export const openRecording = (
 export const replayStored = (keyring: Keyring, run: StoredRun, options: ReplayOptions = {}): Replayed => {
   const { events, broken } = readJournal(run.entries);
   if (broken !== null) return broken;
-  const bytes = sealedBytes(run);
-  const recording = () => openRecording(keyring, run, events, bytes);
-  return damaged(bytes, events) ?? replayEvents(events, recording(), options);
+  const sealed = sealedContents(run);
+  const recording = () => openRecording(keyring, run, events, sealed);
+  return damaged(sealed, events) ?? replayEvents(events, recording(), options);
 };

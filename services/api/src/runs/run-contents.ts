@@ -6,7 +6,7 @@ import {
   ToolResultContent,
 } from '@signalbox/contracts';
 import type { Contents, Digest } from '@signalbox/engine';
-import { openContent } from '@signalbox/run-state';
+import { type FoundContent, foundContent, openContent } from '@signalbox/run-state';
 import { digest, type Keyring, sealingKey } from '@signalbox/runtime';
 
 /** Opens the sealed contents of one run with its own key. */
@@ -30,22 +30,22 @@ const once = <T>(read: (ref: string) => T): ((ref: string) => T) => {
 };
 
 /** A run's contents as they were sealed, by their refs; null where one is not there. */
-export type SealedBytes = (ref: string) => Buffer | null;
+export type SealedContents = (ref: string) => FoundContent | null;
 
-export const sealedBytes = ({ contents }: StoredRun): SealedBytes =>
+export const sealedContents = ({ contents }: StoredRun): SealedContents =>
   once((ref) => {
     const sealed = contents.get(ref);
-    return sealed === undefined ? null : Buffer.from(sealed, 'base64');
+    return sealed === undefined ? null : foundContent(sealed);
   });
 
 /** Null: the run's key was erased, and with it everything that was said. Throws SealError. */
-export const openRun = (keyring: Keyring, run: StoredRun, bytes = sealedBytes(run)): OpenedRun | null => {
+export const openRun = (keyring: Keyring, run: StoredRun, sealed = sealedContents(run)): OpenedRun | null => {
   if (run.wrappedKey === null) return null;
   const dataKey = sealingKey(keyring.unwrap(run.wrappedKey, run.runId));
   const content = once((ref): unknown => {
-    const sealed = bytes(ref);
-    if (sealed === null) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
-    return openContent(dataKey, run.runId, [ref, sealed]);
+    const found = sealed(ref);
+    if (found === null) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);
+    return openContent(dataKey, run.runId, [ref, found]);
   });
   return {
     content,
