@@ -52,6 +52,25 @@ for (const [name, json, path] of BODIES) {
   });
 }
 
+const TOLD: readonly [body: unknown, message: string][] = [
+  [{ input: 'x' }, 'agent: missing, expected string or object'],
+  [{ agent: 'a' }, 'input: missing, expected string or array'],
+  [{ ...VALID, agent: {} }, 'agent.model: missing, expected string'],
+  [{ ...VALID, agent: null }, 'agent: expected string or object, received null'],
+  [{ ...VALID, input: 7 }, 'input: expected string or array, received number'],
+  [
+    { ...VALID, metadata: { ['k'.repeat(65)]: 'v' } },
+    `metadata.${'k'.repeat(65)}: of this name: Too big: expected string to have <=64 characters`,
+  ],
+];
+
+for (const [json, message] of TOLD) {
+  test(`what is wrong is told: ${message.slice(0, 60)}`, async () => {
+    const { detail } = await refused('POST', '/v1/runs', { json }, INVALID);
+    assert.equal(detail, message);
+  });
+}
+
 const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
 
 test('of very much that does not fit the first twenty are told; of too much metadata its number alone', async () => {

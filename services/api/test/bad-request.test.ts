@@ -72,6 +72,7 @@ const QUERIES: readonly [path: string, field: string][] = [
   ['/v1/runs?status=done', 'status'],
   ['/v1/runs?created_after=yesterday', 'created_after'],
   ['/v1/runs?colour=red', 'colour'],
+  ['/v1/runs?limit=1&limit=2', 'limit'],
   ['/v1/agents?cursor=%00', 'cursor'],
   ['/v1/agents/known?version=0', 'version'],
 ];
@@ -81,6 +82,20 @@ for (const [path, field] of QUERIES) {
     await refused('GET', path, {}, { ...INVALID, path: field });
   });
 }
+
+test('what is wrong with an address or a query is told', async () => {
+  const notFound = { status: 404, code: 'not_found' };
+  for (const [method, path, detail] of [
+    ['GET', '/v1/runs/latest', 'id: expected an id of the form run_<32 hex digits>'],
+    ['DELETE', '/v1/keys/mine', 'id: expected an id of the form key_<32 hex digits>'],
+    ['GET', '/v1/agents/A', 'name: expected 1-63 of a-z 0-9 . _ -, not starting with a sign'],
+  ] as const) {
+    const problem = await refused(method, path, {}, notFound);
+    assert.equal(problem.detail, `There is nothing at this address: ${detail}.`);
+  }
+  const twice = await refused('GET', '/v1/runs?status=queued&status=failed', {}, INVALID);
+  assert.deepEqual(twice.errors, [{ path: 'status', message: 'given more than once' }]);
+});
 
 test('a query or a body that a route does not take is refused, and nothing is done', async () => {
   const { id } = await h.submit(VALID);

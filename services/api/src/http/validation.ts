@@ -10,7 +10,27 @@ const MAX_DEPTH = 100;
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-const textOf = (message: string): string => message.replace(/^Invalid (input|option|string): /, '');
+const textOf = (message: string): string =>
+  message
+    .replace(/^Invalid (input|option|string): /, '')
+    .replace(/^(expected .*), received undefined$/, 'missing, $1');
+
+const NO_FORM = 'fits none of the accepted forms';
+
+/** Of a value whose very type no branch takes: which types they do. */
+const typesOf = (branches: readonly (readonly Issue[])[]): string => {
+  const firsts = branches.map(([first]) => first);
+  const types = firsts.flatMap((issue) => (issue?.code === 'invalid_type' ? [issue.expected] : []));
+  const received = /, received \w+$/.exec(firsts[0]?.message ?? '')?.[0];
+  if (received === undefined || types.length < branches.length) return NO_FORM;
+  return textOf(`expected ${types.join(' or ')}${received}`);
+};
+
+const messageOf = (issue: Issue): string => {
+  if (issue.code === 'invalid_union') return typesOf(issue.errors);
+  if (issue.code === 'invalid_key') return `of this name: ${textOf(issue.issues[0]?.message ?? '')}`;
+  return textOf(issue.message);
+};
 
 /** Of a union, the one branch that the value was meant for: the others refuse its very type. */
 const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined => {
@@ -30,9 +50,7 @@ function* problemsOf(issues: readonly Issue[], at: Path): Generator<FieldProblem
     } else if (issue.code === 'unrecognized_keys') {
       for (const key of issue.keys) yield { path: [...path, key].join('.'), message: 'unknown field' };
     } else {
-      const isUnion = issue.code === 'invalid_union';
-      const message = isUnion ? 'fits none of the accepted forms' : textOf(issue.message);
-      yield { path: path.join('.'), message };
+      yield { path: path.join('.'), message: messageOf(issue) };
     }
   }
 }
@@ -113,9 +131,17 @@ export const readOptionalBody = async <S extends z.ZodType>(
 /** What zod-openapi calls with the outcome of checking a path or a query. */
 export const onParameters = (
   result: { target: string } & ({ success: true } | { success: false; error: z.ZodError }),
+  c: Pick<ApiContext, 'req'>,
 ): void => {
   if (result.success) return;
+  const invalid = invalidFromZod(result.error);
   // A malformed id names nothing, like an unknown one.
-  if (result.target === 'param') throw new SignalboxError('not_found', 'There is nothing at this address.');
-  throw invalidFromZod(result.error);
+  if (result.target === 'param') {
+    throw new SignalboxError('not_found', `There is nothing at this address: ${invalid.message}.`);
+  }
+  const repeated = Object.entries(c.req.queries()).filter(([, values]) => values.length > 1);
+  if (repeated.length === 0) throw invalid;
+  throw invalidRequest(
+    repeated.slice(0, MAX_PROBLEMS).map(([path]) => ({ path, message: 'given more than once' })),
+  );
 };

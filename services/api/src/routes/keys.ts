@@ -44,7 +44,11 @@ const revoke = createRoute({
   summary: 'Revokes an API key, for good.',
   description:
     'Requests with it are refused once this answers 200; after another answer send it again. A repeated call answers the same. The last key with scope admin cannot be revoked (409 last_admin_key): make another first.',
-  request: { params: z.strictObject({ id: z.string().regex(KEY_ID) }) },
+  request: {
+    params: z.strictObject({
+      id: z.string().regex(KEY_ID, 'expected an id of the form key_<32 hex digits>'),
+    }),
+  },
   responses: { 200: answers('Key', 'The key, revoked.'), ...PROBLEMS },
 });
 
