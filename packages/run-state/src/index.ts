@@ -22,6 +22,7 @@ export type {
   UserCaps,
   UserRef,
 } from './caps.ts';
+export { type AbortDeps, abortOwnerless } from './abort-ownerless.ts';
 export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './claim.ts';
 export {
   type After,

@@ -12,6 +12,8 @@ export interface Repaired {
   readonly requeued: number;
   /** Runs parked by pressure (R9) that go on. */
   readonly relieved: number;
+  /** Aborted runs without an owner, whose end is for the caller to write. */
+  readonly unended: readonly string[];
   readonly activations: readonly Activation[];
 }
 
@@ -27,8 +29,8 @@ export const repair = async (
   partition: Partition,
   options: { limit: number; graceMs: number },
 ): Promise<Repaired> => {
-  const [counts, activations] = z
-    .tuple([Counts, Activations])
+  const [counts, activations, unended] = z
+    .tuple([Counts, Activations, Texts])
     .parse(await runScript(partition, 'repair', [options.limit, options.graceMs]));
   const count = (name: string): number => counts.get(name) ?? 0;
   return {
@@ -37,6 +39,7 @@ export const repair = async (
     lost: count('lost'),
     requeued: count('requeued'),
     relieved: count('relieved'),
+    unended,
     activations,
   };
 };

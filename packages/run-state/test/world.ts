@@ -274,7 +274,8 @@ export const fireTimers = async ({ partition }: World): Promise<void> => {
 };
 
 export const repairAll = async (world: World, graceMs: number): Promise<void> => {
-  const { activations, ...counts } = await repair(world.partition, { limit: 100, graceMs });
+  const { activations, unended, ...counts } = await repair(world.partition, { limit: 100, graceMs });
+  if (unended.length > 0) world.seen.add('unended');
   world.capsChanged = false;
   world.jobs.push(...activations);
   for (const [name, count] of Object.entries(counts)) if (count > 0) world.seen.add(name);

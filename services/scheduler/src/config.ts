@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { MIN_EVENT_DAYS } from '@signalbox/contracts';
 import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
+  build,
   intBetween,
   keyring,
   loadConfigOrExit,
@@ -51,6 +52,7 @@ const Environment = z.object({
   CHECKPOINT_FILE: z.string().min(1).optional(),
   METRICS_PORT: port(9466),
   HOST: z.string().default('127.0.0.1'),
+  BUILD_SHA: build,
   LOG_LEVEL: logLevel,
   OTEL_EXPORTER_OTLP_ENDPOINT: otlpEndpoint,
 });
@@ -76,6 +78,8 @@ export interface Config {
   readonly checkpointFile: string | null;
   readonly host: string;
   readonly metricsPort: number;
+  /** Version of this code. */
+  readonly build: string;
   readonly logLevel: LogLevel;
   readonly otlpEndpoint: string | undefined;
   /** What no log may show. */
@@ -99,6 +103,7 @@ export const loadConfig = (): Config => {
     checkpointFile: env.CHECKPOINT_FILE ?? null,
     host: env.HOST,
     metricsPort: env.METRICS_PORT,
+    build: env.BUILD_SHA,
     logLevel: env.LOG_LEVEL,
     otlpEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
     secrets: loadedSecrets(process.env),

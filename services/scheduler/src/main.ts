@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createPool } from '@signalbox/audit-store';
 import { createRedactor } from '@signalbox/engine';
 import {
+  abortOwnerless,
   checkServers,
   connect,
   disconnect,
@@ -28,6 +29,7 @@ import { loadConfig } from './config.ts';
 import { Hibernation, runHibernation } from './hibernation.ts';
 import { runLoop } from './loop.ts';
 import {
+  createAbortMetrics,
   createCheckpointGauge,
   createHibernationMetrics,
   createPartitionGauge,
@@ -103,6 +105,15 @@ const fit = (variable: string, url: string, connection: typeof redis) =>
     logger,
     stopping,
   }).then(exitOnProblems);
+const abortDeps = {
+  partition,
+  queue,
+  clock,
+  logger,
+  counters: createAbortMetrics(metrics),
+  build: config.build,
+  service: 'scheduler',
+} as const;
 // Run state is verified and repaired, whatever becomes of the queue.
 if (config.queueRedisUrl !== config.redisUrl) void fit('QUEUE_REDIS_URL', config.queueRedisUrl, queueRedis);
 const ticking = fit('REDIS_URL', config.redisUrl, redis).then(() =>
@@ -113,6 +124,7 @@ const ticking = fit('REDIS_URL', config.redisUrl, redis).then(() =>
       clock,
       logger,
       metrics: createRepairMetrics(metrics),
+      endAborted: (runId) => abortOwnerless(abortDeps, runId),
       leadership,
       verify,
       heart,

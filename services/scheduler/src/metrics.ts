@@ -1,4 +1,14 @@
-import { countUnrestored, type Demand, type Partition, readDemand, readTrust } from '@signalbox/run-state';
+import {
+  type CostMetric,
+  countUnrestored,
+  createCostMetric,
+  createEndMetrics,
+  type Demand,
+  type EndMetrics,
+  type Partition,
+  readDemand,
+  readTrust,
+} from '@signalbox/run-state';
 import type { Clock, Counter, Gauge, Metrics } from '@signalbox/runtime';
 
 /** What the leader counts (contract §4). */
@@ -27,6 +37,12 @@ export const createRepairMetrics = (registry: Metrics): RepairMetrics => {
     }),
   };
 };
+
+/** Of aborted runs whose end the leader writes. */
+export const createAbortMetrics = (registry: Metrics): EndMetrics & CostMetric => ({
+  ...createEndMetrics(registry),
+  ...createCostMetric(registry),
+});
 
 const STATES = ['waiting', 'prioritized', 'active', 'parked', 'delayed'] as const;
 

@@ -8,6 +8,8 @@ export interface TickDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: RepairMetrics;
+  /** Writes the end of an aborted run that nobody owns. */
+  readonly endAborted: (runId: string) => Promise<void>;
 }
 
 const SECOND = 1000;
@@ -24,24 +26,35 @@ const LEASES_AT_ONCE = 10;
 const QUEUE_MS = 5 * SECOND;
 
 /** True when there may be more of the same at once. */
-export const isFull = ({ timers, leases, requeued }: Repaired): boolean =>
-  timers >= LIMITS.limit || requeued >= LIMITS.limit || leases >= LEASES_AT_ONCE;
+export const isFull = ({ timers, leases, requeued, unended }: Repaired): boolean =>
+  [timers, requeued, unended.length].some((count) => count >= LIMITS.limit) || leases >= LEASES_AT_ONCE;
+
+const endAll = async ({ endAborted, logger }: TickDeps, { unended }: Repaired): Promise<void> => {
+  const end = (runId: string): Promise<void> =>
+    endAborted(runId).catch((error: unknown) =>
+      logger.warn('the end of an aborted run is left to its next owner', { run_id: runId, error }),
+    );
+  await Promise.all(unended.map(end));
+};
 
 /**
- * Gives every run without an owner its wake-up (R10): due timers, runs of dead workers, lost activations.
+ * Gives every run without an owner its wake-up (R10): due timers, runs of dead workers, lost activations; and its end
+ * to one that was asked to stop.
  * What is repaired but does not reach the queue is repaired again after the grace. Throws `state_unavailable`
  * and errors of the queue.
  */
-export const tick = async ({ partition, queue, clock, logger, metrics }: TickDeps): Promise<Repaired> => {
+export const tick = async (deps: TickDeps): Promise<Repaired> => {
+  const { partition, queue, clock, logger, metrics } = deps;
   const repaired = await repair(partition, LIMITS);
-  const { timers, leases, lost, requeued, relieved, activations } = repaired;
+  const { timers, leases, lost, requeued, relieved, unended, activations } = repaired;
   metrics.timers.inc(timers);
   metrics.resumes.inc({ reason: 'lease_expired' }, lost);
   metrics.requeued.inc(requeued);
-  if (timers + leases + lost + requeued + relieved > 0) {
-    logger.info('repaired', { timers, leases, lost, requeued, relieved, activations: activations.length });
+  const counts = { timers, leases, lost, requeued, relieved, unended: unended.length };
+  if (Object.values(counts).some((count) => count > 0)) {
+    logger.info('repaired', { ...counts, activations: activations.length });
   }
   // BullMQ waits for its Redis without end; the leader must not.
-  await withTimeout(queue.add(activations), QUEUE_MS, clock);
+  await Promise.all([withTimeout(queue.add(activations), QUEUE_MS, clock), endAll(deps, repaired)]);
   return repaired;
 };

@@ -1,14 +1,20 @@
 /** What the tests of the scheduler need: loops and leaders on a partition of their own. */
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after } from 'node:test';
-import { type Activation, Leadership, openActivationQueue, type Partition } from '@signalbox/run-state';
+import {
+  abortOwnerless,
+  type Activation,
+  Leadership,
+  openActivationQueue,
+  type Partition,
+} from '@signalbox/run-state';
 import { createLogger, createMetrics, type Logger, type Metrics, systemClock } from '@signalbox/runtime';
 import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
 import { runLoop } from '../src/loop.ts';
-import { createRepairMetrics } from '../src/metrics.ts';
+import { createAbortMetrics, createRepairMetrics } from '../src/metrics.ts';
 import type { TickDeps } from '../src/tick.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -47,20 +53,26 @@ export const tickBench = async (partition: Partition): Promise<TickBench> => {
   atEnd(() => queue.close());
   const added: Activation[] = [];
   const registry = createMetrics({ prefix: 'signalbox_' });
-  return {
+  const shared = {
     ...recordingLogger(),
     partition,
     clock: systemClock,
-    registry,
-    metrics: createRepairMetrics(registry),
-    added,
     queue: {
       ...queue,
-      add: async (activations) => {
+      add: async (activations: readonly Activation[]) => {
         await queue.add(activations);
         added.push(...activations);
       },
     },
+  };
+  const counters = createAbortMetrics(registry);
+  return {
+    ...shared,
+    registry,
+    metrics: createRepairMetrics(registry),
+    endAborted: (runId) =>
+      abortOwnerless({ ...shared, counters, build: 'test', service: 'scheduler' }, runId),
+    added,
   };
 };
 

@@ -13,6 +13,7 @@ if not r.status or r.tenant ~= ARGV[2] then return { is_trusted() and 'NOT_FOUND
 if is_terminal(r.status) then return { 'TERMINAL' } end
 if r.abort then return { 'REPEATED', r.abort, r.status } end
 redis.call('HSET', key('run', run), 'abort', ARGV[3])
+redis.call('ZADD', key('aborting'), int(now_ms()), run)
 -- For an owner that misses the hint.
 if r.owner then redis.call('SADD', key('lease', r.owner, 'aborts'), run) end
 local note = cjson.decode(ARGV[3])

@@ -128,6 +128,7 @@ if h.after == 'finish' then
   others().release(run, r, r.owner)
   redis.call('HSET', record_key, 'status', h.status, 'ended_ms', int(now))
   redis.call('DEL', key('run', run, 'inbox'))
+  if r.abort then redis.call('ZREM', key('aborting'), run) end
   redis.call('PUBLISH', key('ended', run), '')
 elseif h.after == 'hand_over' then
   others().release(run, r, r.owner)

@@ -7,7 +7,7 @@
 -- Keeps R10: every run without an owner gets its wake-up. Safe to run at any time, by anybody, twice.
 -- KEYS[1] partition root
 -- ARGV[1] most runs of each kind per call  [2] milliseconds after which an activation counts as lost
--- returns [counts (timers, leases, lost, requeued, relieved), activations]
+-- returns [counts (timers, leases, lost, requeued, relieved), activations, aborted runs whose end is the caller's to write]
 local limit, grace = tonumber(ARGV[1]), tonumber(ARGV[2])
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
@@ -54,6 +54,22 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   end
 end
 
+-- Who asks a run to stop, or owns it, writes its end. Where that did not happen (its owner was lost, it hibernated) it
+-- would wait for a worker with a free slot, and there may be none.
+local ABORT_MS, AGAIN_MS = 1000, 60000 -- what the caller cannot write in a minute a worker may have done better
+local unended = {}
+for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('aborting'), '-inf', int(now - ABORT_MS), 'LIMIT', 0, limit)) do
+  local r = record(run, { 'status', 'owner', 'asleep' })
+  if not r.status or is_terminal(r.status) then
+    redis.call('ZREM', key('aborting'), run)
+  elseif r.asleep or lease_is_live(r.owner, now) then
+    redis.call('ZADD', key('aborting'), int(now), run)
+  else
+    redis.call('ZADD', key('aborting'), int(now + AGAIN_MS), run)
+    unended[#unended + 1] = run
+  end
+end
+
 -- Runs that pressure parked go on, the oldest first and a few at a time, however often this is called.
 local WOKEN_AT_ONCE, WAKE_EVERY_MS = 25, 250
 local woken_at = tonumber(redis.call('HGET', key('pressure'), 'woken_at') or 0)
@@ -75,4 +91,8 @@ repair_waiters(limit, now)
 repair_capped(limit)
 
 local activations = append(admit(now), again)
-return { { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued, 'relieved', count.relieved }, activations }
+return {
+  { 'timers', count.timers, 'leases', count.leases, 'lost', count.lost, 'requeued', count.requeued, 'relieved', count.relieved },
+  activations,
+  unended,
+}

@@ -1,8 +1,13 @@
 import { z } from '@hono/zod-openapi';
 import { AgentName, SignalboxError } from '@signalbox/contracts';
-import { type AbortFlag, findLiveRuns, LIVE_STATUSES, requestAbort } from '@signalbox/run-state';
+import {
+  type AbortFlag,
+  abortOwnerless,
+  findLiveRuns,
+  LIVE_STATUSES,
+  requestAbort,
+} from '@signalbox/run-state';
 import { wellFormed } from '@signalbox/runtime';
-import { abortOwnerless } from './abort-ownerless.ts';
 import { byKey, fieldsOf, recordFact } from '../audit/admin-trail.ts';
 import type { ApiDeps } from '../deps.ts';
 import pMap from 'p-map';
@@ -71,7 +76,7 @@ const abortOne = async (
     if (error instanceof SignalboxError && error.retryable) return 'left';
     throw error;
   }
-  await abortOwnerless(deps, runId).catch((error: unknown) =>
+  await abortOwnerless({ ...deps, service: 'api' }, runId).catch((error: unknown) =>
     // The flag stands: whoever owns the run next writes its end.
     deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
   );

@@ -16,6 +16,7 @@
 -- <root>:loading             ZSET  hibernated runs that were woken, by when the scheduler is to load them
 -- <root>:unrestored          SET   those of them that a verification could not put back; see set_aside.lua
 -- <root>:timers              ZSET  parked runs by due time
+-- <root>:aborting            ZSET  runs that were asked to stop and did not yet, by when it is looked after them; see repair.lua
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:lease:<id>:aborts   SET   those of them that were asked to stop

@@ -37,6 +37,9 @@ local function put_back(h, r, wake_seq, first)
   -- Without one what was said is erased.
   if h.key then redis.call('HSET', key('run', run), 'key', h.key) end
   if h.abort and not r.abort then redis.call('HSET', key('run', run), 'abort', cjson.encode(h.abort)) end
+  if (h.abort or r.abort) and not is_terminal(h.status) then
+    redis.call('ZADD', key('aborting'), int(now_ms()), run)
+  end
 end
 
 -- Its end is known to Postgres; here it only has to refuse a late owner for a while (R7).
@@ -44,6 +47,7 @@ local ENDED_TTL_SECONDS = 3600
 
 local function forget_ended(run)
   redis.call('DEL', key('run', run, 'inbox'))
+  redis.call('ZREM', key('aborting'), run)
   for _, part in ipairs({ 'events', 'contents', 'holds' }) do
     redis.call('EXPIRE', key('run', run, part), ENDED_TTL_SECONDS)
   end

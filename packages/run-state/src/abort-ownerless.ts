@@ -9,22 +9,30 @@ import {
   readEntry,
   type RunState,
 } from '@signalbox/engine';
-import {
-  chargeLost,
-  type Claimed,
-  claimRun,
-  type CommitReply,
-  commitRun,
-  type LostCall,
-  noteDraft,
-} from '@signalbox/run-state';
-import type { ApiDeps } from '../deps.ts';
+import type { Clock, Logger } from '@signalbox/runtime';
+import { type Claimed, claimRun } from './claim.ts';
+import { type CommitReply, commitRun } from './commit.ts';
+import type { CostMetric } from './cost-metric.ts';
+import type { EndMetrics } from './end-metrics.ts';
+import { chargeLost, type LostCall } from './lost-call.ts';
+import { noteDraft } from './note.ts';
+import type { Partition } from './partition.ts';
+import type { ActivationQueue } from './queue.ts';
 
 /**
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
-type AbortDeps = Pick<ApiDeps, 'partition' | 'queue' | 'clock' | 'logger' | 'counters' | 'build'>;
+export interface AbortDeps {
+  readonly partition: Partition;
+  readonly queue: Pick<ActivationQueue, 'add'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly counters: EndMetrics & CostMetric;
+  readonly build: string;
+  /** Who writes. */
+  readonly service: 'api' | 'scheduler';
+}
 
 /** Long enough for one commit, short enough that a crash of ours costs the run little. */
 const LEASE_MS = 10_000;
@@ -47,13 +55,13 @@ const composeEnd = (deps: AbortDeps, run: Claimed) => {
     runId: run.runId,
     epoch: run.epoch,
     ts: new Date(deps.clock.now()).toISOString(),
-    actor: { type: 'system', id: 'api' } as const,
+    actor: { type: 'system', id: deps.service } as const,
   };
   const lost = lostCalls(state);
   const resumed = state.status === 'running';
   const claimed: EventDraft = {
     type: 'run.claimed',
-    data: { worker: 'api', wake_seq: run.wakeSeq, resumed, build: deps.build },
+    data: { worker: deps.service, wake_seq: run.wakeSeq, resumed, build: deps.build },
   };
   const { drafts, settlements } = chargeLost(lost);
   const results = appendDrafts(head, [claimed, ...run.notes.map(noteDraft), ...drafts], context);
