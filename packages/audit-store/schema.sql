@@ -527,11 +527,13 @@ begin
     on conflict (run_id) do nothing;
   delete from run_keys where run_id = any(ids);
   delete from contents where run_id = any(ids);
-  -- A whole record that Postgres would not take: its events stay.
+  -- A whole record that Postgres would not take: its events stay. NUL and half a surrogate pair, which may be why, make
+  -- it no JSON that can be read either; as an escape of its own, not behind a backslash that is escaped itself.
   update audit_quarantine set raw = convert_to(json_build_object(
       'streamId', record -> 'streamId', 'runId', record -> 'runId', 'tenantId', record -> 'tenantId',
       'entries', record -> 'entries')::text, 'UTF8')
-    from (select id as quarantine_id, convert_from(raw, 'UTF8')::json as record
+    from (select id as quarantine_id, regexp_replace(
+        convert_from(raw, 'UTF8'), '(?<!\\)((\\\\)*)\\u(0000|[dD][89a-fA-F][0-9a-fA-F]{2})', '\1\\ufffd', 'g')::json as record
       from audit_quarantine where run_id = any(ids) and reason = 'refused') refused
     where id = quarantine_id;
   -- In the writer's order: first the lock on erasures, then runs by their id.

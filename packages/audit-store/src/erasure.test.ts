@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { SignalboxError } from '@signalbox/contracts';
+import { newId, SignalboxError } from '@signalbox/contracts';
 import { chainBreak } from '@signalbox/engine';
-import { recordOf, simpleJournal, TENANT } from '../test/journal.ts';
+import { callFailed, journalOf, recordOf, simpleJournal, submitted, TENANT } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
 import { type ErasedRun, eraseRunContents, listErased } from './erasure.ts';
 import { liftLegalHold, saveLegalHold } from './legal-hold.ts';
 import type { Db } from './pool.ts';
 import { readRun } from './read-runs.ts';
+import { verifyAudit } from './verify-audit.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;
@@ -134,6 +135,37 @@ test('what is held is refused, all of it, whoever asks', async () => {
   await eraseRunContents(db, TENANT, [held.runId, free.runId]);
   assert.deepEqual([await left(held.runId), await left(free.runId)], [0, 0]);
 });
+
+for (const [what, text] of [
+  ['is no base64', '%%%'],
+  ['holds NUL', 'a\u0000\u0000'],
+  ['holds half a surrogate pair', '\\\ud800'],
+] as const) {
+  test(`a content that Postgres refused goes, too: one that ${what}; the events beside it stay as they are`, async () => {
+    const runId = newId('run');
+    const failed = { ...callFailed({ runId, step: 1 }) };
+    Object.assign(failed.data, { message: 'NUL \u0000 and \ud800, and \\u0000' });
+    const { entries } = journalOf(runId, [submitted(), failed]);
+    const { quarantined } = await writeBatch(db, [
+      recordOf(runId, entries, { wrappedKey: 'k1.wrapped', contents: [['sha256:x', text]] }),
+    ]);
+    assert.deepEqual(
+      quarantined.map(({ reason }) => reason),
+      ['refused'],
+    );
+    await eraseRunContents(db, TENANT, [runId]);
+    const { raw } = await db
+      .selectFrom('audit_quarantine')
+      .select('raw')
+      .where('run_id', '=', runId)
+      .executeTakeFirstOrThrow();
+    const { streamId, ...kept } = JSON.parse(raw.toString('utf8')) as Record<string, unknown>;
+    assert.equal(typeof streamId, 'string');
+    assert.deepEqual(kept, { runId, tenantId: TENANT, entries });
+    assert.equal(await left(runId), 0);
+    assert.equal((await verifyAudit(db, TENANT, runId))?.first_bad, null);
+  });
+}
 
 describe('the steps of an erasure', () => {
   const stored = async (): Promise<string> => {
