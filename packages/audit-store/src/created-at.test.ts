@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import type { RunFilter } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import { runIdAt } from '../test/journal.ts';
 import { pagesRead, settle } from '../test/pages-read.ts';
@@ -16,26 +17,17 @@ before(async () => {
   db = await migratedDatabase();
 });
 
-interface Period {
-  readonly createdAfter?: string;
-  readonly createdBefore?: string;
-}
+type Period = Pick<RunFilter, 'created_after' | 'created_before'>;
 
 /** Both lists, which must agree. */
-const list = async (
-  from: Db,
-  tenantId: string,
-  { createdAfter, createdBefore }: Period,
-): Promise<string[]> => {
-  const ids = await listRunIds(from, {
+const list = async (from: Db, tenantId: string, period: Period): Promise<string[]> => {
+  const ids = await listRunIds(from, { tenantId, filter: { ...period, status: 'succeeded' }, limit: 50 });
+  const { runs: replayable } = await listReplayable(from, {
     tenantId,
-    status: 'succeeded',
-    createdAfter,
-    createdBefore,
+    filter: period,
+    before: null,
     limit: 50,
   });
-  const filter = { created_after: createdAfter, created_before: createdBefore };
-  const { runs: replayable } = await listReplayable(from, { tenantId, filter, before: null, limit: 50 });
   assert.deepEqual(
     replayable.map(({ id }) => id),
     ids,
@@ -61,7 +53,7 @@ describe('runs of a period', () => {
       select first_run_id_at(at at time zone 'UTC') || '7', 'busy', '', 'succeeded', at
       from generate_series(${new Date(NEW_YEAR)}::timestamptz, '2026-01-01Z', '1 hour') at`.execute(db);
     await settle(db, 'runs');
-    const period = { createdAfter: '2020-02-01T00:00:00Z', createdBefore: '2020-02-02T01:00:00+01:00' };
+    const period = { created_after: '2020-02-01T00:00:00Z', created_before: '2020-02-02T01:00:00+01:00' };
     const pages = await pagesRead(db, async (counted) => {
       const ids = await list(counted, 'busy', period);
       assert.equal(ids.length, 24);
@@ -79,19 +71,19 @@ describe('runs of a period', () => {
     await storeRun('apart', outside, NEW_YEAR - 1);
     const at = (ms: number): string => new Date(NEW_YEAR + ms).toISOString();
     const of = (period: Period): Promise<string[]> => list(db, 'apart', period);
-    assert.deepEqual(await of({ createdAfter: at(0), createdBefore: at(1) }), [late, early]);
-    assert.deepEqual(await of({ createdAfter: at(1) }), []);
-    assert.deepEqual(await of({ createdBefore: at(0) }), [outside]);
+    assert.deepEqual(await of({ created_after: at(0), created_before: at(1) }), [late, early]);
+    assert.deepEqual(await of({ created_after: at(1) }), []);
+    assert.deepEqual(await of({ created_before: at(0) }), [outside]);
   });
 
   test('may begin before there were ids and end after the last of them', async () => {
     const runId = runIdAt(NEW_YEAR);
     await storeRun('ever', runId, NEW_YEAR);
     const of = (period: Period): Promise<string[]> => list(db, 'ever', period);
-    for (const createdAfter of ['0001-01-01T00:00:00Z', '1970-01-01T00:00:00Z'])
-      assert.deepEqual(await of({ createdAfter }), [runId]);
-    assert.deepEqual(await of({ createdBefore: '9999-12-31T23:59:59.999Z' }), [runId]);
-    assert.deepEqual(await of({ createdAfter: '9999-12-31T23:59:59.999Z' }), []);
-    assert.deepEqual(await of({ createdBefore: '1969-12-31T00:00:00Z' }), []);
+    for (const created_after of ['0001-01-01T00:00:00Z', '1970-01-01T00:00:00Z'])
+      assert.deepEqual(await of({ created_after }), [runId]);
+    assert.deepEqual(await of({ created_before: '9999-12-31T23:59:59.999Z' }), [runId]);
+    assert.deepEqual(await of({ created_after: '9999-12-31T23:59:59.999Z' }), []);
+    assert.deepEqual(await of({ created_before: '1969-12-31T00:00:00Z' }), []);
   });
 });

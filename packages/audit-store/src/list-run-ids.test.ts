@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { claimed, journalOf, recordOf, runIdAt, submitted, succeeded } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
-import { listRunIds } from './list-run-ids.ts';
+import { listRunIds, type RunListQuery } from './list-run-ids.ts';
 import type { Db } from './pool.ts';
 import { writeBatch } from './write.ts';
 
@@ -35,26 +35,28 @@ describe('listRunIds', () => {
   });
 
   const at = (...wanted: number[]) => wanted.map((n) => ids[n]);
-  const list = (query: Partial<Parameters<typeof listRunIds>[1]>) =>
-    listRunIds(db, { tenantId, limit: 100, ...query });
+  const list = (
+    filter: RunListQuery['filter'] = {},
+    page: Partial<Pick<RunListQuery, 'limit' | 'before'>> = {},
+  ) => listRunIds(db, { tenantId, limit: 100, filter, ...page });
 
   test('newest first, page by page', async () => {
-    assert.deepEqual(await list({}), at(5, 4, 3, 2, 1, 0));
-    assert.deepEqual(await list({ limit: 2 }), at(5, 4));
-    assert.deepEqual(await list({ limit: 2, before: ids[4] }), at(3, 2));
-    assert.deepEqual(await list({ before: ids[0] }), []);
+    assert.deepEqual(await list(), at(5, 4, 3, 2, 1, 0));
+    assert.deepEqual(await list({}, { limit: 2 }), at(5, 4));
+    assert.deepEqual(await list({}, { limit: 2, before: ids[4] }), at(3, 2));
+    assert.deepEqual(await list({}, { before: ids[0] }), []);
   });
 
   test('each filter, and all of them', async () => {
     assert.deepEqual(await list({ status: 'succeeded' }), at(1, 0));
     assert.deepEqual(await list({ status: 'running' }), at(5, 4, 3, 2));
     assert.deepEqual(await list({ agent: 'support' }), at(4, 3, 2, 1, 0));
-    assert.deepEqual(await list({ userId: 'odd' }), at(5, 3, 1));
-    assert.deepEqual(await list({ sessionId: 'early' }), at(2, 1, 0));
-    assert.deepEqual(await list({ createdAfter: '2030-01-03T00:00:00Z' }), at(5, 4, 3, 2));
-    assert.deepEqual(await list({ createdBefore: '2030-01-03T00:00:00Z' }), at(1, 0));
-    const all = { status: 'running', agent: 'support', userId: 'even', sessionId: 'early' } as const;
+    assert.deepEqual(await list({ user_id: 'odd' }), at(5, 3, 1));
+    assert.deepEqual(await list({ session_id: 'early' }), at(2, 1, 0));
+    assert.deepEqual(await list({ created_after: '2030-01-03T00:00:00Z' }), at(5, 4, 3, 2));
+    assert.deepEqual(await list({ created_before: '2030-01-03T00:00:00Z' }), at(1, 0));
+    const all = { status: 'running', agent: 'support', user_id: 'even', session_id: 'early' } as const;
     assert.deepEqual(await list(all), at(2));
-    assert.deepEqual(await list({ userId: 'nobody\u0000' }), []);
+    assert.deepEqual(await list({ user_id: 'nobody\u0000' }), []);
   });
 });

@@ -1,8 +1,7 @@
 import type { ReplayFilter } from '@signalbox/contracts';
-import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
-import { createdBefore, createdFrom } from './created-at.ts';
 import type { Db } from './pool.ts';
+import { fits } from './run-filter.ts';
 import { reaching } from './store-errors.ts';
 
 export interface ReplayableQuery {
@@ -28,22 +27,20 @@ export interface ReplayablePage {
 /** Runs that one look goes through; far below the time limit of a statement. */
 const MOST_LOOKED_AT = 20_000;
 
-/** The tenant's, as far as an index alone finds them: of what it can go by, what is likely to be the rarest. */
+/** Of what an index can go by, what is likely to be the rarest. */
+const rarest = ({ session_id, user_id, agent, status }: ReplayableQuery['filter']) => {
+  if (session_id !== undefined) return { session_id };
+  if (user_id !== undefined) return { user_id };
+  return agent === undefined ? { status } : { agent };
+};
+
+/** The tenant's, as far as an index alone finds them. */
 const indexed = (db: Db, { tenantId, filter, before }: ReplayableQuery) => {
-  const { status, agent, user_id, session_id, created_after, created_before } = filter;
-  const bySession = session_id !== undefined;
-  const byUser = !bySession && user_id !== undefined;
-  const byAgent = !bySession && !byUser && agent !== undefined;
-  const byStatus = !bySession && !byUser && !byAgent && status !== undefined;
+  const { created_after, created_before } = filter;
   return db
     .selectFrom('runs')
     .where('tenant_id', '=', tenantId)
-    .$if(bySession, (q) => q.where('session_id', '=', wellFormed(session_id ?? '')))
-    .$if(byUser, (q) => q.where('user_id', '=', wellFormed(user_id ?? '')))
-    .$if(byAgent, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
-    .$if(byStatus, (q) => q.where('status', '=', status ?? 'succeeded'))
-    .$if(created_after !== undefined, (q) => q.where(createdFrom(created_after ?? '')))
-    .$if(created_before !== undefined, (q) => q.where(createdBefore(created_before ?? '')))
+    .where(fits({ ...rarest(filter), created_after, created_before }))
     .$if(before !== null, (q) => q.where('id', '<', before ?? ''));
 };
 
@@ -79,9 +76,8 @@ export const listReplayable = (
       ])
       .where('status', 'in', status === undefined ? ['succeeded', 'failed', 'aborted'] : [status])
       .whereRef('status_seq', '<=', 'last_seq')
-      .$if(agent !== undefined, (q) => q.where('agent', '=', wellFormed(agent ?? '')))
       .$if(model !== undefined, (q) => q.where('model', '=', model ?? ''))
-      .$if(user_id !== undefined, (q) => q.where('user_id', '=', wellFormed(user_id ?? '')))
+      .where(fits({ agent, user_id }))
       .$if(lookedTo !== null, (q) => q.where('id', '>=', lookedTo ?? ''))
       .orderBy('id', 'desc')
       .limit(query.limit)

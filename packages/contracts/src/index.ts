@@ -109,4 +109,5 @@ export {
   Usage,
   WaitReason,
 } from './run.ts';
+export { RUN_FILTER, type RunFilter } from './run-filter.ts';
 export { Step } from './step.ts';

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import { AgentName, LimitsInput } from './agent.ts';
+import { LimitsInput } from './agent.ts';
 import { ModelRef } from './model-ref.ts';
 import { CapUsd } from './money.ts';
 import { TERMINAL_STATUSES } from './run.ts';
+import { RUN_FILTER } from './run-filter.ts';
 
 /**
  * What a replay compares: with `requests` all of it; with `decisions` which models and tools are called and how the run
@@ -18,19 +19,12 @@ export type ReplayMode = (typeof REPLAY_MODES)[number];
 export const REPLAY_STATUSES = ['queued', 'running', 'done', 'failed', 'aborted'] as const;
 export type ReplayStatus = (typeof REPLAY_STATUSES)[number];
 
-const label = z.string().min(1).max(256);
-const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' });
-
-/** All conditions hold. Only runs that have ended are replayed, newest first. */
+/** Only runs that have ended are replayed, newest first. */
 export const ReplayFilter = z.strictObject({
   status: z.enum(TERMINAL_STATUSES).optional(),
-  agent: AgentName.optional(),
+  ...RUN_FILTER,
   /** The model a run was submitted with. */
   model: ModelRef.optional(),
-  user_id: label.optional(),
-  session_id: label.optional(),
-  created_after: time.optional(),
-  created_before: time.optional(),
   /** Most runs. */
   limit: z.int().min(1).max(1_000_000).default(10_000),
 });

@@ -1,4 +1,4 @@
-import { type Entry, type RunStatus, SignalboxError } from '@signalbox/contracts';
+import { type Entry, type RunFilter, type RunStatus, SignalboxError } from '@signalbox/contracts';
 import { readEntry } from '@signalbox/engine';
 import { type LiveIndex, liveIds } from './live-ids.ts';
 import { type Partition, runKey } from './partition.ts';
@@ -13,17 +13,7 @@ import { readTrust } from './trust.ts';
 export const LIVE_STATUSES = ['queued', 'running', 'waiting'] as const satisfies readonly RunStatus[];
 export type LiveStatus = (typeof LIVE_STATUSES)[number];
 
-/** All that is given must fit. */
-export interface LiveRunFilter {
-  readonly status?: LiveStatus | undefined;
-  readonly agent?: string | undefined;
-  readonly userId?: string | undefined;
-  readonly sessionId?: string | undefined;
-  /** RFC 3339; from this instant on. */
-  readonly createdAfter?: string | undefined;
-  /** RFC 3339; before this instant. */
-  readonly createdBefore?: string | undefined;
-}
+export type LiveRunFilter = RunFilter & { readonly status?: LiveStatus | undefined };
 
 export interface LiveRuns {
   /** Oldest first. Of more than `limit` those at work, then queued, then waiting, those that were woken last. */
@@ -67,7 +57,7 @@ const fittingRecords = async (
     if (tenant !== tenantId || !LIVE_STATUSES.some((live) => live === status)) return false;
     if (filter.status !== undefined && filter.status !== status) return false;
     if (filter.agent !== undefined && filter.agent !== agent) return false;
-    return filter.userId === undefined || filter.userId === user;
+    return filter.user_id === undefined || filter.user_id === user;
   });
 };
 
@@ -86,10 +76,10 @@ const submittedOf = (entry: Entry | null, [created, session]: (string | null)[])
 
 const fitsFirst = (submitted: Submitted | null, filter: LiveRunFilter): boolean => {
   if (submitted === null) return false;
-  if (filter.sessionId !== undefined && filter.sessionId !== submitted.sessionId) return false;
+  if (filter.session_id !== undefined && filter.session_id !== submitted.sessionId) return false;
   const at = Date.parse(submitted.createdAt);
-  if (filter.createdAfter !== undefined && at < Date.parse(filter.createdAfter)) return false;
-  return filter.createdBefore === undefined || at < Date.parse(filter.createdBefore);
+  if (filter.created_after !== undefined && at < Date.parse(filter.created_after)) return false;
+  return filter.created_before === undefined || at < Date.parse(filter.created_before);
 };
 
 /** The runs among these whose first event fits; read only if the filter asks for what it says. */
@@ -98,8 +88,8 @@ const fittingEvents = async (
   filter: LiveRunFilter,
   runIds: readonly string[],
 ): Promise<readonly string[]> => {
-  const { sessionId, createdAfter, createdBefore } = filter;
-  if ((sessionId ?? createdAfter ?? createdBefore) === undefined) return runIds;
+  const { session_id, created_after, created_before } = filter;
+  if ((session_id ?? created_after ?? created_before) === undefined) return runIds;
   const pipeline = partition.redis.pipeline();
   for (const runId of runIds) {
     pipeline.lindex(runKey(partition, runId, 'events'), 0);

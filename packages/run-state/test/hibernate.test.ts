@@ -45,13 +45,13 @@ test('of a run that hibernates one small record is left, and it is still found',
   assert.deepEqual([waiting, delayed, runnable], [1, 1, 0]);
   assert.deepEqual([...(await readLiveHeads(partition))], [[runId, 2]]);
   for (const filter of [
-    { status: 'waiting' as const, agent: 'support', userId: 'u1' },
-    { sessionId: SESSION },
-    { createdAfter: '2026-01-01T00:00:00.000Z', createdBefore: '2026-01-01T00:00:00.001Z' },
+    { status: 'waiting' as const, agent: 'support', user_id: 'u1' },
+    { session_id: SESSION },
+    { created_after: '2026-01-01T00:00:00.000Z', created_before: '2026-01-01T00:00:00.001Z' },
   ]) {
     assert.deepEqual((await findLiveRuns(partition, TENANT, { filter, limit: 10 })).runIds, [runId]);
   }
-  const others = { sessionId: 'other' };
+  const others = { session_id: 'other' };
   assert.deepEqual((await findLiveRuns(partition, TENANT, { filter: others, limit: 10 })).runIds, []);
 });
 

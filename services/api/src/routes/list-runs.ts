@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { AgentName, type Run, RunId, RunStatus } from '@signalbox/contracts';
+import { type Run, RUN_FILTER, RunId, RunStatus } from '@signalbox/contracts';
 import { fromCursor, toCursor } from '../http/cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
@@ -8,9 +8,6 @@ import { viewOf } from '../runs/run-view.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
-
-const label = z.string().min(1).max(256).optional();
-const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' }).optional();
 
 const route = createRoute({
   method: 'get',
@@ -22,11 +19,7 @@ const route = createRoute({
   request: {
     query: z.strictObject({
       status: RunStatus.optional(),
-      agent: AgentName.optional(),
-      user_id: label,
-      session_id: label,
-      created_after: time,
-      created_before: time,
+      ...RUN_FILTER,
       limit: queryInt(1, MAX_LIMIT).optional(),
       cursor: z.string().max(200).optional(),
     }),
@@ -48,16 +41,11 @@ const isRunId = (id: string): boolean => RunId.safeParse(id).success;
 
 export const listRuns: Route = (app, deps) => {
   app.openapi(route, async (c) => {
-    const { limit = DEFAULT_LIMIT, cursor, ...query } = c.req.valid('query');
+    const { limit = DEFAULT_LIMIT, cursor, ...filter } = c.req.valid('query');
     const { tenantId } = c.get('principal');
     const wanted = {
       tenantId,
-      status: query.status,
-      agent: query.agent,
-      userId: query.user_id,
-      sessionId: query.session_id,
-      createdAfter: query.created_after,
-      createdBefore: query.created_before,
+      filter,
       limit,
       before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
     };

@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi';
-import { AgentName, SignalboxError } from '@signalbox/contracts';
+import { RUN_FILTER, SignalboxError } from '@signalbox/contracts';
 import {
   type AbortFlag,
   abortOwnerless,
@@ -18,19 +18,17 @@ const MAX_LISTED = 100;
 /** Aborts under way at once: enough to fill the round trips, few enough to leave room for others. */
 const CONCURRENCY = 32;
 
-const label = z.string().min(1).max(256).transform(wellFormed);
-const time = z.iso.datetime({ offset: true, error: 'expected an RFC 3339 time' });
+/** As the runs have it: what cannot be stored is replaced there too. */
+const label = RUN_FILTER.user_id.unwrap().transform(wellFormed).optional();
 
 const Filter = z
   .strictObject({
     /** Every run that has not ended; stands alone. */
     all: z.literal(true).optional(),
     status: z.enum(LIVE_STATUSES).optional(),
-    agent: AgentName.optional(),
-    user_id: label.optional(),
-    session_id: label.optional(),
-    created_after: time.optional(),
-    created_before: time.optional(),
+    ...RUN_FILTER,
+    user_id: label,
+    session_id: label,
   })
   .refine((filter) => Object.keys(filter).length > 0, {
     message: 'an empty filter would stop everything; say {"all": true} if that is meant',
@@ -109,18 +107,8 @@ export const abortRunsBy = async (
   wish: AbortWish,
   { dryRun }: { dryRun: boolean },
 ): Promise<AbortedRuns> => {
-  const { status, agent, user_id, session_id, created_after, created_before } = wish.filter;
-  const { runIds, more } = await findLiveRuns(deps.partition, wish.tenantId, {
-    filter: {
-      status,
-      agent,
-      userId: user_id,
-      sessionId: session_id,
-      createdAfter: created_after,
-      createdBefore: created_before,
-    },
-    limit: MAX_ABORTED,
-  });
+  const query = { filter: wish.filter, limit: MAX_ABORTED };
+  const { runIds, more } = await findLiveRuns(deps.partition, wish.tenantId, query);
   if (!dryRun) {
     const data = { filter: fieldsOf(wish.filter), matched: runIds.length, reason: wish.flag.reason };
     await recordFact(deps, byKey({ tenantId: wish.tenantId, keyId: wish.flag.by }), {
