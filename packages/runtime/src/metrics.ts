@@ -75,24 +75,25 @@ export function createMetrics({ prefix, clock = systemClock }: { prefix: string;
     }),
   });
 
+  const collectInto = async <L extends string>(gauge: prom.Gauge<L>, options: GaugeOptions<L>) => {
+    try {
+      const collected = Promise.resolve(options.collect?.(gauge as unknown as Gauge<L>));
+      await withTimeout(collected, COLLECT_TIMEOUT_MS, clock);
+    } catch {
+      collectErrors.inc({ metric: options.name });
+      gauge.reset();
+      if (options.labels === undefined) gauge.remove({});
+    }
+  };
+
   // The casts: prom-client takes the same calls, but its types let labels be left out.
   const metrics: Metrics = {
     counter: <L extends string>(options: MetricOptions<L>) =>
       new prom.Counter(common(options)) as unknown as Counter<L>,
-    gauge: <L extends string>({ collect, ...options }: GaugeOptions<L>) => {
-      const read = async (gauge: prom.Gauge<L>) => {
-        try {
-          const collected = Promise.resolve(collect?.(gauge as unknown as Gauge<L>));
-          await withTimeout(collected, COLLECT_TIMEOUT_MS, clock);
-        } catch {
-          collectErrors.inc({ metric: options.name });
-          gauge.reset();
-          if (options.labels === undefined) gauge.remove({});
-        }
-      };
+    gauge: <L extends string>(options: GaugeOptions<L>) => {
       const gauge: prom.Gauge<L> = new prom.Gauge({
         ...common(options),
-        ...(collect !== undefined && { collect: () => read(gauge) }),
+        ...(options.collect !== undefined && { collect: () => collectInto(gauge, options) }),
       });
       return gauge as unknown as Gauge<L>;
     },

@@ -73,13 +73,43 @@ const callMetrics = (
   };
 };
 
+const slotMetrics = (registry: Metrics): Pick<WorkerMetrics, 'slots' | 'active'> => {
+  const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
+  const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
+  const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
+  return {
+    slots: (total) => slots.set(total),
+    active: (count) => {
+      busy.set(count);
+      active.set(count);
+    },
+  };
+};
+
+/** What goes on beside the calls, as counters. */
+const incidents = (
+  registry: Metrics,
+): Pick<WorkerMetrics, 'costDenied' | 'fencedWrites' | 'resumes' | 'duplicateAttempts'> => ({
+  costDenied: registry.counter({ name: 'cost_denied_total', help: 'Holds refused.', labels: ['scope'] }),
+  fencedWrites: registry.counter({
+    name: 'fenced_writes_total',
+    help: 'Runs lost at a write: another owner has them, or our lease was over.',
+  }),
+  resumes: registry.counter({
+    name: 'resumes_total',
+    help: 'Claims of runs that had already started; those of lost workers are counted by the scheduler.',
+    labels: ['reason'],
+  }),
+  duplicateAttempts: registry.counter({
+    name: 'duplicate_attempts_total',
+    help: 'Model calls that are made again, though paid for: their worker was lost, or had to stop before they ended.',
+  }),
+});
+
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
   const labelsOf = createModelLabels();
   const cost = createCostMetric(registry, labelsOf);
-  const slots = registry.gauge({ name: 'worker_slots', help: 'Runs this worker can work on at once.' });
-  const busy = registry.gauge({ name: 'worker_slots_busy', help: 'Runs this worker works on now.' });
-  const active = registry.gauge({ name: 'runs_active', help: 'Runs this worker works on now.' });
   const queueWait = registry.histogram({
     name: 'run_queue_wait_seconds',
     help: 'From runnable to claimed.',
@@ -99,25 +129,8 @@ export const createWorkerMetrics = (): WorkerMetrics => {
     ...createEndMetrics(registry),
     ...cost,
     registry,
-    costDenied: registry.counter({ name: 'cost_denied_total', help: 'Holds refused.', labels: ['scope'] }),
-    fencedWrites: registry.counter({
-      name: 'fenced_writes_total',
-      help: 'Runs lost at a write: another owner has them, or our lease was over.',
-    }),
-    resumes: registry.counter({
-      name: 'resumes_total',
-      help: 'Claims of runs that had already started; those of lost workers are counted by the scheduler.',
-      labels: ['reason'],
-    }),
-    duplicateAttempts: registry.counter({
-      name: 'duplicate_attempts_total',
-      help: 'Model calls that are made again, though paid for: their worker was lost, or had to stop before they ended.',
-    }),
-    slots: (total) => slots.set(total),
-    active: (count) => {
-      busy.set(count);
-      active.set(count);
-    },
+    ...incidents(registry),
+    ...slotMetrics(registry),
     queueWait: (seconds) => queueWait.observe(seconds),
     callEnded: callMetrics(registry, cost, labelsOf),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
