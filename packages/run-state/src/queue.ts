@@ -22,37 +22,41 @@ export interface ActivationQueue {
   close(): Promise<void>;
 }
 
+const toJob = ({ runId, wakeSeq, front }: Activation) => ({
+  name: 'activation',
+  data: { runId, wakeSeq },
+  opts: {
+    jobId: `${runId}_${wakeSeq}`,
+    lifo: front === true,
+    attempts: 1,
+    removeOnComplete: true,
+    removeOnFail: true,
+  },
+});
+
+type Send = (activations: readonly Activation[]) => Promise<unknown>;
+
+/** What comes in one turn of the event loop, for instance after one reply of Redis to many scripts, goes out together. */
+const gathering = (send: Send): Send => {
+  let gathered: Activation[] = [];
+  let sent: Promise<unknown> | null = null;
+  return (activations) => {
+    gathered.push(...activations);
+    sent ??= setImmediate().then(() => {
+      const batch = gathered;
+      [gathered, sent] = [[], null];
+      return send(batch);
+    });
+    return sent;
+  };
+};
+
 export const openActivationQueue = (partition: Partition, redis: Redis): ActivationQueue => {
   const queue = new Queue(QUEUE_NAME, { connection: redis, prefix: partition.root });
   // BullMQ repeats the connection's errors, which the connection's owner already reports.
   queue.on('error', () => undefined);
   const adding = new Set<Promise<unknown>>();
-  const addAll = (activations: readonly Activation[]): Promise<unknown> =>
-    queue.addBulk(
-      activations.map(({ runId, wakeSeq, front = false }) => ({
-        name: 'activation',
-        data: { runId, wakeSeq },
-        opts: {
-          jobId: `${runId}_${wakeSeq}`,
-          lifo: front,
-          attempts: 1,
-          removeOnComplete: true,
-          removeOnFail: true,
-        },
-      })),
-    );
-  let gathered: Activation[] = [];
-  let sent: Promise<unknown> | null = null;
-  /** What comes in one turn of the event loop, for instance after one reply of Redis to many scripts, goes out together. */
-  const gather = (activations: readonly Activation[]): Promise<unknown> => {
-    gathered.push(...activations);
-    sent ??= setImmediate().then(() => {
-      const batch = gathered;
-      [gathered, sent] = [[], null];
-      return addAll(batch);
-    });
-    return sent;
-  };
+  const gather = gathering((activations) => queue.addBulk(activations.map(toJob)));
   return {
     add: async (activations) => {
       if (activations.length === 0) return;

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { type CheckpointLine, SignedCheckpoint } from '@signalbox/contracts';
 
 /** Keeps checkpoints outside Postgres: who changes the store should not be able to change it too. */
@@ -18,6 +18,13 @@ const parse = (line: string): SignedCheckpoint | undefined => {
 };
 
 const NEWLINE = 10;
+
+const endsWithinLine = async (file: FileHandle): Promise<boolean> => {
+  const { size } = await file.stat();
+  if (size === 0) return false;
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
+  return buffer[0] !== NEWLINE;
+};
 
 /**
  * A file with a line of JSON per checkpoint. Several schedulers may share one, or each has its own: what a file lacks
@@ -52,13 +59,6 @@ export const openCheckpointFile = (path: string): CheckpointSink => {
     } finally {
       await file.close();
     }
-  };
-
-  const endsWithinLine = async (file: Awaited<ReturnType<typeof open>>): Promise<boolean> => {
-    const { size } = await file.stat();
-    if (size === 0) return false;
-    const { buffer } = await file.read(Buffer.alloc(1), 0, 1, size - 1);
-    return buffer[0] !== NEWLINE;
   };
 
   const append = async (lines: readonly CheckpointLine[]): Promise<void> => {
