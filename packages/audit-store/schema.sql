@@ -184,6 +184,7 @@ create table incarnations (
   partition integer not null,
   n integer default 0 not null,
   verified_at timestamp with time zone default now() not null,
+  batches bigint default 0 not null,
   constraint incarnations_pkey PRIMARY KEY (partition)
 );
 

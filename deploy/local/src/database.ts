@@ -3,6 +3,8 @@ import { Client, DatabaseError } from 'pg';
 export interface CreateDatabaseOptions {
   /** Accept one that exists already, as it is. Default: that is an error. */
   readonly ifMissing?: boolean;
+  /** The name of a database to copy as it is now; its connections are closed. Default: an empty one. */
+  readonly copyOf?: string;
 }
 
 const DUPLICATE_DATABASE = '42P04';
@@ -19,8 +21,13 @@ export async function createDatabase(
   const client = new Client({ connectionString: serverUrl });
   await client.connect();
   try {
+    const { copyOf } = options;
+    // Nobody may be connected to what is copied.
+    const close = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1';
+    if (copyOf !== undefined) await client.query(close, [copyOf]);
     // template0: unlike template1, nobody can be connected to it.
-    await client.query(`create database ${client.escapeIdentifier(name)} template template0`);
+    const template = client.escapeIdentifier(copyOf ?? 'template0');
+    await client.query(`create database ${client.escapeIdentifier(name)} template ${template}`);
   } catch (error) {
     if (!(options.ifMissing === true && isDuplicate(error))) throw error;
   } finally {

@@ -7,7 +7,13 @@ import { sql } from 'kysely';
 import { recordsOf, simpleJournal } from '../test/journal.ts';
 import { connect, emptyDatabase, migratedDatabase } from '../test/support.ts';
 import { migrate } from './migrate.ts';
-import { joinIncarnation, raiseIncarnation, withVerificationLock } from './incarnation.ts';
+import {
+  joinIncarnation,
+  raiseIncarnation,
+  readProgress,
+  RolledBackError,
+  withVerificationLock,
+} from './incarnation.ts';
 import type { Db } from './pool.ts';
 import { writeBatch } from './write.ts';
 
@@ -48,7 +54,7 @@ test('incarnations count from 0, each partition its own', async () => {
 test('a batch is stored under the incarnation it was read under, and under no other', async () => {
   const db = await migratedDatabase();
   const batch = recordsOf(simpleJournal());
-  const origin = (incarnation: number) => ({ partition: 0, incarnation });
+  const origin = (incarnation: number) => ({ partition: 0, incarnation, batches: 0 });
   await writeBatch(db, batch.slice(0, 1), origin(0));
   await verify(db);
   await writeBatch(db, batch.slice(1, 2), origin(0));
@@ -61,6 +67,35 @@ test('a batch is stored under the incarnation it was read under, and under no ot
   assert.equal(await countEvents(db), batch.length);
 });
 
+test('an incarnation is higher than what run state has seen, whatever this database knows', async () => {
+  const db = await migratedDatabase();
+  assert.deepEqual(await readProgress(db, 0), { incarnation: 0, batches: 0 });
+  assert.equal(await raiseIncarnation(db, 0, 6), 7);
+  assert.equal(await raiseIncarnation(db, 0, 3), 8);
+  assert.equal(await raiseIncarnation(db, 0, 8), 9);
+});
+
+test('batches are counted as they are stored, and a database with fewer than were acknowledged takes none', async () => {
+  const db = await migratedDatabase();
+  await verify(db);
+  const [first, second, third] = recordsOf(simpleJournal());
+  assert.ok(first !== undefined && second !== undefined && third !== undefined);
+  const origin = { partition: 0, incarnation: 0, batches: 0 };
+  assert.equal((await writeBatch(db, [first], origin)).batches, 1);
+  assert.equal((await writeBatch(db, [second], { ...origin, batches: 1 })).batches, 2);
+  const refused = (seen: object) => writeBatch(db, [third], { ...origin, ...seen });
+  await assert.rejects(refused({ batches: 3 }), RolledBackError);
+  await assert.rejects(refused({ incarnation: 1 }), RolledBackError);
+  await verify(db);
+  // What was read before a verification says nothing of this database.
+  await assert.rejects(
+    refused({ batches: 3 }),
+    (error) => untrusted(error) && !(error instanceof RolledBackError),
+  );
+  assert.deepEqual(await readProgress(db, 0), { incarnation: 1, batches: 2 });
+  assert.equal(await countEvents(db), 2);
+});
+
 test('a record that is set aside is judged by its incarnation as well', async () => {
   const db = await migratedDatabase();
   await verify(db);
@@ -68,7 +103,7 @@ test('a record that is set aside is judged by its incarnation as well', async ()
   const [record] = recordsOf(simpleJournal());
   assert.ok(record !== undefined);
   const poison = { ...record, runId: `${newId('run')}\u0000` };
-  await assert.rejects(writeBatch(db, [poison], { partition: 0, incarnation: 0 }), untrusted);
+  await assert.rejects(writeBatch(db, [poison], { partition: 0, incarnation: 0, batches: 0 }), untrusted);
 });
 
 test('a verification waits for a batch in its transaction, and sees what it stored', async () => {
@@ -77,14 +112,14 @@ test('a verification waits for a batch in its transaction, and sees what it stor
   const joined = Promise.withResolvers<void>();
   const finish = Promise.withResolvers<void>();
   const batch = writer.transaction().execute(async (tx) => {
-    await joinIncarnation(tx, { partition: 0, incarnation: 0 });
+    await joinIncarnation(tx, { partition: 0, incarnation: 0, batches: 0 });
     joined.resolve();
     await finish.promise;
     await sql`insert into run_keys (run_id, wrapped_key) values ('run_slow', 'k')`.execute(tx);
   });
   await joined.promise;
   // Others of the audit-writer do not wait for each other.
-  await writeBatch(writer, recordsOf(simpleJournal()), { partition: 0, incarnation: 0 });
+  await writeBatch(writer, recordsOf(simpleJournal()), { partition: 0, incarnation: 0, batches: 0 });
   let seen: unknown[] | null = null;
   const verification = withVerificationLock(scheduler, 0, async (tx) => {
     seen = (await sql`select * from run_keys`.execute(tx)).rows;
@@ -110,7 +145,7 @@ test('a batch that comes during a verification waits for it, and is then refused
     await finish.promise;
   });
   await raised.promise;
-  const batch = writeBatch(writer, recordsOf(simpleJournal()), { partition: 0, incarnation: 0 });
+  const batch = writeBatch(writer, recordsOf(simpleJournal()), { partition: 0, incarnation: 0, batches: 0 });
   const refused = assert.rejects(batch, untrusted);
   await somebodyWaits(onlooker);
   finish.resolve();
@@ -130,8 +165,8 @@ test('an incarnation outlives the lock it was raised under: batches of before st
     (error: unknown) => error instanceof SignalboxError && error.code === 'audit_store_unavailable',
   );
   await assert.rejects(
-    writeBatch(db, recordsOf(simpleJournal()), { partition: 0, incarnation: 0 }),
+    writeBatch(db, recordsOf(simpleJournal()), { partition: 0, incarnation: 0, batches: 0 }),
     untrusted,
   );
-  await writeBatch(db, recordsOf(simpleJournal()), { partition: 0, incarnation: 1 });
+  await writeBatch(db, recordsOf(simpleJournal()), { partition: 0, incarnation: 1, batches: 0 });
 });

@@ -8,6 +8,8 @@ import { reaching } from './store-errors.ts';
  * holds the partition's lock alone and raises the incarnation; a writer's batch shares the lock and must name the
  * incarnation it was read under. So a batch is either stored before the verification reads, and counts, or is
  * refused and read again from what Redis holds by then.
+ * Each batch is counted, here in its transaction and in run state when it is acknowledged, so that a Postgres that
+ * lost batches (a failover, an older copy) shows at the next one: run state has counted more.
  */
 const LOCK_CLASS = 0x51b0;
 
@@ -24,33 +26,71 @@ export const withVerificationLock = <T>(
     }),
   );
 
+/** How far run state and Postgres know of each other. Neither number ever goes down, but with what is lost. */
+export interface Progress {
+  readonly incarnation: number;
+  /** Batches stored. */
+  readonly batches: number;
+}
+
+/** What is known here of a partition. */
+export const readProgress = async (db: Db, partition: number): Promise<Progress> => {
+  const { rows } = await sql<Progress>`
+    select n as incarnation, batches from incarnations where partition = ${partition}`.execute(db);
+  return rows[0] ?? { incarnation: 0, batches: 0 };
+};
+
+/** Whether Postgres lost what it had committed: a failover to a late replica, a backup that was put back. */
+export const isRolledBack = (stored: Progress, seen: Progress): boolean =>
+  stored.incarnation < seen.incarnation || stored.batches < seen.batches;
+
 /**
- * The number of this verification: 0 for the first of a database. Under the lock, but in a transaction of its
- * own: it must outlive a lock that is lost.
+ * The number of this verification, higher than `above`, which run state has seen: 0 for the first. Under the lock, but
+ * in a transaction of its own: it must outlive a lock that is lost.
  */
-export const raiseIncarnation = async (db: Db, partition: number): Promise<number> => {
+export const raiseIncarnation = async (db: Db, partition: number, above = -1): Promise<number> => {
   const { rows } = await sql<{ n: number }>`
-    insert into incarnations (partition) values (${partition})
-    on conflict (partition) do update set n = incarnations.n + 1, verified_at = now()
+    insert into incarnations (partition, n) values (${partition}, ${above + 1}::int)
+    on conflict (partition) do update set n = greatest(incarnations.n, ${above}::int) + 1, verified_at = now()
     returning n`.execute(db);
   return rows[0]?.n ?? 0;
 };
 
-export interface BatchOrigin {
+/** What run state said of itself when the batch was read. */
+export interface BatchOrigin extends Progress {
   readonly partition: number;
-  readonly incarnation: number;
 }
 
-/** Within a batch's transaction, first. Throws `state_untrusted` when the batch was read before a verification. */
-export const joinIncarnation = async (tx: Db, { partition, incarnation }: BatchOrigin): Promise<void> => {
+/** Postgres is older than run state: nothing is stored before a verification has given it what it lacks. */
+export class RolledBackError extends SignalboxError {}
+
+/**
+ * Within a batch's transaction, first. Throws `state_untrusted` when the batch was read before a verification, and as
+ * RolledBackError when Postgres lost batches that were acknowledged.
+ */
+export const joinIncarnation = async (tx: Db, { partition, ...seen }: BatchOrigin): Promise<void> => {
   await sql`select pg_advisory_xact_lock_shared(${LOCK_CLASS}::int, ${partition}::int)`.execute(tx);
-  const { rows } = await sql<{
-    n: number;
-  }>`select n from incarnations where partition = ${partition}`.execute(tx);
-  const now = rows[0]?.n ?? 0;
-  if (now === incarnation) return;
-  throw new SignalboxError(
+  const stored = await readProgress(tx, partition);
+  const [now, then] = [stored.incarnation, seen.incarnation];
+  if (now > then) {
+    throw new SignalboxError(
+      'state_untrusted',
+      `A batch read under incarnation ${then} of partition ${partition} comes after ${now}: read it again.`,
+    );
+  }
+  if (!isRolledBack(stored, seen)) return;
+  throw new RolledBackError(
     'state_untrusted',
-    `A batch read under incarnation ${incarnation} of partition ${partition} comes after ${now}: read it again.`,
+    `Postgres has ${stored.batches} batches and incarnation ${now} of partition ${partition}, and had ${seen.batches} ` +
+      `and ${then}: it lost what it had committed. A verification gives it again what run state still holds.`,
   );
+};
+
+/** Within a batch's transaction, last: who waits here for another batch waits no longer than for its commit. */
+export const countBatch = async (tx: Db, { partition }: BatchOrigin): Promise<number> => {
+  const { rows } = await sql<{ batches: number }>`
+    update incarnations set batches = batches + 1 where partition = ${partition} returning batches`.execute(
+    tx,
+  );
+  return rows[0]?.batches ?? 0;
 };

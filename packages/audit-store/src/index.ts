@@ -99,7 +99,15 @@ export { writeBatch, type WriteResult } from './write.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/run-heads.ts';
 export { type OutlinedRun, outlineRuns } from './outline-runs.ts';
-export { type BatchOrigin, raiseIncarnation, withVerificationLock } from './incarnation.ts';
+export {
+  type BatchOrigin,
+  isRolledBack,
+  type Progress,
+  raiseIncarnation,
+  readProgress,
+  RolledBackError,
+  withVerificationLock,
+} from './incarnation.ts';
 export {
   type DaySpend,
   listLiveRuns,

@@ -74,6 +74,8 @@ describe('audit_events', () => {
     await assert.rejects(as('signalbox_writer', sql`update audit_events set type = 'x'`), denied);
     await assert.rejects(as('signalbox_writer', sql`delete from audit_events`), denied);
     await assert.rejects(as('signalbox_writer', sql`truncate audit_events`), denied);
+    await as('signalbox_writer', sql`update incarnations set batches = batches + 1`);
+    await assert.rejects(as('signalbox_writer', sql`update incarnations set n = 9`), denied);
     await assert.rejects(as('signalbox_api', sql`insert into contents values ('r', 'x', '')`), denied);
     await assert.rejects(as('signalbox_api', sql`delete from run_keys`), denied);
     await as('signalbox_api', sql`select * from replay_records, audit_quarantine`);

@@ -8,7 +8,7 @@
  */
 import type { AuditRecord } from '@signalbox/contracts';
 import { lockErasures } from './erasure.ts';
-import { type BatchOrigin, joinIncarnation } from './incarnation.ts';
+import { type BatchOrigin, countBatch, joinIncarnation } from './incarnation.ts';
 import type { Db } from './pool.ts';
 import { isDataError, sqlState, storeError } from './store-errors.ts';
 import { insertAdminEvents } from './write/admin-events.ts';
@@ -31,7 +31,7 @@ import { applyRunChanges } from './write/apply-run-changes.ts';
 import { lockRuns } from './write/lock-runs.ts';
 import { endsAfter, eventIdOf, type StoredHead } from './write/run-heads.ts';
 
-export interface WriteResult {
+interface Written {
   /** Events stored now. */
   readonly inserted: number;
   /** Events that were stored already. */
@@ -40,6 +40,11 @@ export interface WriteResult {
   readonly quarantined: readonly Quarantined[];
   /** By run id of the batch: up to where it is stored without a gap. */
   readonly heads: ReadonlyMap<string, StoredHead>;
+}
+
+export interface WriteResult extends Written {
+  /** Batches of the partition that are stored, for acknowledge(); 0 without an origin. */
+  readonly batches: number;
 }
 
 const forkOf = ({ record, entry, event }: GoodEntry): BadEntry => ({
@@ -78,7 +83,7 @@ const idsOf = (records: readonly AuditRecord[]): string[] => [...new Set(records
 const carriesContent = ({ wrappedKey, contents }: AuditRecord): boolean =>
   wrappedKey !== null || contents.length > 0;
 
-const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<WriteResult> => {
+const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<Written> => {
   const stubs = bad.flatMap(stubbedOf);
   // Before the locks on runs, here and below.
   const erased = await lockErasures(tx, idsOf(recordsOf(good, stubs).filter(carriesContent)));
@@ -121,13 +126,18 @@ const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<WriteR
  * One transaction of a batch; `origin` null: a batch that no verification can overtake, as in tests. Two writers
  * take turns by the locks on runs; read committed, so that each statement sees what the other has committed by then.
  */
-const inBatch = <T>(db: Db, origin: BatchOrigin | null, work: (tx: Db) => Promise<T>): Promise<T> =>
+const inBatch = (
+  db: Db,
+  origin: BatchOrigin | null,
+  work: (tx: Db) => Promise<Written>,
+): Promise<WriteResult> =>
   db
     .transaction()
     .setIsolationLevel('read committed')
     .execute(async (tx) => {
       if (origin !== null) await joinIncarnation(tx, origin);
-      return work(tx);
+      const written = await work(tx);
+      return { ...written, batches: origin === null ? 0 : await countBatch(tx, origin) };
     });
 
 interface Kept {
@@ -154,7 +164,7 @@ const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> =
 
 const NOTHING_JUDGED: Judgement = { good: [], admin: [], bad: [] };
 
-const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept): Promise<WriteResult> => {
+const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept): Promise<Written> => {
   const record = await unlessErased(tx, refused);
   const item = recordItem(record, detail);
   const { good, bad } = keep.events ? judge([record]) : NOTHING_JUDGED;
@@ -209,6 +219,7 @@ const join = (a: WriteResult, b: WriteResult): WriteResult => ({
   quarantined: [...a.quarantined, ...b.quarantined],
   // b ran after a, so its heads are the newer ones.
   heads: new Map([...a.heads, ...b.heads]),
+  batches: b.batches,
 });
 
 /**
@@ -223,7 +234,8 @@ export const writeBatch = async (
   records: readonly AuditRecord[],
   origin: BatchOrigin | null = null,
 ): Promise<WriteResult> => {
-  if (records.length === 0) return { inserted: 0, duplicates: 0, quarantined: [], heads: new Map() };
+  if (records.length === 0)
+    return { inserted: 0, duplicates: 0, quarantined: [], heads: new Map(), batches: 0 };
   try {
     // Judged before: the runs are locked only for as long as Postgres works.
     const judgement = judge(records);

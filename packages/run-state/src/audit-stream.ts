@@ -136,10 +136,17 @@ export const createAuditReader = (partition: Partition, blocking: Redis, consume
   };
 };
 
-/** Acknowledges and deletes entries whose transaction committed (R8). Safe to repeat. */
-export const acknowledge = async (partition: Partition, streamIds: readonly string[]): Promise<void> => {
+/**
+ * Acknowledges and deletes entries whose transaction committed (R8). Safe to repeat. `stored`: as many batches Postgres
+ * has; one that has fewer later is an older one (design §6, Trust).
+ */
+export const acknowledge = async (
+  partition: Partition,
+  streamIds: readonly string[],
+  stored = 0,
+): Promise<void> => {
   for (const ids of batches(streamIds, ENTRIES_AT_ONCE))
-    await runScript(partition, 'acknowledge', [GROUP, ...ids]);
+    await runScript(partition, 'acknowledge', [GROUP, stored, ...ids]);
 };
 
 export interface StoredHead {

@@ -13,6 +13,7 @@ export {
   rewindGroup,
   type StoredHead,
 } from './audit-stream.ts';
+export { backfillRun, readHotHeads } from './backfill.ts';
 export { type Demand, othersWait, readDemand } from './demand.ts';
 export type {
   NextTimeZone,
@@ -136,6 +137,7 @@ export {
   readServerId,
   readTrust,
   type ServerId,
+  type Trust,
   type TrustMarker,
   type Verification,
   withdrawTrust,

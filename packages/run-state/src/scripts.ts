@@ -9,6 +9,7 @@ const NAMES = [
   'admin',
   'agent',
   'awaken',
+  'backfill',
   'expire_waits',
   'hibernate',
   'submit',

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { SignalboxError } from '@signalbox/contracts';
 import type { Partition } from './partition.ts';
 import { reachingState } from './reaching.ts';
-import { Text } from './reply.ts';
+import { Texts } from './reply.ts';
 import { runScript } from './scripts.ts';
 
 /**
@@ -37,14 +37,19 @@ export interface TrustMarker extends ServerId {
   readonly incarnation: number;
 }
 
+export interface Trust extends TrustMarker {
+  /** Batches of the audit stream that Postgres was seen to have. */
+  readonly batches: number;
+}
+
 /** The marker, if it names the server it lies on; null while the data is not verified. Throws `state_unavailable`. */
-export const readTrust = async (partition: Partition): Promise<TrustMarker | null> => {
-  const [server, replid, incarnation] = await reachingState(() =>
-    partition.redis.hmget(trustKey(partition), 'server', 'replid', 'incarnation'),
+export const readTrust = async (partition: Partition): Promise<Trust | null> => {
+  const [server, replid, incarnation, batches] = await reachingState(() =>
+    partition.redis.hmget(trustKey(partition), 'server', 'replid', 'incarnation', 'batches'),
   );
   const here = await readServerId(partition);
   return server === here.server && replid === here.replid
-    ? { ...here, incarnation: Number(incarnation) }
+    ? { ...here, incarnation: Number(incarnation), batches: Number(batches) }
     : null;
 };
 
@@ -61,12 +66,18 @@ export const assertTrusted = async (partition: Partition): Promise<void> => {
 /** A verification under way: who began last may restore, until the server restarts or is emptied. */
 export interface Verification extends ServerId {
   readonly token: string;
+  /** What was known here before, of the last verification and of Postgres; nothing: -1 and 0. */
+  readonly seen: { readonly incarnation: number; readonly batches: number };
 }
 
 /** First step: a marker left by an earlier verification no longer counts. Throws `state_unavailable`. */
 export const beginVerification = async (partition: Partition): Promise<Verification> => {
   const token = randomUUID();
-  return { token, ...serverIdOf(Text.parse(await runScript(partition, 'trust', ['begin', token]))) };
+  const [info = '', incarnation, batches] = Texts.parse(
+    await runScript(partition, 'trust', ['begin', token]),
+  );
+  const seen = { incarnation: Number(incarnation), batches: Number(batches) };
+  return { token, ...serverIdOf(info), seen };
 };
 
 /** What a verification that was overtaken throws: it is to be begun again. */
@@ -81,10 +92,10 @@ export const overtaken = (): SignalboxError =>
 export const endVerification = async (
   partition: Partition,
   { token, server, replid }: Verification,
-  incarnation: number,
+  { incarnation, batches }: { readonly incarnation: number; readonly batches: number },
 ): Promise<void> => {
-  const reply = Text.parse(await runScript(partition, 'trust', ['end', token, server, replid, incarnation]));
-  if (reply !== 'OK') throw overtaken();
+  const args = ['end', token, server, replid, incarnation, batches];
+  if ((await runScript(partition, 'trust', args)) !== 'OK') throw overtaken();
 };
 
 /** Believes a server as it is, without looking: for one that is known to be empty. */
@@ -96,7 +107,6 @@ export const markTrusted = async (partition: Partition, marker: TrustMarker): Pr
   });
 };
 
-/** Everybody waits until the partition is verified again. */
-export const withdrawTrust = async (partition: Partition): Promise<void> => {
-  await partition.redis.del(trustKey(partition));
-};
+/** Everybody waits until the partition is verified again. Throws `state_unavailable`. */
+export const withdrawTrust = (partition: Partition): Promise<void> =>
+  reachingState(async () => void (await partition.redis.hdel(trustKey(partition), 'server', 'verifying')));

@@ -204,7 +204,7 @@ test('a full Redis: leases, repair, wakes and verification go on; the audit stre
   await restoreIdempotency(partition, [mark]);
   assert.equal(await partition.redis.exists(keyOf(partition, `idem:${TENANT}:k`)), 1);
   await postponeLoading(partition, 'run_x', 1000);
-  await endVerification(partition, verification, 1);
+  await endVerification(partition, verification, { incarnation: 1, batches: 0 });
 
   await ensureGroup(partition); // as an audit-writer that starts now
   const reader = createAuditReader(partition, await openRedis('stream', await fillableUrl()), 'w1');

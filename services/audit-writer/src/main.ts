@@ -66,7 +66,7 @@ const relay = new Relay(
     partition,
     leadership,
     reader: createAuditReader(partition, blocking, identity),
-    store: (records, incarnation) => writeBatch(db, records, { partition: partition.index, incarnation }),
+    store: (records, origin) => writeBatch(db, records, origin),
     clock,
     logger,
     metrics: createRelayMetrics(metrics),

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
 import { chainBreak } from '@signalbox/engine';
-import { writeBatch } from '@signalbox/audit-store';
-import { createAuditReader, runKey } from '@signalbox/run-state';
+import { RolledBackError, writeBatch } from '@signalbox/audit-store';
+import { createAuditReader, readTrust, runKey } from '@signalbox/run-state';
 import { openRedis, submit } from '../../../packages/run-state/test/support.ts';
 import {
   drained,
@@ -15,6 +15,7 @@ import {
   startRelay,
   stored,
   streamLength,
+  until,
 } from '../test/support.ts';
 
 test('every event is in Postgres once, the stream is empty, and only ended runs expire', async () => {
@@ -97,7 +98,7 @@ test('runs are marked as stored before their entries are acknowledged, and a fai
       if (typeof value !== 'function') return value;
       return (...args: unknown[]): unknown => {
         // Of all scripts only `acknowledge` names stream entries here.
-        const acknowledges = name === 'evalsha' && /^\d+-\d+$/.test(String(args[4]));
+        const acknowledges = name === 'evalsha' && /^\d+-\d+$/.test(String(args[5]));
         if (!acknowledges || ttlBefore !== undefined) return Reflect.apply(value, target, args);
         ttlBefore = partition.redis.ttl(runKey(partition, runId));
         return Promise.reject(new Error('connection lost before XACK'));
@@ -211,4 +212,20 @@ test('entries that count as delivered and are with nobody are stored: Redis lost
   await drained(partition);
   await stop();
   assert.equal((await stored(db)).events, 3 * EVENTS_PER_RUN);
+});
+
+test('a Postgres that lost batches gets none: trust in run state is withdrawn, and nothing is acknowledged', async () => {
+  const bench = await openBench();
+  const { partition } = bench;
+  await endedRun(partition);
+  const { stop, log } = await startRelay(bench, {
+    deps: {
+      store: (_, { batches }) =>
+        Promise.reject(new RolledBackError('state_untrusted', `it had ${batches} batches and has less`)),
+    },
+  });
+  await until('trust to be withdrawn', async () => (await readTrust(partition)) === null);
+  await stop();
+  assert.equal(await streamLength(partition), EVENTS_PER_RUN);
+  assert.ok(log.some(({ msg }) => msg === 'the audit stream cannot be used'));
 });

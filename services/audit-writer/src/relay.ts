@@ -19,11 +19,12 @@
  *           round nobody would ever mark those runs, and their keys would stay in Redis for ever.
  * Leading is economy: a writer frozen past its lease may store and settle once more what its successor stores.
  * Every batch names the incarnation of run state it was read under; one that a verification overtook is dropped
- * here and read again (design §6, Trust).
+ * here and read again (design §6, Trust). It names the batches that were acknowledged too: a Postgres that has fewer
+ * lost what it had committed, so that run state is to be verified before anything else is stored.
  * A failure of Redis leads back to sweeping, through ensureGroup: a flushed Redis has no group either.
  */
 import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
-import type { WriteResult } from '@signalbox/audit-store';
+import { type BatchOrigin, RolledBackError, type WriteResult } from '@signalbox/audit-store';
 import {
   acknowledge,
   type AuditReader,
@@ -33,6 +34,8 @@ import {
   type Partition,
   readTrust,
   rewindGroup,
+  type Trust,
+  withdrawTrust,
 } from '@signalbox/run-state';
 import { backoffMs, type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runtime';
 import { batchesOf, lanesOf } from './batch.ts';
@@ -43,8 +46,11 @@ export interface RelayDeps {
   readonly partition: Partition;
   readonly leadership: Leadership;
   readonly reader: AuditReader;
-  /** Returns when the batch is committed. Throws `state_untrusted` when it was read before a verification. */
-  readonly store: (records: readonly AuditRecord[], incarnation: number) => Promise<WriteResult>;
+  /**
+   * Returns when the batch is committed. Throws `state_untrusted` when it was read before a verification, as
+   * RolledBackError when Postgres lost batches that were acknowledged.
+   */
+  readonly store: (records: readonly AuditRecord[], origin: BatchOrigin) => Promise<WriteResult>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: RelayMetrics;
@@ -153,14 +159,14 @@ export class Relay {
     const { clock } = this.#deps;
     const { batchLength, gatherMs } = this.#options;
     const startedAt = clock.monotonic();
-    const incarnation = await this.#incarnation();
-    if (incarnation !== this.#rewoundAt) {
+    const trust = await this.#trust();
+    if (trust.incarnation !== this.#rewoundAt) {
       await rewindGroup(this.#deps.partition);
-      this.#rewoundAt = incarnation;
+      this.#rewoundAt = trust.incarnation;
     }
     const { records, more } = await this.#reader.gather();
     for (const batch of batchesOf(records, batchLength)) {
-      if (!(await this.#move(batch, incarnation, stopping))) return false;
+      if (!(await this.#move(batch, trust, stopping))) return false;
     }
     if (records.length === 0 || more) return true;
     const rest = gatherMs - (clock.monotonic() - startedAt);
@@ -169,9 +175,9 @@ export class Relay {
   }
 
   /** Stores and settles a batch. False: some of it was given up. */
-  async #move(batch: readonly AuditRecord[], incarnation: number, stopping: AbortSignal): Promise<boolean> {
+  async #move(batch: readonly AuditRecord[], trust: Trust, stopping: AbortSignal): Promise<boolean> {
     const moves = lanesOf(batch).map(async (lane) => {
-      const result = await this.#store(lane, incarnation, stopping);
+      const result = await this.#store(lane, trust, stopping);
       if (result !== null) await this.#settle(lane, result);
       return result !== null;
     });
@@ -182,27 +188,29 @@ export class Relay {
   }
 
   /** Read before the batch, so that a verification in between makes the batch stale, never the other way round. */
-  async #incarnation(): Promise<number> {
+  async #trust(): Promise<Trust> {
     const trust = await readTrust(this.#deps.partition);
-    if (trust !== null) return trust.incarnation;
+    if (trust !== null) return trust;
     throw new SignalboxError('state_untrusted', 'Run state is being verified; the audit stream waits.');
   }
 
   /** Null: given up, and pending. */
   async #store(
     batch: readonly AuditRecord[],
-    incarnation: number,
+    { incarnation, batches }: Trust,
     stopping: AbortSignal,
   ): Promise<WriteResult | null> {
-    const { leadership, clock, logger } = this.#deps;
+    const { partition, leadership, clock, logger } = this.#deps;
+    const origin = { partition: partition.index, incarnation, batches };
     const startedAt = clock.monotonic();
     for (let attempt = 1; leadership.isLeader(); attempt += 1) {
       this.#deps.heart.beat();
       try {
-        const result = await this.#deps.store(batch, incarnation);
+        const result = await this.#deps.store(batch, origin);
         this.#count(result);
         return result;
       } catch (error) {
+        if (error instanceof RolledBackError) await withdrawTrust(partition);
         if (isStale(error)) throw error;
         this.#report('a batch could not be stored', error, { records: batch.length, attempt });
       }
@@ -220,13 +228,14 @@ export class Relay {
     return null;
   }
 
-  async #settle(batch: readonly AuditRecord[], { heads }: WriteResult): Promise<void> {
+  async #settle(batch: readonly AuditRecord[], { heads, batches }: WriteResult): Promise<void> {
     const { partition } = this.#deps;
     const stored = Array.from(heads, ([runId, { seq }]) => ({ runId, seq }));
     await markStored(partition, stored, this.#options.keepSeconds);
     await acknowledge(
       partition,
       batch.map(({ streamId }) => streamId),
+      batches,
     );
   }
 

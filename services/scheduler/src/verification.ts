@@ -1,5 +1,6 @@
 import {
   type Db,
+  isRolledBack,
   listErased,
   listIdempotency,
   listLiveRuns,
@@ -7,6 +8,7 @@ import {
   pagesOf,
   settledHolds,
   raiseIncarnation,
+  readProgress,
   readStoredRuns,
   type StoredIdempotency,
   type StoredRunHead,
@@ -34,6 +36,7 @@ import {
   type Verification,
 } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
+import { backfillStore } from './backfill.ts';
 import { restoreDirectory } from './directory.ts';
 import { setRunsAside } from './set-aside.ts';
 import { toLoadable } from './to-loadable.ts';
@@ -46,6 +49,7 @@ import { toLoadable } from './to-loadable.ts';
  *   2. keys, agents and caps are written again;
  *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it, or else taken out of
  *      play: a journal that cannot be read, or that a newer version wrote, must not stop everybody else;
+ *      If it is Postgres that lost what it had, it gets it again from what is here (backfill.ts);
  *   4. what was said in runs that are erased is erased here again;
  *   5. what Idempotency-Keys made which runs is written again where it is missing;
  *   6. every counter becomes the larger of here and all that is known to be spent: a tenant's counter here may
@@ -207,10 +211,12 @@ const knownSpend = async (
 const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 'seconds'>> => {
   const { partition, clock, db, logger } = deps;
   const verification = await beginVerification(partition);
+  const stored = await readProgress(tx, partition.index);
   // Not in `tx`, whose end comes after the marker: a marker must never be ahead of the incarnation.
-  const incarnation = await raiseIncarnation(db, partition.index);
+  const incarnation = await raiseIncarnation(db, partition.index, verification.seen.incarnation);
   await restoreDirectory(partition, tx);
   const { loaded, aside, roots } = await restoreRuns(deps, { tx, verification });
+  if (isRolledBack(stored, verification.seen)) await backfillStore(deps, { tx, verification });
   const erased = listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS));
   for await (const page of erased) await eraseHot(partition, page);
   await restoreIdempotencyRecords(deps, tx);
@@ -221,7 +227,7 @@ const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 's
       rewrite,
     });
   }
-  await endVerification(partition, verification, incarnation);
+  await endVerification(partition, verification, { incarnation, batches: stored.batches });
   return { incarnation, runsLoaded: loaded, runsAside: aside };
 };
 

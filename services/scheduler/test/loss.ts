@@ -221,10 +221,15 @@ export const store = async (
   const pending = await reader.reclaim(most);
   const fresh = pending.length < most ? await reader.read(most - pending.length, 1) : [];
   const records = [...pending, ...fresh];
-  await writeBatch(db, records.map(change), { partition: 0, incarnation: trust?.incarnation ?? -1 });
+  const { batches } = await writeBatch(db, records.map(change), {
+    partition: 0,
+    incarnation: trust?.incarnation ?? -1,
+    batches: trust?.batches ?? 0,
+  });
   await acknowledge(
     partition,
     records.map(({ streamId }) => streamId),
+    batches,
   );
   return records.length;
 };

@@ -9,7 +9,8 @@ import {
   workerPause,
   writerKill,
 } from './processes.ts';
-import { postgresAway, postgresDown, redisCut, redisEmpty, redisFull, redisKill } from './stores.ts';
+import { postgresAway, postgresDown, postgresOlder } from './postgres.ts';
+import { redisCut, redisEmpty, redisFull, redisKill } from './redis.ts';
 
 /** In the order of the short run, each lane by itself. */
 export const FAULTS: readonly Fault[] = [
@@ -19,6 +20,7 @@ export const FAULTS: readonly Fault[] = [
   redisFull,
   postgresAway,
   redisEmpty,
+  postgresOlder,
   workerKill,
   writerKill,
   workerPause,

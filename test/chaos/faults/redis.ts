@@ -1,4 +1,4 @@
-/** Redis and Postgres die, come back, come back with less, are full, or stay away. */
+/** Redis dies, comes back, comes back with less, or is full. */
 import { readdir, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,19 +8,19 @@ import { between, type Fault, type Injected } from '../fault.ts';
 import { lossOf, readStream, type StreamEntries } from '../losses.ts';
 import type { World } from '../world.ts';
 
-const VERIFY_MS = 30_000;
+export const VERIFY_MS = 30_000;
 
 const incarnationOf = async ({ partition }: World): Promise<number | null> =>
   (await readTrust(partition).catch(() => null))?.incarnation ?? null;
 
 /** The incarnation once run state is trusted again. */
-const verified = (world: World): Promise<number> =>
+export const verified = (world: World): Promise<number> =>
   waitFor(async () => (await incarnationOf(world)) ?? undefined, {
     what: 'run state to be verified',
     timeoutMs: VERIFY_MS,
   });
 
-const untilTrusted = (world: World, before: number) => async (): Promise<string | null> => {
+export const untilTrusted = (world: World, before: number) => async (): Promise<string | null> => {
   const now = await verified(world);
   return now > before ? `verified again, incarnation ${before} to ${now}` : null;
 };
@@ -132,78 +132,6 @@ export const redisFull: Fault = {
       },
       exercised: () =>
         Promise.resolve(refused === 0 ? null : `${refused} commands refused for want of memory`),
-    };
-  },
-};
-
-const storedEvents = async ({ db }: World): Promise<number> => {
-  const count = db.selectFrom('audit_events').select(({ fn }) => fn.countAll<string>().as('n'));
-  return Number((await count.executeTakeFirstOrThrow()).n);
-};
-
-/** Ms from the healing to the first rows that are stored again. */
-const untilStored = (world: World, healedAt: () => number) => async (): Promise<number | null> => {
-  const known = await waitFor(() => storedEvents(world).catch(() => undefined), {
-    what: 'Postgres to answer',
-    timeoutMs: VERIFY_MS,
-  });
-  await waitFor(async () => ((await storedEvents(world)) > known ? true : undefined), {
-    what: 'events to be stored again',
-    timeoutMs: VERIFY_MS,
-  });
-  return performance.now() - healedAt();
-};
-
-const backlogOf = ({ partition: { redis, root } }: World): Promise<number> =>
-  redis.xlen(`${root}:audit`).catch(() => 0);
-
-export const postgresDown: Fault = {
-  name: 'postgres-down',
-  lane: 'stores',
-  inject: async (world, random): Promise<Injected> => {
-    await world.postgres.stop('immediate');
-    let [backlog, healedAt] = [0, 0];
-    return {
-      holdMs: between(random, 1000, 2500),
-      heal: async () => {
-        backlog = await backlogOf(world);
-        await world.postgres.start();
-        healedAt = performance.now();
-      },
-      recovered: untilStored(world, () => healedAt),
-      exercised: () => Promise.resolve(backlog === 0 ? null : `${backlog} commits waited to be stored`),
-    };
-  },
-};
-
-const AWAY_MS = 15_000;
-
-/** Hours, with an hour's backlog made small: it stays away until new runs are refused, and a while longer (R9). */
-export const postgresAway: Fault = {
-  name: 'postgres-away',
-  lane: 'stores',
-  inject: async (world, random): Promise<Injected> => {
-    const refusals = (): number =>
-      world.history.submissions.flatMap((one) => one.refusals).filter((code) => code === 'audit_backlog')
-        .length;
-    const before = refusals();
-    await world.postgres.stop('immediate');
-    await waitFor(() => (refusals() > before ? true : undefined), {
-      what: 'the backlog to be full',
-      timeoutMs: AWAY_MS,
-    }).catch(() => undefined);
-    let healedAt = 0;
-    return {
-      holdMs: between(random, 1000, 3000),
-      heal: async () => {
-        await world.postgres.start();
-        healedAt = performance.now();
-      },
-      recovered: untilStored(world, () => healedAt),
-      exercised: () => {
-        const refused = refusals() - before;
-        return Promise.resolve(refused === 0 ? null : `the backlog was full: ${refused} submissions refused`);
-      },
     };
   },
 };

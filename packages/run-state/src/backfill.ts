@@ -1,0 +1,61 @@
+/**
+ * Gives Postgres again what it lost and run state still holds, within a verification (design §6, Trust): the journals of
+ * all runs that go on, but of those that hibernate, and of those that ended not long ago.
+ */
+import { batches } from './batches.ts';
+import { type Partition, runKey } from './partition.ts';
+import { reachingState } from './reaching.ts';
+import { runScript } from './scripts.ts';
+import { overtaken, type Verification } from './trust.ts';
+
+const SCAN_COUNT = 1000;
+/** Runs of a page: Postgres is asked for as many at once. */
+const PAGE = 200;
+
+const runIdsAmong = (keys: readonly string[], prefix: string): string[] =>
+  keys.map((key) => key.slice(prefix.length)).filter((rest) => !rest.includes(':'));
+
+const seqsOf = async (partition: Partition, runIds: readonly string[]): Promise<Map<string, number>> => {
+  const records = await Promise.all(
+    runIds.map((runId) => partition.redis.hmget(runKey(partition, runId), 'status', 'tenant', 'seq')),
+  );
+  // A cap of a tree, or what a hand left, is no run.
+  return new Map(
+    runIds.flatMap((runId, i) => {
+      const [status, tenant, seq] = records[i] ?? [];
+      return status && tenant && seq ? [[runId, Number(seq)] as const] : [];
+    }),
+  );
+};
+
+/** Every run that is here, ended ones too, with the seq its journal has reached. Throws `state_unavailable`. */
+export async function* readHotHeads(partition: Partition): AsyncGenerator<ReadonlyMap<string, number>> {
+  const prefix = runKey(partition, '');
+  for (let cursor = '0'; ; ) {
+    const [next, keys] = await reachingState(() =>
+      partition.redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT, 'TYPE', 'hash'),
+    );
+    for (const runIds of batches(runIdsAmong(keys, prefix), PAGE))
+      yield await reachingState(() => seqsOf(partition, runIds));
+    if (next === '0') return;
+    cursor = next;
+  }
+}
+
+/**
+ * Hands the events of a run behind `from` to the audit-writer once more. Answers up to which seq that is: less than its
+ * journal has when it hibernates. Throws `state_unavailable`, `state_untrusted`.
+ */
+export const backfillRun = async (
+  partition: Partition,
+  { token }: Verification,
+  { runId, from }: { readonly runId: string; readonly from: number },
+): Promise<number> => {
+  for (let at = from; ; ) {
+    const reply = await runScript(partition, 'backfill', [token, runId, at]);
+    if (reply === 'OVERTAKEN') throw overtaken();
+    const end = Number(reply);
+    if (end === at) return end;
+    at = end;
+  }
+};
