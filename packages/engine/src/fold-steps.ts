@@ -4,6 +4,7 @@ import { seeToolResults, warnOfLoops } from './loop.ts';
 import {
   type Attempt,
   lastAttempt,
+  type LlmAttempt,
   type LlmStep,
   type RunState,
   type Stopped,
@@ -86,21 +87,39 @@ const addUsage = (a: Usage, b: Usage): Usage => ({
   cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
 });
 
-export const llmRequested = (state: RunState, { data, ts }: EventOf<'llm.requested'>): void => {
+const newAttempt = ({ data, ts }: EventOf<'llm.requested'>): LlmAttempt => ({
+  attempt: data.attempt,
+  model: data.model,
+  startedAt: ts,
+  hold: data.hold,
+  takenFrom: data.taken_from ?? null,
+  maxOutputTokens: data.max_output_tokens,
+  nudge: data.nudge,
+  endedAt: null,
+  settlement: null,
+  code: null,
+  usage: null,
+});
+
+const newStep = (step: number, attempt: LlmAttempt): LlmStep => ({
+  kind: 'llm',
+  step,
+  attempts: [attempt],
+  status: 'open',
+  retryAt: null,
+  failure: null,
+  finishReason: null,
+  calls: [],
+  hasText: false,
+  outputValid: false,
+  outputRef: null,
+  tools: [],
+});
+
+export const llmRequested = (state: RunState, event: EventOf<'llm.requested'>): void => {
+  const { data } = event;
   expectCall(state, data);
-  const attempt = {
-    attempt: data.attempt,
-    model: data.model,
-    startedAt: ts,
-    hold: data.hold,
-    takenFrom: data.taken_from ?? null,
-    maxOutputTokens: data.max_output_tokens,
-    nudge: data.nudge,
-    endedAt: null,
-    settlement: null,
-    code: null,
-    usage: null,
-  };
+  const attempt = newAttempt(event);
   state.heldNano += data.hold?.amount_nano ?? 0;
   state.requestDigest = data.request_digest;
   if (data.step <= state.steps.length) {
@@ -109,20 +128,7 @@ export const llmRequested = (state: RunState, { data, ts }: EventOf<'llm.request
     step.status = 'open';
     return;
   }
-  const step: LlmStep = {
-    kind: 'llm',
-    step: data.step,
-    attempts: [attempt],
-    status: 'open',
-    retryAt: null,
-    failure: null,
-    finishReason: null,
-    calls: [],
-    hasText: false,
-    outputValid: false,
-    outputRef: null,
-    tools: [],
-  };
+  const step = newStep(data.step, attempt);
   // A loop is told of after tool results, which are no unusable answer.
   state.nudges = data.nudge === null || data.nudge === 'loop' ? 0 : state.nudges + 1;
   if (data.nudge === 'loop') warnOfLoops(state);

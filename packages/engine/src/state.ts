@@ -99,7 +99,7 @@ export interface Attempt {
   code: string | null;
 }
 
-interface LlmAttempt extends Attempt {
+export interface LlmAttempt extends Attempt {
   readonly model: string;
   readonly maxOutputTokens: number;
   readonly nudge: Nudge | null;

@@ -84,39 +84,48 @@ const readContent = (content: string | z.infer<typeof ContentPart>[], answer: An
 const textsOf = (parts: readonly { readonly text?: string | null | undefined }[]): string =>
   parts.map(({ text }) => text ?? '').join('');
 
-/** One reader per call: it joins the fragments of tool calls by their index. */
+/** Joins the fragments of an answer's tool calls by their index. */
+class ToolCallFragments {
+  readonly #dialect: Dialect;
+  readonly #open = new Map<number, { readonly position: number; readonly id: string }>();
+  #next = 0;
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+  }
+
+  read(fragment: z.infer<typeof Fragment>, answer: AnswerBuilder): void {
+    const index = fragment.index ?? this.#next;
+    const id = fragment.id ?? '';
+    const name = fragment.function?.name ?? '';
+    let call = this.#open.get(index);
+    // Some providers give every call the same index; another id with a name is another call.
+    if (call === undefined || (id !== '' && name !== '' && call.id !== id)) {
+      call = { position: answer.openCall(id, name), id };
+      this.#open.set(index, call);
+      this.#next = index + 1;
+    }
+    answer.addArguments(call.position, fragment.function?.arguments ?? '');
+    const { extra_content: extra } = fragment;
+    if (this.#dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
+  }
+}
+
+/** One reader per call. */
 export const createCompletionsReader = (
   dialect: Dialect,
 ): {
   onEvent(event: unknown, answer: AnswerBuilder): void;
   onWhole(body: unknown, answer: AnswerBuilder): void;
 } => {
-  const open = new Map<number, { readonly position: number; readonly id: string }>();
-  let next = 0;
-
-  const readCall = (fragment: z.infer<typeof Fragment>, answer: AnswerBuilder): void => {
-    const index = fragment.index ?? next;
-    const id = fragment.id ?? '';
-    const name = fragment.function?.name ?? '';
-    let call = open.get(index);
-    // Some providers give every call the same index; another id with a name is another call.
-    if (call === undefined || (id !== '' && name !== '' && call.id !== id)) {
-      call = { position: answer.openCall(id, name), id };
-      open.set(index, call);
-      next = index + 1;
-    }
-    answer.addArguments(call.position, fragment.function?.arguments ?? '');
-    const { extra_content: extra } = fragment;
-    if (dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
-  };
-
+  const calls = new ToolCallFragments(dialect);
   let refused = false;
   const readChoice = ({ delta, message, finish_reason: reason }: Choice, answer: AnswerBuilder): void => {
     const part: Part = delta ?? message ?? {};
     readContent(part.content ?? '', answer);
     answer.addHidden(part.reasoning_content ?? part.reasoning ?? '');
-    for (const fragment of part.tool_calls ?? []) readCall(fragment, answer);
-    // A refusal comes in the place of text.
+    for (const fragment of part.tool_calls ?? []) calls.read(fragment, answer);
+    // A refusal comes instead of text.
     answer.addText(part.refusal ?? '');
     refused ||= Boolean(part.refusal);
     if (reason) answer.finishReason = refused ? 'refusal' : (FINISH.get(reason) ?? 'stop');
