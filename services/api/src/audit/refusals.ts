@@ -28,38 +28,51 @@ const FLUSH_MS = 60_000;
 
 type Counted = AdminEventData<'auth.refused'>;
 
-export const createRefusals = (deps: TrailDeps & { readonly logger: Logger }): Refusals => {
-  let byTenant = new Map<string, Map<string, Counted>>();
+/** Of one tenant, by reason and source. */
+class Counts {
+  readonly #bySlot = new Map<string, Counted>();
 
-  const slotOf = (counted: ReadonlyMap<string, Counted>, { reason, source }: Refusal): string => {
-    const own = `${reason} ${source ?? ''}`;
-    if (counted.has(own)) return own;
+  add({ reason, source, route }: Refusal, times: number, since: string): void {
+    const slot = this.#slotOf(reason, source ?? '');
+    const told = slot === `${reason} ` ? null : source;
+    const before = this.#bySlot.get(slot) ?? { reason, source: told, route, count: 0, since };
+    this.#bySlot.set(slot, { ...before, count: before.count + times });
+  }
+
+  all(): Counted[] {
+    return [...this.#bySlot.values()];
+  }
+
+  #slotOf(reason: Refusal['reason'], source: string): string {
+    const own = `${reason} ${source}`;
+    if (this.#bySlot.has(own)) return own;
     let told = 0;
-    for (const other of counted.values()) if (other.reason === reason) told += 1;
+    for (const other of this.#bySlot.values()) if (other.reason === reason) told += 1;
     return told < MOST_SOURCES ? own : `${reason} `;
-  };
+  }
+}
+
+export const createRefusals = (deps: TrailDeps & { readonly logger: Logger }): Refusals => {
+  let byTenant = new Map<string, Counts>();
 
   const count = (refusal: Refusal, times = 1, since = new Date(deps.clock.now()).toISOString()): void => {
     const tenantId = refusal.tenantId ?? SYSTEM_TENANT;
-    const counted = byTenant.get(tenantId) ?? new Map<string, Counted>();
-    byTenant.set(tenantId, counted);
-    const slot = slotOf(counted, refusal);
-    const { reason, route } = refusal;
-    const source = slot === `${reason} ` ? null : refusal.source;
-    const before = counted.get(slot) ?? { reason, source, route, count: 0, since };
-    counted.set(slot, { ...before, count: before.count + times });
+    const counts = byTenant.get(tenantId) ?? new Counts();
+    byTenant.set(tenantId, counts);
+    counts.add(refusal, times, since);
   };
 
   const flush = async (): Promise<void> => {
     const taken = byTenant;
     byTenant = new Map();
-    for (const [tenantId, counted] of taken) {
-      const facts = Array.from(counted.values(), (data): AdminFact => ({ type: 'auth.refused', data }));
+    for (const [tenantId, counts] of taken) {
+      const counted = counts.all();
+      const facts = counted.map((data): AdminFact => ({ type: 'auth.refused', data }));
       try {
         await recordFacts(deps, bySystem(tenantId, 'api'), facts);
       } catch (error) {
         deps.logger.warn('refused requests are not written yet', { error });
-        for (const data of counted.values()) count({ tenantId, ...data }, data.count, data.since);
+        for (const data of counted) count({ tenantId, ...data }, data.count, data.since);
       }
     }
   };
