@@ -8,7 +8,8 @@ import {
 } from '@signalbox/contracts';
 import { fold, forkJournal, type ForkPoint, forkProblem, readEntry, type RunState } from '@signalbox/engine';
 import { wellFormedDeep } from '@signalbox/runtime';
-import { createRun, type CreateDeps, type Created, type RunPlan } from './create-run.ts';
+import type { RunPlan } from './begin-run.ts';
+import { createRun, type CreateDeps, type Created } from './create-run.ts';
 import { foldRun, unbrokenEvents } from '../runs/fold-run.ts';
 import type { IdempotentRequest } from './idempotency.ts';
 import { orRepeated } from './repeated.ts';
