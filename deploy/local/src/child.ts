@@ -72,6 +72,16 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+/** Its process id. */
+async function spawned(child: ChildProcess, name: string): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (cause) => reject(new Error(`Could not start ${name}: ${cause.message}`, { cause })));
+  });
+  if (child.pid === undefined) throw new Error(`Could not start ${name}: it has no process id.`);
+  return child.pid;
+}
+
 export async function startChild(options: ChildOptions): Promise<Child> {
   const { name, logFile } = options;
   const { process: child, offset } = open(options);
@@ -83,12 +93,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
       resolve(exit);
     });
   });
-  await new Promise<void>((resolve, reject) => {
-    child.once('spawn', resolve);
-    child.once('error', (cause) => reject(new Error(`Could not start ${name}: ${cause.message}`, { cause })));
-  });
-  const pid = child.pid;
-  if (pid === undefined) throw new Error(`Could not start ${name}: it has no process id.`);
+  const pid = await spawned(child, name);
   watchChild(pid, options.stopSignal ?? 'SIGTERM');
   child.unref(); // the reaper ends it; it must not keep this process (a finished test file) running
 

@@ -4,6 +4,7 @@ export { freePort } from './ports.ts';
 export { type LocalPostgres, type PostgresOptions, startPostgres } from './postgres.ts';
 export { REPOSITORY, runToEnd, type Service, type ServiceOptions, startService } from './process.ts';
 export { type LocalRedis, type RedisOptions, startRedis } from './redis.ts';
-export { type Stack, type StackOptions, startStack } from './stack.ts';
+export type { StackOptions } from './services.ts';
+export { type Stack, startStack } from './stack.ts';
 export { temporaryDir, testDatabaseUrl, testRedisUrl } from './test-services.ts';
 export { waitFor, type WaitOptions } from './wait.ts';
