@@ -35,7 +35,7 @@ import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
 import { startServer } from './http/http-server.ts';
 import { createRateLimit } from './http/rate-limit.ts';
-import { createRefusals } from './audit/refusals.ts';
+import { createRefusals, type Refusals } from './audit/refusals.ts';
 import { runReplays } from './replays/replay-loop.ts';
 import { createRunReader } from './runs/run-reader.ts';
 import { createStoreShare } from './audit/store-share.ts';
@@ -88,6 +88,17 @@ const openStores = ({ config, logger, shutdown }: Frame) => {
   return { db, state, partition, tail, queue };
 };
 
+const countRefusals = ({ shutdown }: Frame, deps: Parameters<typeof createRefusals>[0]): Refusals => {
+  const refusals = createRefusals(deps);
+  const counting = refusals.run(shutdown.stopping);
+  // Before the stores go, and after the last request.
+  shutdown.onStop('refusals', async () => {
+    await counting;
+    await refusals.flush();
+  });
+  return refusals;
+};
+
 const buildDeps = (frame: Frame): ApiDeps => {
   const { config, secrets, logger, shutdown, closing } = frame;
   const { db, state, partition, tail, queue } = openStores(frame);
@@ -104,13 +115,6 @@ const buildDeps = (frame: Frame): ApiDeps => {
   );
   // A Redis that came back empty gets the key again.
   state.on('ready', () => bootstrap.again());
-  const refusals = createRefusals({ partition, clock, redactorOf, logger });
-  const counting = refusals.run(stopping);
-  // Before the stores go, and after the last request.
-  shutdown.onStop('refusals', async () => {
-    await counting;
-    await refusals.flush();
-  });
   return {
     partition,
     queue,
@@ -129,7 +133,7 @@ const buildDeps = (frame: Frame): ApiDeps => {
     auditBacklogLimit: config.auditBacklogLimit,
     defaultCaps: config.defaultCaps,
     rateLimit: createRateLimit(partition, config.rateLimitPerSecond),
-    refusals,
+    refusals: countRefusals(frame, { partition, clock, redactorOf, logger }),
     storeShare: createStoreShare(),
     vault: createKeyVault({
       keyring,
