@@ -14,7 +14,7 @@ const QUEUE_NAME = 'activations';
 const Job = z.object({ runId: z.string(), wakeSeq: z.int() });
 
 export interface ActivationQueue {
-  /** Adds jobs. One with the same run and wakeSeq that is still known is not added twice. */
+  /** Adds jobs. One with the same run and wakeSeq that is still in the queue is not added twice. */
   add(activations: readonly Activation[]): Promise<void>;
   /** Jobs that anybody may take now. */
   waiting(): Promise<number>;
@@ -22,12 +22,14 @@ export interface ActivationQueue {
   close(): Promise<void>;
 }
 
-const toJob = ({ runId, wakeSeq, front }: Activation) => ({
+const jobIdOf = ({ runId, wakeSeq }: Activation): string => `${runId}_${wakeSeq}`;
+
+const toJob = (activation: Activation) => ({
   name: 'activation',
-  data: { runId, wakeSeq },
+  data: { runId: activation.runId, wakeSeq: activation.wakeSeq },
   opts: {
-    jobId: `${runId}_${wakeSeq}`,
-    lifo: front === true,
+    jobId: jobIdOf(activation),
+    lifo: activation.front === true,
     attempts: 1,
     removeOnComplete: true,
     removeOnFail: true,
@@ -51,12 +53,28 @@ const gathering = (send: Send): Send => {
   };
 };
 
+/** States of a job that a worker will take, or has. */
+const DELIVERED: ReadonlySet<string> = new Set(['waiting', 'prioritized', 'delayed', 'active']);
+
+/** A job that lies in no list is delivered by nobody, and its id keeps it from being added again. */
+const forgetStranded = async (queue: Queue, activations: readonly Activation[]): Promise<void> => {
+  const forget = async (jobId: string): Promise<void> => {
+    if (!DELIVERED.has(await queue.getJobState(jobId))) await queue.remove(jobId);
+  };
+  await Promise.all(
+    activations.filter(({ again }) => again).map((activation) => forget(jobIdOf(activation))),
+  );
+};
+
 export const openActivationQueue = (partition: Partition, redis: Redis): ActivationQueue => {
   const queue = new Queue(QUEUE_NAME, { connection: redis, prefix: partition.root });
   // BullMQ repeats the connection's errors, which the connection's owner already reports.
   queue.on('error', () => undefined);
   const adding = new Set<Promise<unknown>>();
-  const gather = gathering((activations) => queue.addBulk(activations.map(toJob)));
+  const gather = gathering(async (activations) => {
+    await forgetStranded(queue, activations);
+    await queue.addBulk(activations.map(toJob));
+  });
   return {
     add: async (activations) => {
       if (activations.length === 0) return;

@@ -21,6 +21,8 @@ export interface Activation {
   readonly wakeSeq: number;
   /** Goes before those that wait in the queue: its tenant is below its fair share of slots. */
   readonly front?: true;
+  /** It was given to the queue long ago, and nobody has claimed the run. */
+  readonly again?: true;
 }
 
 export const Text = z.string();
@@ -39,7 +41,8 @@ const activationsOf = (flat: readonly string[]): Activation[] => {
   const activations: Activation[] = [];
   for (let i = 0; i + 2 < flat.length; i += 3) {
     const activation = { runId: flat[i] ?? '', wakeSeq: Number(flat[i + 1]) };
-    activations.push(flat[i + 2] === 'front' ? { ...activation, front: true } : activation);
+    const how = flat[i + 2];
+    activations.push(how === 'front' || how === 'again' ? { ...activation, [how]: true } : activation);
   }
   return activations;
 };

@@ -215,7 +215,7 @@ test('runs of a dead worker are taken from it once: charged once, woken once, gi
   const again = await repair(straight, { limit: 100, graceMs: -1 });
   assert.deepEqual(
     again.activations.filter((one) => one.runId === runId),
-    [{ runId, wakeSeq: 2 }],
+    [{ runId, wakeSeq: 2, again: true }],
   );
 });
 

@@ -57,6 +57,19 @@ test('the same activation added twice is one job; another wakeSeq is another', a
   assert.equal(await waitingJobs(partition), 2);
 });
 
+test('a job that lies in no list is added again, and one that does keeps its place', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  const list = `${partition.root}:activations:wait`;
+  const again = ['run_1', 'run_2', 'run_3'].map((runId) => ({ runId, wakeSeq: 1, again: true }) as const);
+  await queue.add(again.slice(0, 2));
+  await partition.redis.lrem(list, 1, 'run_1_1');
+  await queue.add([{ runId: 'run_1', wakeSeq: 1 }]);
+  assert.equal(await waitingJobs(partition), 1, 'its id is known');
+  await queue.add(again);
+  assert.deepEqual(await partition.redis.lrange(list, 0, -1), ['run_3_1', 'run_1_1', 'run_2_1']);
+});
+
 test('a queue that is closed has added what it was asked to add', async () => {
   const partition = await freshPartition();
   const queue = openActivationQueue(partition, await openRedis('queue'));

@@ -70,7 +70,7 @@ test('an activation that reached no worker is added again after the grace, with 
   assert.equal((await repair(partition, GRACE)).requeued, 0);
   await backdateActivation(partition, runId);
   const repaired = await repair(partition, GRACE);
-  assert.deepEqual([repaired.requeued, repaired.activations], [1, [{ runId, wakeSeq: 1 }]]);
+  assert.deepEqual([repaired.requeued, repaired.activations], [1, [{ runId, wakeSeq: 1, again: true }]]);
   assert.equal((await repair(partition, GRACE)).requeued, 0, 'and then the grace begins anew');
 });
 
@@ -80,7 +80,7 @@ test('a lost activation is found behind any number of long runs', async () => {
   for (let i = 0; i < 5; i += 1) await running(partition, {}, leaseId);
   const { runId } = await submit(partition);
   const repaired = await repair(partition, { limit: 2, graceMs: 0 });
-  assert.deepEqual(repaired.activations, [{ runId, wakeSeq: 1 }]);
+  assert.deepEqual(repaired.activations, [{ runId, wakeSeq: 1, again: true }]);
 });
 
 test('a timer fires once', async () => {
@@ -139,7 +139,7 @@ test('an activation delivered twice, or again after repair, is claimed once', as
   const partition = await freshPartition();
   const { runId } = await submit(partition);
   const again = (await repair(partition, AT_ONCE)).activations;
-  assert.deepEqual(again, [{ runId, wakeSeq: 1 }]);
+  assert.deepEqual(again, [{ runId, wakeSeq: 1, again: true }]);
   const claims = await Promise.all(
     ['t1', 't2'].map(async (token) =>
       claimRun(partition, { runId, wakeSeq: 1, leaseId: await lease(partition), token }),

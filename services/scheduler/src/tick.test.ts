@@ -62,7 +62,10 @@ test('an activation that reached no worker is queued again after the grace', asy
   assert.equal(bench.added.length, 0, 'the grace is not over');
   await partition.redis.zadd(`${partition.root}:admitted`, 1, runId);
   await tick(bench);
-  assert.deepEqual(bench.added, activations);
+  assert.deepEqual(
+    bench.added,
+    activations.map((lost) => ({ ...lost, again: true })),
+  );
   assert.equal(await sampleOf(bench.registry, 'activations_requeued_total'), 1);
   const activation = bench.added.at(0);
   assert.ok(activation !== undefined);

@@ -45,7 +45,7 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   if r.status == 'queued' then
     redis.call('HSETNX', key('run', run), 'admitted_ms', redis.call('ZSCORE', key('admitted'), run))
     redis.call('ZADD', key('admitted'), int(now), run)
-    append(again, { run, r.wake_seq, '' })
+    append(again, { run, r.wake_seq, 'again' })
     count.requeued = count.requeued + 1
   elseif r.tenant then
     make_room(run, r)
