@@ -65,12 +65,11 @@ export interface BatchOrigin extends Progress {
 export class RolledBackError extends SignalboxError {}
 
 /**
- * Within a batch's transaction, first. Throws `state_untrusted` when the batch was read before a verification, and as
+ * Whether what run state has seen is here. Throws `state_untrusted` when it was seen before a verification, and as
  * RolledBackError when Postgres lost batches that were acknowledged.
  */
-export const joinIncarnation = async (tx: Db, { partition, ...seen }: BatchOrigin): Promise<void> => {
-  await sql`select pg_advisory_xact_lock_shared(${LOCK_CLASS}::int, ${partition}::int)`.execute(tx);
-  const stored = await readProgress(tx, partition);
+export const checkProgress = async (db: Db, { partition, ...seen }: BatchOrigin): Promise<void> => {
+  const stored = await readProgress(db, partition);
   const [now, then] = [stored.incarnation, seen.incarnation];
   if (now > then) {
     throw new SignalboxError(
@@ -84,6 +83,12 @@ export const joinIncarnation = async (tx: Db, { partition, ...seen }: BatchOrigi
     `Postgres has ${stored.batches} batches and incarnation ${now} of partition ${partition}, and had ${seen.batches} ` +
       `and ${then}: it lost what it had committed. A verification gives it again what run state still holds.`,
   );
+};
+
+/** Within a batch's transaction, first. Throws as checkProgress does. */
+export const joinIncarnation = async (tx: Db, origin: BatchOrigin): Promise<void> => {
+  await sql`select pg_advisory_xact_lock_shared(${LOCK_CLASS}::int, ${origin.partition}::int)`.execute(tx);
+  await checkProgress(tx, origin);
 };
 
 /** Within a batch's transaction, last: who waits here for another batch waits no longer than for its commit. */

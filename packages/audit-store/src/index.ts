@@ -101,6 +101,7 @@ export type { StoredHead } from './write/run-heads.ts';
 export { type OutlinedRun, outlineRuns } from './outline-runs.ts';
 export {
   type BatchOrigin,
+  checkProgress,
   isRolledBack,
   type Progress,
   raiseIncarnation,

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createPool, ping, writeBatch } from '@signalbox/audit-store';
+import { checkProgress, createPool, ping, writeBatch } from '@signalbox/audit-store';
 import { createRedactor } from '@signalbox/engine';
 import {
   checkServers,
@@ -67,6 +67,7 @@ const relay = new Relay(
     leadership,
     reader: createAuditReader(partition, blocking, identity),
     store: (records, origin) => writeBatch(db, records, origin),
+    check: (origin) => checkProgress(db, origin),
     clock,
     logger,
     metrics: createRelayMetrics(metrics),

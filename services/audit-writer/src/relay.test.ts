@@ -229,3 +229,24 @@ test('a Postgres that lost batches gets none: trust in run state is withdrawn, a
   assert.equal(await streamLength(partition), EVENTS_PER_RUN);
   assert.ok(log.some(({ msg }) => msg === 'the audit stream cannot be used'));
 });
+
+test('with nothing to store, too, a Postgres that lost batches is noticed; one that is away is not', async () => {
+  const bench = await openBench();
+  const asked: number[] = [];
+  const { stop } = await startRelay(bench, {
+    sweepEveryMs: 20,
+    deps: {
+      check: ({ batches }) => {
+        asked.push(batches);
+        return Promise.reject(
+          asked.length < 3
+            ? new SignalboxError('audit_store_unavailable', 'away')
+            : new RolledBackError('state_untrusted', 'older'),
+        );
+      },
+    },
+  });
+  await until('trust to be withdrawn', async () => (await readTrust(bench.partition)) === null);
+  await stop();
+  assert.deepEqual(asked, [0, 0, 0]);
+});

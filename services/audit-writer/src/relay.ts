@@ -51,6 +51,8 @@ export interface RelayDeps {
    * RolledBackError when Postgres lost batches that were acknowledged.
    */
   readonly store: (records: readonly AuditRecord[], origin: BatchOrigin) => Promise<WriteResult>;
+  /** Asks whether Postgres still has what it had. Throws as `store` does. */
+  readonly check: (origin: BatchOrigin) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: RelayMetrics;
@@ -103,6 +105,7 @@ export class Relay {
   readonly #reader: BatchReader;
   /** Of run state, when reading last began at the oldest entry. */
   #rewoundAt: number | null = null;
+  #checkAt = Number.NEGATIVE_INFINITY;
   #trouble: Error | null = null;
   #gaveWay = false;
   #failures = 0;
@@ -168,6 +171,7 @@ export class Relay {
     for (const batch of batchesOf(records, batchLength)) {
       if (!(await this.#move(batch, trust, stopping))) return false;
     }
+    if (records.length === 0) await this.#check(trust);
     if (records.length === 0 || more) return true;
     const rest = gatherMs - (clock.monotonic() - startedAt);
     if (rest > 0) await this.#sleep(rest, stopping);
@@ -197,20 +201,19 @@ export class Relay {
   /** Null: given up, and pending. */
   async #store(
     batch: readonly AuditRecord[],
-    { incarnation, batches }: Trust,
+    trust: Trust,
     stopping: AbortSignal,
   ): Promise<WriteResult | null> {
-    const { partition, leadership, clock, logger } = this.#deps;
-    const origin = { partition: partition.index, incarnation, batches };
+    const { leadership, clock, logger } = this.#deps;
     const startedAt = clock.monotonic();
     for (let attempt = 1; leadership.isLeader(); attempt += 1) {
       this.#deps.heart.beat();
       try {
-        const result = await this.#deps.store(batch, origin);
+        const result = await this.#deps.store(batch, this.#originOf(trust));
         this.#count(result);
         return result;
       } catch (error) {
-        if (error instanceof RolledBackError) await withdrawTrust(partition);
+        await this.#withdrawIfOlder(error);
         if (isStale(error)) throw error;
         this.#report('a batch could not be stored', error, { records: batch.length, attempt });
       }
@@ -226,6 +229,23 @@ export class Relay {
       if (stopping.aborted) return null;
     }
     return null;
+  }
+
+  #originOf({ incarnation, batches }: Trust): BatchOrigin {
+    return { partition: this.#deps.partition.index, incarnation, batches };
+  }
+
+  async #withdrawIfOlder(error: unknown): Promise<void> {
+    if (error instanceof RolledBackError) await withdrawTrust(this.#deps.partition);
+  }
+
+  /** Also while nothing is to be stored: what Postgres lost is gone for good once Redis has forgotten it. */
+  async #check(trust: Trust): Promise<void> {
+    const now = this.#deps.clock.monotonic();
+    if (now < this.#checkAt) return;
+    this.#checkAt = now + this.#options.sweepEveryMs;
+    // Away: the next batch will tell.
+    await this.#deps.check(this.#originOf(trust)).catch((error: unknown) => this.#withdrawIfOlder(error));
   }
 
   async #settle(batch: readonly AuditRecord[], { heads, batches }: WriteResult): Promise<void> {

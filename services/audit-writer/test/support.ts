@@ -101,6 +101,7 @@ export const startRelay = async (
       leadership,
       reader: createAuditReader(partition, await openRedis('stream'), consumer),
       store: (records) => writeBatch(db, records),
+      check: () => Promise.resolve(),
       clock: systemClock,
       logger,
       metrics: createRelayMetrics(metrics),
