@@ -8,7 +8,8 @@
  *       "tool_calls": [{"id": "c1",     default call_<turn>_<n>
  *                       "name": "calculator", "arguments": {} or "text as the model would write it"}],
  *       "usage": {"input_tokens": 10, "output_tokens": 5, "cache_read_tokens": 0, "cache_write_tokens": 0},
- *                                       default: a quarter of the bytes; null: the provider sends none
+ *                                       default: a quarter of the bytes, and no more output than the call may have;
+ *                                       null: the provider sends none
  *       "finish_reason": "stop",        stop | tool_calls | length | refusal
  *       "delay_ms": 0,                  before the answer begins
  *       "chunk_delay_ms": 0,            between its words
@@ -70,6 +71,8 @@ export type MockScript = z.infer<typeof MockScript>;
 export interface Conversation {
   readonly instructions: string;
   readonly messages: readonly Message[];
+  /** What the call was held for: a mock that has a price must not cost more. */
+  readonly maxOutputTokens?: number;
 }
 
 /** One turn, ready to be answered. */
@@ -198,12 +201,15 @@ const measure = (messages: readonly Message[]): Measure => {
 };
 
 const estimatedUsage = (
-  { instructions, messages }: Conversation,
+  { instructions, messages, maxOutputTokens = Number.MAX_SAFE_INTEGER }: Conversation,
   text: string,
   toolCalls: readonly ToolCall[],
 ): Usage => ({
   input_tokens: tokensOf(Buffer.byteLength(instructions) + measure(messages).bytes),
-  output_tokens: estimatedTokens(text, ...toolCalls.map((call) => call.name + call.arguments)),
+  output_tokens: Math.min(
+    maxOutputTokens,
+    estimatedTokens(text, ...toolCalls.map((call) => call.name + call.arguments)),
+  ),
   cache_read_tokens: 0,
   cache_write_tokens: 0,
 });

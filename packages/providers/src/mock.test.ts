@@ -36,6 +36,17 @@ describe('mock/echo', () => {
     });
   });
 
+  it('however long the answer, it counts no more than the call may have', async () => {
+    const long = 'x'.repeat(1000);
+    const [echo, script] = [requestOf('mock/echo', [user(long)]), scripted([{ text: long }])];
+    for (const request of [echo, script]) {
+      const { text, usage } = await play(request);
+      assert.deepEqual([text, usage?.output_tokens], [long, request.maxOutputTokens]);
+    }
+    const told = await play(scripted([{ text: long, usage: { output_tokens: 250 } }]));
+    assert.equal(told.usage?.output_tokens, 250, 'a script may say what it likes');
+  });
+
   it('an empty input is an empty answer of one token', async () => {
     const answer = await play(requestOf('mock/echo', [user('')]));
     assert.deepEqual([answer.text, answer.usage?.output_tokens], ['', 1]);
