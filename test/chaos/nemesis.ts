@@ -4,6 +4,7 @@
  * the seed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '@signalbox/runtime';
 import { seeded } from '../e2e/cap-race-plan.ts';
 import { between, type Fault, type Injected, type Lane, type Strike } from './fault.ts';
 import { lastCommitMs, type World } from './world.ts';
@@ -32,7 +33,6 @@ type Done = Pick<Strike, 'evidence' | 'recoveryMs' | 'breaches'> & {
   readonly breachesAlone: readonly string[];
 };
 
-const reasonOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 const nothing: Done = { evidence: null, recoveryMs: null, breaches: [], breachesAlone: [] };
 
 /** A fault that cannot be done, because another one is in its way, is done again; one that cannot be undone fails. */
@@ -42,7 +42,7 @@ const inject = async (world: World, fault: Fault, random: () => number): Promise
   try {
     return await endure(world, injected);
   } catch (error) {
-    return { ...nothing, breaches: [`${fault.name}: ${reasonOf(error)}`] };
+    return { ...nothing, breaches: [`${fault.name}: ${messageOf(error)}`] };
   }
 };
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { waitFor } from '@signalbox/local';
+import { messageOf } from '@signalbox/runtime';
 import { allStored } from '../support/all-stored.ts';
 import { createClient } from '../e2e/client.ts';
 import { taggedAgent } from '../e2e/stack.ts';
@@ -40,8 +41,6 @@ const bodyOf = (row: Row, world: World, tag: string, model: Model): object => ({
   input: scriptOf(row, world.toolUrl, tag),
   user_id: tag,
 });
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const reached = (trial: Trial, stops: number): Promise<true> =>
   waitFor(() => (trial.reached.length >= stops ? true : undefined), {

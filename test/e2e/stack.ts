@@ -27,6 +27,7 @@ import {
   runKey,
   type Spend,
 } from '@signalbox/run-state';
+import { messageOf } from '@signalbox/runtime';
 import { allStored } from '../support/all-stored.ts';
 import { check, type CheckOptions, gatherEvidence, type ProviderRequest } from '../support/checker.ts';
 import {
@@ -176,7 +177,7 @@ export const settled = async (
     { what: `${ids.length} runs to end`, timeoutMs, everyMs: 100 },
   ).catch(async (error: unknown) => {
     const counts = JSON.stringify([...(await countStatuses(system, ids))]);
-    throw new Error(`${error instanceof Error ? error.message : String(error)} ${counts}`, { cause: error });
+    throw new Error(`${messageOf(error)} ${counts}`, { cause: error });
   });
   await allStored(partition, timeoutMs);
   return countStatuses(system, ids);

@@ -4,6 +4,7 @@
  * Retry-After, after which it sends the same again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '@signalbox/runtime';
 import type { Answer, ApiClient, RequestOptions } from './client.ts';
 import { frames, StreamRefused } from './sse-reader.ts';
 import { taggedAgent } from './stack.ts';
@@ -158,7 +159,7 @@ export const startLoad = (api: ApiClient, { clients, random }: LoadOptions): Loa
       } catch (error) {
         const cause =
           error instanceof Error && error.cause instanceof Error ? ` (${error.cause.message})` : '';
-        books.faults.push(`client ${n}: ${error instanceof Error ? error.message : String(error)}${cause}`);
+        books.faults.push(`client ${n}: ${messageOf(error)}${cause}`);
         return;
       }
     }

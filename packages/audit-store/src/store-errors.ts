@@ -1,6 +1,5 @@
 import { SignalboxError } from '@signalbox/contracts';
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+import { messageOf } from '@signalbox/runtime';
 
 /** SQLSTATE of an error Postgres sent; null for anything else. */
 export const sqlState = (error: unknown): string | null => {

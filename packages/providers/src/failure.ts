@@ -1,5 +1,6 @@
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
+import { messageOf } from '@signalbox/runtime';
 import { type Said, SaidError, saidIn, saysOverloaded, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
@@ -62,7 +63,7 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
       : statusError({ status, said, retryAfterMs: retryAfterMs(headers, attempt.now) }, attempt);
   }
   if (!attempt.accepted) return connectionError(error, attempt);
-  return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(messageOf(error)));
+  return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(discreet(error)));
 };
 
 /** Anthropic's status for it. */
@@ -165,7 +166,7 @@ const connectionError = (error: unknown, { provider, secrets }: FailedAttempt): 
   const arrived = code === null || !NEVER_ARRIVED.has(code);
   return new ModelError(
     'provider_error',
-    `no answer from ${provider}: ${code ?? clean(messageOf(error), secrets)}`,
+    `no answer from ${provider}: ${code ?? clean(discreet(error), secrets)}`,
     {
       retryable: true,
       billed: arrived ? 'unknown' : 'none',
@@ -196,9 +197,9 @@ const countIn = (text: string | null | undefined): number | null =>
   text !== null && text !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : null;
 
 /** A SyntaxError of JSON.parse quotes what it stumbled over: part of an answer (R13). */
-const messageOf = (error: unknown): string => {
+const discreet = (error: unknown): string => {
   if (error instanceof SyntaxError) return 'it is not JSON';
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 };
 
 const clean = (text: string, secrets: readonly string[]): string => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { ModelRef } from '@signalbox/contracts';
+import { messageOf } from '@signalbox/runtime';
 import { z } from 'zod';
 import { PRICES_VERSION, type PricesOptions } from './prices.ts';
 
@@ -38,8 +39,6 @@ const File = z.strictObject({
       })),
   ),
 });
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Throws an Error that says what is wrong with the file. */
 export const readPriceOverrides = (path: string): Overrides => {

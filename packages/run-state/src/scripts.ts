@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { SignalboxError } from '@signalbox/contracts';
+import { messageOf } from '@signalbox/runtime';
 import type { Partition } from './partition.ts';
 
 /** The Lua scripts by name. Each file says what its KEYS, ARGV and replies are. */
@@ -55,8 +56,6 @@ const BY_SHA = new Map(Array.from(SCRIPTS, ([name, { sha }]) => [sha, name]));
 
 /** Which script a SHA names, for whoever reads the traffic; null for one that is not ours. */
 export const scriptOfSha = (sha: string): ScriptName | null => BY_SHA.get(sha) ?? null;
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /** Redis names the script in a bug of ours, which no retry mends; a refusal (OOM, READONLY, ...) has its own prefix. */
 const isScriptBug = (message: string): boolean =>

@@ -41,6 +41,7 @@ export { type Address, listen, ListenError } from './listen.ts';
 export { loadedSecrets } from './loaded-secrets.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions } from './logger.ts';
 export { ManualClock } from './manual-clock.ts';
+export { messageOf } from './message-of.ts';
 export {
   type Counter,
   createMetrics,

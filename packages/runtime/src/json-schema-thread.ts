@@ -5,6 +5,7 @@ import { Ajv2019 } from 'ajv/dist/2019.js';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { LRUCache } from 'lru-cache';
 import type { SchemaQuestion, SchemaVerdict } from './json-schema.ts';
+import { messageOf } from './message-of.ts';
 
 const MOST_COMPILED = 64;
 const OPTIONS = { strict: false, logger: false } as const;
@@ -44,7 +45,7 @@ const judge = ({ schema, text }: SchemaQuestion): SchemaVerdict => {
   try {
     return { type: fits(validatorOf(schema), text) ? 'fits' : 'misfits' };
   } catch (error) {
-    return { type: 'unusable', why: error instanceof Error ? error.message : String(error) };
+    return { type: 'unusable', why: messageOf(error) };
   }
 };
 

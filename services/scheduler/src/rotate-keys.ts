@@ -4,7 +4,7 @@
  */
 import { createPool } from '@signalbox/audit-store';
 import { connect, disconnect, openPartition } from '@signalbox/run-state';
-import { createKeyring, systemClock } from '@signalbox/runtime';
+import { createKeyring, messageOf, systemClock } from '@signalbox/runtime';
 import { loadRotationConfig } from './config.ts';
 import { type Rotation, rotateKeys } from './key-rotation.ts';
 
@@ -49,7 +49,7 @@ const main = async (): Promise<void> => {
     );
     if (!done) process.exitCode = 1;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = messageOf(error);
     process.stderr.write(`key rotation stopped: ${why}\nRun it again; it goes on where it was.\n`);
     process.exitCode = 1;
   } finally {

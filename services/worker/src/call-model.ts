@@ -1,5 +1,6 @@
 import { type ModelAnswer, ModelError } from '@signalbox/contracts';
 import type { CallModel } from '@signalbox/engine';
+import { messageOf } from '@signalbox/runtime';
 import { announceCall } from './announce-call.ts';
 import { keyFor } from './provider-key.ts';
 import { recordAnswer, recordFailure } from './record-call.ts';
@@ -13,7 +14,7 @@ import { RunLostError } from './session.ts';
 const asModelError = (error: unknown): ModelError =>
   error instanceof ModelError
     ? error
-    : new ModelError('provider_error', error instanceof Error ? error.message : String(error), {
+    : new ModelError('provider_error', messageOf(error), {
         retryable: false,
         billed: 'unknown',
         cause: error,

@@ -1,6 +1,6 @@
 import type { EventDraft, ToolResultContent } from '@signalbox/contracts';
 import { type Action, type CallTool, idempotencyKey, type ToolStep, toolRequested } from '@signalbox/engine';
-import { wellFormed } from '@signalbox/runtime';
+import { messageOf, wellFormed } from '@signalbox/runtime';
 import { parkUnderPressure } from './endings.ts';
 import type { RunContext } from './run-context.ts';
 import { RunLostError } from './session.ts';
@@ -93,8 +93,8 @@ const untilStopped = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
 
 const INTERRUPTED = 'The tool was interrupted before it answered; it is not known whether it took effect.';
 
-const messageOf = ({ redactor }: RunContext, error: unknown): string =>
-  redactor.text(error instanceof Error ? error.message : String(error)).slice(0, 2000);
+const shown = ({ redactor }: RunContext, error: unknown): string =>
+  redactor.text(messageOf(error)).slice(0, 2000);
 
 /** Null: cut off because the worker must go. It stays open, and its next owner makes it again under the same key. */
 const execute = async (context: RunContext, { call, plan }: Planned): Promise<Outcome | null> => {
@@ -118,7 +118,7 @@ const execute = async (context: RunContext, { call, plan }: Planned): Promise<Ou
     if (reason === 'worker_stopped')
       return plan.repeatable ? null : { text: INTERRUPTED, code: 'interrupted', ms: ms() };
     const code = error instanceof ToolError ? error.code : 'tool_error';
-    return { text: messageOf(context, error), code, ms: ms() };
+    return { text: shown(context, error), code, ms: ms() };
   } finally {
     stop.dispose();
   }

@@ -6,6 +6,7 @@ import {
   type Event,
 } from '@signalbox/contracts';
 import { bodyOf, hashOf, hashMatches, readEntry } from '@signalbox/engine';
+import { messageOf } from '@signalbox/runtime';
 
 /** An entry that is what it claims to be. */
 export interface GoodEntry {
@@ -41,7 +42,7 @@ const judgeEntry = (record: AuditRecord, entry: Entry): Verdict => {
     if (event.run_id === record.runId) return { event };
     return { reason: 'wrong_run', detail: `the event names run ${event.run_id}` };
   } catch (error) {
-    return { reason: 'unreadable', detail: error instanceof Error ? error.message : String(error) };
+    return { reason: 'unreadable', detail: messageOf(error) };
   }
 };
 
@@ -74,7 +75,7 @@ const judgeDraft = (record: AuditRecord, text: string, { admin, bad }: Sorted): 
       refuse('wrong_run', `the event names tenant ${draft.tenant_id}`);
     } else admin.push(draft);
   } catch (error) {
-    refuse('unreadable', error instanceof Error ? error.message : String(error));
+    refuse('unreadable', messageOf(error));
   }
 };
 

@@ -1,3 +1,4 @@
+import { messageOf } from '@signalbox/runtime';
 import jsep from 'jsep';
 import { z } from 'zod';
 import { type Tool, ToolError } from './tool.ts';
@@ -113,10 +114,7 @@ const parse = (expression: string): Node => {
   try {
     return nodeOf(jsep(expression));
   } catch (error) {
-    throw new ToolError(
-      'invalid_arguments',
-      `Not an expression: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new ToolError('invalid_arguments', `Not an expression: ${messageOf(error)}`);
   }
 };
 
