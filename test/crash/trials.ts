@@ -79,7 +79,7 @@ const submitTwice = async (world: World, trial: Trial, body: object): Promise<st
   return second.id;
 };
 
-export const tryRow = async (world: World, row: Row, model: Model): Promise<Outcome> => {
+const tryRow = async (world: World, row: Row, model: Model): Promise<Outcome> => {
   const { system, crashes } = world;
   const tag = `crash-${randomUUID()}`;
   const isSubmit = row.stops[0]?.service === 'api';

@@ -13,7 +13,7 @@ const storable = (json: string): string =>
 export const toJsonParam = (rows: readonly object[]): string => storable(JSON.stringify(rows));
 
 /** Whether a JSON text, as anybody may write it, may hold such a character; also deep within strings of JSON. */
-export const isSuspect = (json: string): boolean => /\\u(?:0000|d[89a-f])/i.test(json);
+const isSuspect = (json: string): boolean => /\\u(?:0000|d[89a-f])/i.test(json);
 
 /** A copy of a JSON text that jsonb takes; null when the text itself will do. */
 export const storableCopy = (json: string): string | null => {

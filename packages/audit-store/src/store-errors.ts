@@ -26,7 +26,7 @@ const isLost = (error: unknown): boolean => {
   return error instanceof AggregateError && error.errors.some(isLost);
 };
 
-export const isUnavailable = (error: unknown): boolean =>
+const isUnavailable = (error: unknown): boolean =>
   PASSING.has(classOf(error) ?? '') || (sqlState(error) === null && isLost(error));
 
 /** `audit_store_unavailable` for what passes by itself; other errors as they are. */

@@ -7,12 +7,12 @@ export const AgentName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, 'expected 1-63 of a-z 0-9 . _ -, not starting with a sign');
 
-export const TOOL_NAMES = ['calculator', 'current_time', 'http_request', 'wait'] as const;
+const TOOL_NAMES = ['calculator', 'current_time', 'http_request', 'wait'] as const;
 export const ToolName = z.enum(TOOL_NAMES);
 export type ToolName = z.infer<typeof ToolName>;
 
 /** A tool by its name, or with what this agent says of it. */
-export const ToolEntry = z.union([
+const ToolEntry = z.union([
   ToolName,
   z.strictObject({ name: ToolName, repeatable: z.boolean().default(false) }),
 ]);

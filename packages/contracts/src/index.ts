@@ -19,8 +19,6 @@ export {
   DEFAULT_LIMITS,
   LimitsInput,
   providerKeyAad,
-  TOOL_NAMES,
-  ToolEntry,
   ToolName,
   toolEntryName,
 } from './agent.ts';
@@ -78,7 +76,7 @@ export {
 } from './model.ts';
 export { ModelRef, type ProviderName, PROVIDERS, splitModelRef } from './model-ref.ts';
 export { CapUsd, fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
-export { MAX_RETENTION_DAYS, MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
+export { MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
 export { Divergence, type DivergenceKind, ReplayReport } from './replay-report.ts';
 export {
   type Comparison,
@@ -92,10 +90,7 @@ export {
   type ReplayStatus,
 } from './replays.ts';
 export {
-  AgentRef,
-  InputMessage,
   isTerminal,
-  Metadata,
   NO_USAGE,
   Priority,
   Run,

@@ -5,7 +5,7 @@ import { z } from 'zod';
  * of an AI system (EU AI Act, Articles 19 and 26). Contents: no longer than the events that name them.
  */
 export const MIN_EVENT_DAYS = 183;
-export const MAX_RETENTION_DAYS = 3650;
+const MAX_RETENTION_DAYS = 3650;
 
 const contentDays = z.int().min(0).max(MAX_RETENTION_DAYS).nullable();
 const eventDays = z

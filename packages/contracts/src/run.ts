@@ -22,18 +22,18 @@ export type Priority = z.infer<typeof Priority>;
 const Text = z.string().max(1_000_000);
 
 /** A message of the submitted conversation. */
-export const InputMessage = z.strictObject({ role: z.enum(['user', 'assistant']), content: Text });
+const InputMessage = z.strictObject({ role: z.enum(['user', 'assistant']), content: Text });
 
 export const RunInput = z.union([Text, z.array(InputMessage).min(1).max(1000)]);
 export type RunInput = z.infer<typeof RunInput>;
 
-export const AgentRef = z
+const AgentRef = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,62}(@[1-9][0-9]{0,8})?$/, 'expected an agent name or name@version');
 
 const Label = z.string().min(1).max(256);
 
-export const Metadata = withFewKeys(50, z.record(z.string().max(64), z.string().max(512)));
+const Metadata = withFewKeys(50, z.record(z.string().max(64), z.string().max(512)));
 
 /** Body of `POST /v1/runs`. */
 export const RunSubmission = z.strictObject({

@@ -84,7 +84,7 @@ export interface CheckpointHead {
 }
 export const NO_CHECKPOINT: CheckpointHead = { n: 0, hash: GENESIS };
 
-export interface CheckpointProof {
+interface CheckpointProof {
   readonly leaves: readonly CheckpointLeaf[];
   /** Of the keys that may sign, by id. Null: any key; then a checkpoint proves only that nobody changed it alone. */
   readonly publicKeys: ReadonlyMap<string, string> | null;

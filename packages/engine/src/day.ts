@@ -22,7 +22,7 @@ const formatOf = (timeZone: string): Intl.DateTimeFormat => {
 };
 
 /** The calendar day in an IANA zone, `YYYY-MM-DD`: the day a cap counts for. */
-export const dayIn = (timeZone: string, nowMs: number): string => formatOf(timeZone).format(nowMs);
+const dayIn = (timeZone: string, nowMs: number): string => formatOf(timeZone).format(nowMs);
 
 const DAY_MS = 86_400_000;
 

@@ -87,4 +87,4 @@ export {
 } from './state.ts';
 export { stepsView } from './steps-view.ts';
 export { runView, type ViewContents } from './run-view.ts';
-export { dayIn, endOfDayIn, knownZone, tenantDay, type TenantDay, type TenantZone } from './day.ts';
+export { endOfDayIn, knownZone, tenantDay, type TenantDay, type TenantZone } from './day.ts';

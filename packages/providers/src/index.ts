@@ -13,7 +13,7 @@ export {
   scriptOf,
 } from './mock-script.ts';
 export { plausibleUsage } from './plausible-usage.ts';
-export { priceOverridesFile, readPriceOverrides } from './price-overrides.ts';
+export { priceOverridesFile } from './price-overrides.ts';
 export { createPrices, type PriceOverride, PRICES_VERSION, type PricesOptions } from './prices.ts';
 export {
   type PerProvider,

@@ -41,7 +41,7 @@ const File = z.strictObject({
 });
 
 /** Throws an Error that says what is wrong with the file. */
-export const readPriceOverrides = (path: string): Overrides => {
+const readPriceOverrides = (path: string): Overrides => {
   const result = File.safeParse(JSON.parse(readFileSync(path, 'utf8')));
   if (result.success) return result.data;
   const [issue] = result.error.issues;

@@ -7,7 +7,7 @@ import type { z } from 'zod';
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Exit code EX_CONFIG of sysexits(3): started with a bad configuration. */
-export const EXIT_BAD_CONFIG = 78;
+const EXIT_BAD_CONFIG = 78;
 
 /** The environment does not fit; the message has one line per problem. */
 export class ConfigError extends Error {

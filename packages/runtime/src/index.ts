@@ -3,7 +3,6 @@ export { type Clock, pause, systemClock } from './clock.ts';
 export {
   ConfigError,
   type Environment,
-  EXIT_BAD_CONFIG,
   exitOnProblems,
   loadConfigOrExit,
   parseEnv,

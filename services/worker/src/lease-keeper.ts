@@ -16,7 +16,7 @@ export interface Identity {
   isLive(): boolean;
 }
 
-export class LeaseLostError extends Error {
+class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
