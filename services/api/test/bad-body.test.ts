@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { newId } from '@signalbox/contracts';
 import { type Harness, openHarness } from './harness.ts';
 import { INVALID, refusedBy, VALID } from './refused.ts';
 
@@ -91,6 +92,19 @@ test('a body that is no JSON is invalid_json', async () => {
   for (const body of ['{', '', 'undefined', '{"agent":}']) {
     await refused('POST', '/v1/runs', { body }, { status: 400, code: 'invalid_json' });
   }
+});
+
+test('a body that broke off with its client is no failure of ours, and submits nothing', async () => {
+  const broken = (): ReadableStream<Uint8Array> =>
+    new ReadableStream({
+      pull: (controller) =>
+        // As Node says it.
+        controller.error(Object.assign(new Error('aborted'), { code: 'ECONNRESET' })),
+    });
+  const invalid = { status: 400, code: 'invalid_json' };
+  await refused('POST', '/v1/runs', { body: broken() }, invalid);
+  await refused('POST', `/v1/runs/${newId('run')}/abort`, { body: broken() }, invalid);
+  assert.ok(!h.logs.join('').includes('request failed'));
 });
 
 test('a body nested too deep is refused, not a crash', async () => {

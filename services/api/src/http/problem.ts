@@ -52,8 +52,15 @@ export const toProblem = (error: SignalboxError): Problem => {
   };
 };
 
+/** What Node says of a request whose client went away in the middle of its body: no fault of ours, and nobody reads on. */
+const brokeOff = (error: unknown): boolean =>
+  error instanceof Error && error.message === 'aborted' && 'code' in error && error.code === 'ECONNRESET';
+
 const toSignalboxError = (error: unknown): SignalboxError => {
   if (error instanceof SignalboxError) return error;
+  if (brokeOff(error)) {
+    return new SignalboxError('invalid_json', 'The body broke off before its end.', { cause: error });
+  }
   if (error instanceof HTTPException && error.status === 400) {
     return new SignalboxError('invalid_json', 'The body is not JSON.', { cause: error });
   }
