@@ -15,11 +15,19 @@ export interface LegalHold {
   readonly since: Date;
 }
 
-export const underLegalHold = (): SignalboxError =>
+const refusal = (what: string, how: string): SignalboxError =>
   new SignalboxError(
     'legal_hold',
-    'The run or its tenant is under legal hold, so nothing of it is erased. Lift the hold first, if that is allowed.',
+    `${what} under legal hold, so nothing was erased. Lift the hold first, if that is allowed${how}.`,
   );
+
+export const underLegalHold = (): SignalboxError => refusal('The run or its tenant is', '');
+
+/** `runId` as it is stored. */
+const heldBy = (runId: string): SignalboxError =>
+  runId === ''
+    ? refusal('All runs of this tenant are', ': PUT /v1/legal-hold')
+    : refusal(`Run ${runId} is`, `: PUT /v1/runs/${runId}/legal-hold`);
 
 /** The hold with just this extent; null: there is none. Throws `audit_store_unavailable`. */
 export const readLegalHold = (db: Db, { tenantId, runId }: LegalHoldRef): Promise<LegalHold | null> =>
@@ -73,5 +81,5 @@ export const assertNotHeld = async (tx: Db, tenantId: string, runIds: readonly s
     .where('tenant_id', '=', tenantId)
     .where('run_id', 'in', ['', ...runIds])
     .executeTakeFirst();
-  if (row !== undefined) throw underLegalHold();
+  if (row !== undefined) throw heldBy(row.run_id);
 };

@@ -158,7 +158,10 @@ test('a held run, and any of a held tenant, is not erased until the hold is lift
     const first = await change(true);
     assert.deepEqual(await change(true), first, 'a repeated hold answers the same');
     assert.deepEqual([first.held, typeof first.since], [true, 'string']);
-    assert.deepEqual(await codeOf(await erase(id)), [409, 'legal_hold']);
+    const refused = await erase(id);
+    const { code, detail } = (await refused.json()) as { code: string; detail: string };
+    assert.deepEqual([refused.status, code], [409, 'legal_hold']);
+    assert.ok(detail.endsWith(`: PUT ${path}.`), 'it says which hold to lift');
     assert.equal((await change(false)).held, false);
     const facts = (await factsOf('legal_hold.changed')).filter(
       (data) => (data as { run_id: unknown }).run_id === run_id,
