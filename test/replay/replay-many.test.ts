@@ -31,6 +31,7 @@ const PAGE = 500;
 const calls = { models: 0, tools: 0 };
 
 const counted = (models: ModelPort): ModelPort => ({
+  load: (model) => models.load(model),
   call: async (request, options) => {
     calls.models += 1;
     return models.call(request, options);

@@ -55,8 +55,10 @@ export interface CallOptions {
   readonly onDelta: (text: string) => void;
 }
 
-/** A model behind one interface. Throws `ModelError`. Never retries by itself (each attempt is its own hold). */
+/** A model behind one interface. A call throws `ModelError`. Never retries by itself (each attempt is its own hold). */
 export interface ModelPort {
+  /** Loads what calls of a model need, so that nothing is loaded between the announcement of one and its sending. */
+  load(model: string): Promise<void>;
   call(request: ModelRequest, options: CallOptions): Promise<ModelAnswer>;
 }
 

@@ -47,6 +47,10 @@ export const createModels = (options: ModelsOptions): Models => {
     return client;
   };
   return {
+    load: async (model) => {
+      const { provider } = splitModelRef(model);
+      if (isProvider(provider)) await loadAdapter(provider);
+    },
     call: async (request, callOptions) => {
       const { provider } = splitModelRef(request.model);
       if (!isProvider(provider))
@@ -84,7 +88,15 @@ const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
   );
 };
 
-/** An SDK is loaded at the first call that needs it: together they are a third of what a worker loads. */
+/** An SDK is loaded when a call first needs it: together they are a third of what a worker loads. */
+const loadAnthropic = () => import('./anthropic.ts');
+const loadOpenAi = () => import('./openai.ts');
+
+const loadAdapter = async (provider: ProviderName): Promise<void> => {
+  if (provider === 'mock') return;
+  await (provider === 'anthropic' ? loadAnthropic() : loadOpenAi());
+};
+
 const createClient = async (
   provider: ProviderName,
   apiKey: string,
@@ -94,7 +106,7 @@ const createClient = async (
   if (provider === 'mock') return createMock({ clock });
   const given = baseUrls?.[provider];
   if (provider === 'anthropic') {
-    const { createAnthropic } = await import('./anthropic.ts');
+    const { createAnthropic } = await loadAnthropic();
     return createAnthropic({ apiKey, baseUrl: given ?? ANTHROPIC_BASE_URL, clock, timeoutMs, fetch });
   }
   const baseUrl = given ?? DIALECTS[provider].baseUrl;
@@ -102,7 +114,7 @@ const createClient = async (
     const { base_url_env: variable } = providerEntry(provider);
     throw refused('provider_auth', `no address for provider ${provider}: set ${variable}`);
   }
-  const { createOpenAi } = await import('./openai.ts');
+  const { createOpenAi } = await loadOpenAi();
   // The SDK insists on a key.
   return createOpenAi({
     provider,

@@ -38,6 +38,8 @@ const followsSchema = async (context: RunContext, { toolCalls, text }: ModelAnsw
 export const callModel = async (context: RunContext, action: CallModel): Promise<void> => {
   const { session, clock } = context;
   const key = await keyFor(context, action.model);
+  // Before the announcement: a process that loads hears neither an abort nor that its lease is over.
+  await context.models.load(action.model);
   const prepared = context.conversation.prepare(action);
   const announced = await announceCall(context, action, { prepared, key });
   if (announced === null) {

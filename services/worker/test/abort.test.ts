@@ -145,6 +145,30 @@ describe('abort', () => {
     });
   }
 
+  test('while what its call needs is loaded: the call is neither announced nor sent', async () => {
+    const world = await openWorld();
+    const loading = Promise.withResolvers<void>();
+    let asked = false;
+    const worker = await world.worker({
+      models: {
+        load: () => {
+          asked = true;
+          return loading.promise;
+        },
+        call: () => Promise.reject(new Error('it was sent')),
+      },
+    });
+    const runId = await world.submit({ spec: { model: HAIKU } });
+    const settled = world.settle(worker);
+    await until('it is being loaded', () => asked);
+    await abort(world, runId);
+    loading.resolve();
+    await settled;
+    const run = await world.read(runId);
+    assertAborted(run, 'before_start');
+    assert.equal(run.all('llm.requested').length, 0);
+  });
+
   test('a hint that got lost is made up for by looking', async () => {
     const world = await openWorld();
     const worker = await world.worker();
