@@ -12,8 +12,10 @@ import {
   journalOfPlan,
   plan,
 } from '../test/plans.ts';
+import { TENANT } from '../test/journal.ts';
 import { migratedDatabase } from '../test/support.ts';
 import type { Db } from './pool.ts';
+import { verifyAudit } from './verify-audit.ts';
 import { writeBatch } from './write.ts';
 
 let db: Db;
@@ -45,6 +47,7 @@ test('projections equal the fold of the journal, in whatever order, grouping and
         );
         for (const [index, journal] of journals.entries()) {
           assert.deepEqual(await actualRun(db, journal.runId), expectedRun(journal));
+          assert.equal((await verifyAudit(db, TENANT, journal.runId))?.first_bad, null);
           const terminal = plans[index]?.ending !== 'none';
           assert.deepEqual(heads.get(journal.runId), { seq: journal.events.length, terminal });
         }

@@ -1,11 +1,13 @@
 /**
  * Checks what Postgres holds of a tenant's audit log against itself and against the checkpoints: hashes, seqs,
- * links, columns, heads. Page by page and without a transaction, so it holds nothing and takes little memory: what
- * it reads never changes, and events that are added meanwhile lie behind the heads it started from.
+ * links, columns, heads; and what reports are made of against the log. Page by page and without a transaction, so it
+ * holds nothing and takes little memory: what it reads never changes, and events that are added meanwhile lie behind
+ * the heads it started from.
  */
-import { adminChainOf, isAdminChain } from '@signalbox/contracts';
+import { adminChainOf, type Event, isAdminChain } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
 import { sql } from 'kysely';
+import { DerivedRows } from './derived-rows.ts';
 import { type EventColumns, strayColumn } from './event-columns.ts';
 import { CHAINS_PER_PAGE, chainsBehind, type Expected, expectedOf, isKnown } from './expected-chains.ts';
 import { pagesOf } from './pages.ts';
@@ -13,6 +15,7 @@ import type { Db } from './pool.ts';
 import { reaching } from './store-errors.ts';
 import { strayRuns } from './stray-runs.ts';
 import { verifyCheckpoints } from './verify-checkpoints.ts';
+import { verifyDays } from './verify-days.ts';
 
 export interface AuditVerdict {
   readonly ok: boolean;
@@ -69,27 +72,34 @@ class AuditCheck {
     this.#tenantId = tenantId;
   }
 
-  /** The first bad event of these chains, in their order. */
+  /** The first bad event of these chains, in their order; else the first bad row that was derived from them. */
   async chains(ids: readonly string[]): Promise<FirstBad | null> {
     const expected = await reaching(() => expectedOf(this.#db, this.#tenantId, ids));
     const events = this.#events(expected.map(({ id }) => id));
-    let event = await events.next();
+    const derived = new DerivedRows(this.#db);
+    let next = await events.next();
     for (const chain of expected) {
       const walk = new ChainWalk(chain.id, this.#tenantId);
+      const told: Event[] = [];
       let toBeSigned = 0;
-      for (; event.done !== true && event.value.run_id === chain.id; event = await events.next()) {
+      for (; next.done !== true && next.value.run_id === chain.id; next = await events.next()) {
+        const row = next.value;
         // What was added since, and is in nobody's way.
-        if (event.value.seq > Math.max(chain.last_seq ?? 0, chain.signed_seq) && chain.beyond === null)
-          continue;
-        const fault = this.#event(walk, event.value);
+        if (row.seq > Math.max(chain.last_seq ?? 0, chain.signed_seq) && chain.beyond === null) continue;
+        const fault = this.#event(walk, row);
         if (fault !== null) return { run_id: chain.id, ...fault };
         // A checkpoint writes itself down; that alone is no reason for the next one.
-        if (event.value.type !== 'checkpoint.written') toBeSigned = event.value.seq;
+        if (row.type !== 'checkpoint.written') toBeSigned = row.seq;
+        if (!isAdminChain(chain.id) && row.body !== null && !row.in_quarantine)
+          told.push({ ...(JSON.parse(row.body) as Event), hash: row.hash });
       }
       const fault = endFault(walk, chain) ?? signingFault(toBeSigned, chain);
       if (fault !== null) return { run_id: chain.id, ...fault };
+      if (walk.ended && told.length === walk.head.seq) derived.add(told);
+      const stray = derived.isFull ? await derived.firstBad() : null;
+      if (stray !== null) return stray;
     }
-    return null;
+    return derived.firstBad();
   }
 
   async *#events(chains: readonly string[]): AsyncGenerator<EventRow, undefined> {
@@ -158,7 +168,7 @@ const everyChain = async (db: Db, check: AuditCheck, tenantId: string): Promise<
     const found = await check.chains(ids);
     if (found !== null) return found;
   }
-  return null;
+  return verifyDays(db, tenantId);
 };
 
 /**

@@ -39,6 +39,11 @@ export class ChainWalk {
     return this.#head;
   }
 
+  /** Of a run: its last event was there. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /**
    * The seq and what is wrong with it; null when the link fits. `signed`: the hash a checkpoint holds for this seq,
    * if one does.

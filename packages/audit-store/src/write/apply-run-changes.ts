@@ -21,7 +21,7 @@ const IDENTITY = [
   'idempotency_fingerprint',
 ] as const;
 
-const identity = (
+export const identity = (
   submitted: NonNullable<RunChange['submitted']>,
 ): Record<(typeof IDENTITY)[number], string | number | null> => ({
   agent: submitted.agent.name,
