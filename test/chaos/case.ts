@@ -1,4 +1,5 @@
 /** Everything a verdict is made of, gathered once the system is at rest: stores, books of others, history. */
+import { type AuditVerdict, verifyAudit } from '@signalbox/audit-store';
 import { check, type Evidence, gatherEvidence, type Violation } from '../support/checker.ts';
 import { type Body, parseBody } from '../support/checker/journal-facts.ts';
 import { createClient } from '../e2e/client.ts';
@@ -34,6 +35,8 @@ export interface Case {
   readonly strikes: readonly Strike[];
   /** Reads with another tenant's key, and those that were answered. */
   readonly strangers: { readonly asked: number; readonly answered: readonly string[] };
+  /** What the verification of each tenant's audit log says. */
+  readonly audits: ReadonlyMap<string, AuditVerdict | null>;
   readonly seconds: number;
 }
 
@@ -97,5 +100,7 @@ export const buildCase = async (world: World, watched: Watched): Promise<Case> =
   const probe = ({ rule, where }: Violation): boolean => rule === PROVIDER_RULE && !runs.has(where);
   const found = check(evidence, { crashes: true }).filter((one) => !excused(one) && !probe(one));
   const strangers = await askAsStrangers(world, runs.values());
-  return { world, evidence, found, runs, runOfTag, lost, strangers, ...watched };
+  const audits = new Map<string, AuditVerdict | null>();
+  for (const tenant of TENANTS) audits.set(tenant, await verifyAudit(world.db, tenant, null));
+  return { world, evidence, found, runs, runOfTag, lost, strangers, audits, ...watched };
 };

@@ -1,7 +1,16 @@
 import type { Case } from '../case.ts';
 import { aborts, notRepeated, policyFirst, toolEffects } from './acts.ts';
 import type { Invariant, Verdict } from './invariant.ts';
-import { ends, gapFree, hashChain, noDuplicates, nothingUnstored, oneOwner, zombies } from './journals.ts';
+import {
+  ends,
+  gapFree,
+  hashChain,
+  noDuplicates,
+  nothingUnstored,
+  oneOwner,
+  verifies,
+  zombies,
+} from './journals.ts';
 import { budget } from './money.ts';
 import { endings, isolation, lostRuns, phantomRuns, readYourAccept } from './runs.ts';
 import { concurrency, liveness, memory, parkedHoldsNothing, wakeUps } from './waiting.ts';
@@ -16,6 +25,7 @@ const INVARIANTS: readonly Invariant[] = [
   nothingUnstored,
   noDuplicates,
   hashChain,
+  verifies,
   zombies,
   oneOwner,
   notRepeated,

@@ -1,6 +1,6 @@
 /** Journals by themselves, in Redis and in Postgres. */
 import { eventKey } from '../losses.ts';
-import { countEvents, countRuns, type Invariant, ruled, violationsOf } from './invariant.ts';
+import { countEvents, countRuns, type Invariant, ruled, sum, violationsOf } from './invariant.ts';
 
 export const ends: Invariant = {
   name: 'one end, and it is last (R7)',
@@ -50,6 +50,17 @@ export const hashChain: Invariant = {
     ['hash', 'prev', 'readable', 'runs row = events', 'columns say', 'nothing is quarantined'],
     countEvents,
   ),
+};
+
+export const verifies: Invariant = {
+  name: 'nobody changed it, and it verifies',
+  how: "each tenant's verification: events, what was derived from them, checkpoints",
+  judge: ({ audits }) => ({
+    checked: sum(Array.from(audits.values(), (verdict) => verdict?.checked ?? 0)),
+    violations: [...audits].flatMap(([tenant, verdict]) =>
+      verdict?.ok === true ? [] : [`${tenant}: ${JSON.stringify(verdict?.first_bad)}`],
+    ),
+  }),
 };
 
 export const zombies: Invariant = {
