@@ -40,7 +40,6 @@ export {
   type LegalHold,
   type LegalHoldRef,
   liftLegalHold,
-  readLegalHold,
   saveLegalHold,
 } from './legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';

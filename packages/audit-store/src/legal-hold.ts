@@ -29,47 +29,57 @@ const heldBy = (runId: string): SignalboxError =>
     ? refusal('All runs of this tenant are', ': PUT /v1/legal-hold')
     : refusal(`Run ${runId} is`, `: PUT /v1/runs/${runId}/legal-hold`);
 
-/** The hold with just this extent; null: there is none. Throws `audit_store_unavailable`. */
-export const readLegalHold = (db: Db, { tenantId, runId }: LegalHoldRef): Promise<LegalHold | null> =>
-  reaching(async () => {
-    const row = await db
-      .selectFrom('legal_holds')
-      .select(['reason', 'since'])
-      .where('tenant_id', '=', tenantId)
-      .where('run_id', '=', runId ?? '')
-      .executeTakeFirst();
-    return row ?? null;
-  });
+/** Told under the lock of what is there, before anything is changed: if it throws, nothing is. */
+type Watch = (before: LegalHold | null) => Promise<void>;
 
-/** Waits for an erasure, or a month that leaves; after it nothing held is erased, nor leaves. Throws `audit_store_unavailable`. */
-export const saveLegalHold = (
-  db: Db,
-  { tenantId, runId }: LegalHoldRef,
-  hold: { readonly reason: string | null; readonly heldBy: string },
-): Promise<LegalHold> =>
+const unwatched: Watch = () => Promise.resolve();
+
+const find = async (tx: Db, { tenantId, runId }: LegalHoldRef): Promise<LegalHold | null> => {
+  const row = await tx
+    .selectFrom('legal_holds')
+    .select(['reason', 'since'])
+    .where('tenant_id', '=', tenantId)
+    .where('run_id', '=', runId ?? '')
+    .executeTakeFirst();
+  return row ?? null;
+};
+
+/** Waits for an erasure, a month that leaves, or another change. */
+const locked = <T>(db: Db, work: (tx: Db) => Promise<T>): Promise<T> =>
   reaching(() =>
     db.transaction().execute(async (tx) => {
       await sql`select pg_advisory_xact_lock(hashtext('signalbox'), hashtext('erasure'))`.execute(tx);
-      return tx
-        .insertInto('legal_holds')
-        .values({ tenant_id: tenantId, run_id: runId ?? '', reason: hold.reason, held_by: hold.heldBy })
-        .onConflict((conflict) =>
-          conflict
-            .columns(['tenant_id', 'run_id'])
-            .doUpdateSet({ reason: hold.reason, held_by: hold.heldBy }),
-        )
-        .returning(['reason', 'since'])
-        .executeTakeFirstOrThrow();
+      return work(tx);
     }),
   );
 
+/** After it nothing held is erased, nor leaves. Throws `audit_store_unavailable`. */
+export const saveLegalHold = (
+  db: Db,
+  ref: LegalHoldRef,
+  { reason, heldBy }: { readonly reason: string | null; readonly heldBy: string },
+  watch = unwatched,
+): Promise<LegalHold> =>
+  locked(db, async (tx) => {
+    await watch(await find(tx, ref));
+    return tx
+      .insertInto('legal_holds')
+      .values({ tenant_id: ref.tenantId, run_id: ref.runId ?? '', reason, held_by: heldBy })
+      .onConflict((conflict) =>
+        conflict.columns(['tenant_id', 'run_id']).doUpdateSet({ reason, held_by: heldBy }),
+      )
+      .returning(['reason', 'since'])
+      .executeTakeFirstOrThrow();
+  });
+
 /** Throws `audit_store_unavailable`. */
-export const liftLegalHold = (db: Db, { tenantId, runId }: LegalHoldRef): Promise<void> =>
-  reaching(async () => {
-    await db
+export const liftLegalHold = (db: Db, ref: LegalHoldRef, watch = unwatched): Promise<void> =>
+  locked(db, async (tx) => {
+    await watch(await find(tx, ref));
+    await tx
       .deleteFrom('legal_holds')
-      .where('tenant_id', '=', tenantId)
-      .where('run_id', '=', runId ?? '')
+      .where('tenant_id', '=', ref.tenantId)
+      .where('run_id', '=', ref.runId ?? '')
       .execute();
   });
 

@@ -176,3 +176,26 @@ test('a held run, and any of a held tenant, is not erased until the hold is lift
   const unknown = await h.call('PUT', `/v1/runs/${newId('run')}/legal-hold`, { json: { held: true } });
   assert.equal(unknown.status, 404);
 });
+
+test('of holds that are set and lifted at once, none takes effect without a record of it', async () => {
+  const id = await finished();
+  const wishes = Array.from({ length: 40 }, (_, n) => n % 2 === 0);
+  await Promise.all(wishes.map((held) => h.call('PUT', `/v1/runs/${id}/legal-hold`, { json: { held } })));
+  await storeAll(h);
+  const rows = await h.db
+    .selectFrom('audit_events')
+    .select('data')
+    .where('type', '=', 'legal_hold.changed')
+    .orderBy('seq')
+    .execute();
+  const told = rows
+    .map(({ data }) => data as { run_id: string; held: boolean })
+    .flatMap(({ run_id, held }) => (run_id === id ? [held] : []));
+  assert.deepEqual(
+    told,
+    told.map((_, n) => n % 2 === 0),
+    'each changes what the one before left',
+  );
+  const kept = await h.db.selectFrom('legal_holds').select('run_id').where('run_id', '=', id).execute();
+  assert.equal(kept.length === 1, told.at(-1));
+});

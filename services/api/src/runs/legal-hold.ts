@@ -1,4 +1,4 @@
-import { type LegalHoldRef, liftLegalHold, readLegalHold, saveLegalHold } from '@signalbox/audit-store';
+import { type LegalHold, type LegalHoldRef, liftLegalHold, saveLegalHold } from '@signalbox/audit-store';
 import type { Principal } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { z } from '@hono/zod-openapi';
@@ -33,16 +33,16 @@ export const changeLegalHold = async (
     wanted.reason === null || wanted.reason === undefined
       ? null
       : deps.redactorOf(principal.tenantId).text(wanted.reason);
-  const before = await readLegalHold(deps.db, ref);
-  const changes = wanted.held ? before === null || before.reason !== reason : before !== null;
-  if (changes) {
+  const watch = async (before: LegalHold | null): Promise<void> => {
+    const changes = wanted.held ? before === null || before.reason !== reason : before !== null;
+    if (!changes) return;
     const data = { run_id: runId, held: wanted.held, reason };
     await recordFact(deps, byKey(principal), { type: 'legal_hold.changed', data });
-  }
+  };
   if (!wanted.held) {
-    await liftLegalHold(deps.db, ref);
+    await liftLegalHold(deps.db, ref, watch);
     return { run_id: runId, held: false, reason: null, since: null };
   }
-  const hold = await saveLegalHold(deps.db, ref, { reason, heldBy: principal.keyId });
+  const hold = await saveLegalHold(deps.db, ref, { reason, heldBy: principal.keyId }, watch);
   return { run_id: runId, held: true, reason: hold.reason, since: hold.since.toISOString() };
 };
