@@ -1,8 +1,10 @@
 /** Everything a verdict is made of, gathered once the system is at rest: stores, books of others, history. */
 import { type AuditVerdict, verifyAudit } from '@signalbox/audit-store';
+import { waitFor } from '@signalbox/local';
+import { z } from 'zod';
 import { check, type Evidence, gatherEvidence, type Violation } from '../support/checker.ts';
 import { type Body, parseBody } from '../support/checker/journal-facts.ts';
-import { createClient } from '../e2e/client.ts';
+import { type ApiClient, createClient } from '../e2e/client.ts';
 import { providerRequests } from '../e2e/stack.ts';
 import type { Strike } from './fault.ts';
 import { eventKey, type Lost, lostOf } from './losses.ts';
@@ -18,6 +20,13 @@ export interface StoredRun {
   readonly status: string;
   readonly errorCode: string | null;
   readonly bodies: readonly Body[];
+}
+
+export interface Replays {
+  readonly runs: number;
+  readonly others: readonly string[];
+  /** That the provider was sent meanwhile. */
+  readonly requests: number;
 }
 
 export interface Case {
@@ -37,6 +46,7 @@ export interface Case {
   readonly strangers: { readonly asked: number; readonly answered: readonly string[] };
   /** What the verification of each tenant's audit log says. */
   readonly audits: ReadonlyMap<string, AuditVerdict | null>;
+  readonly replays: Replays;
   readonly seconds: number;
 }
 
@@ -53,6 +63,36 @@ const askAsStrangers = async (world: World, runs: Iterable<StoredRun>) => {
     if (status !== 404) answered.push(`${other} got ${status} for ${id} of ${tenantId}`);
   }
   return { asked: some.length, answered };
+};
+
+const REPLAY_MS = 60_000;
+const REPLAYED = z.object({
+  status: z.literal('done'),
+  counts: z.object({ selected: z.int(), identical: z.int() }),
+  divergences: z.array(z.unknown()),
+  failures: z.array(z.unknown()),
+});
+
+const replayed = async (api: ApiClient): Promise<z.infer<typeof REPLAYED>> => {
+  const { json } = await api.request('/v1/replays', { body: { filter: {} } });
+  return waitFor(
+    async () => REPLAYED.safeParse((await api.request(`/v1/replays/${String(json['id'])}`)).json).data,
+    { what: 'all runs to be replayed', timeoutMs: REPLAY_MS },
+  );
+};
+
+/** All that has ended, and what did not go as it was recorded. */
+const replayAll = async (world: World): Promise<Replays> => {
+  const requests = world.provider.ledger.length;
+  const others: string[] = [];
+  let runs = 0;
+  for (const tenant of TENANTS) {
+    const client = createClient(world.apiUrls[0] ?? '', world.keys[tenant]);
+    const { counts, divergences, failures } = await replayed(client);
+    runs += counts.selected;
+    if (counts.identical < counts.selected) others.push(JSON.stringify([tenant, divergences, failures]));
+  }
+  return { runs, others, requests: world.provider.ledger.length - requests };
 };
 
 const PROVIDER_RULE = 'provider = journal';
@@ -102,5 +142,6 @@ export const buildCase = async (world: World, watched: Watched): Promise<Case> =
   const strangers = await askAsStrangers(world, runs.values());
   const audits = new Map<string, AuditVerdict | null>();
   for (const tenant of TENANTS) audits.set(tenant, await verifyAudit(world.db, tenant, null));
-  return { world, evidence, found, runs, runOfTag, lost, strangers, audits, ...watched };
+  const replays = await replayAll(world);
+  return { world, evidence, found, runs, runOfTag, lost, strangers, audits, replays, ...watched };
 };

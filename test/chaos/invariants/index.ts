@@ -8,6 +8,7 @@ import {
   noDuplicates,
   nothingUnstored,
   oneOwner,
+  replaysAlike,
   verifies,
   zombies,
 } from './journals.ts';
@@ -26,6 +27,7 @@ const INVARIANTS: readonly Invariant[] = [
   noDuplicates,
   hashChain,
   verifies,
+  replaysAlike,
   zombies,
   oneOwner,
   notRepeated,

@@ -63,6 +63,15 @@ export const verifies: Invariant = {
   }),
 };
 
+export const replaysAlike: Invariant = {
+  name: 'every run replays as it went (R12)',
+  how: "each tenant's runs that have ended, as one job; the provider gets no request",
+  judge: ({ replays: { runs, others, requests } }) => ({
+    checked: runs,
+    violations: [...others, ...(requests > 0 ? [`${requests} requests to the provider`] : [])],
+  }),
+};
+
 export const zombies: Invariant = {
   name: 'zombies are fenced (R4)',
   how: 'no event of an epoch after one of a higher epoch',
