@@ -37,8 +37,8 @@ const PROMISES =
 export const provesAPromise = (file: string): boolean => PROMISES.test(file);
 
 const rank = (file: string): number => {
-  const rank = SLOW.indexOf(file);
-  return rank === -1 ? SLOW.length : rank;
+  const index = SLOW.indexOf(file);
+  return index === -1 ? SLOW.length : index;
 };
 
 /** The test files below `root` whose path contains one of the filters (all without filters). */

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { migrate } from '@signalbox/audit-store';
-import type { EventDraft, WaitReason } from '@signalbox/contracts';
 import { startPostgres, temporaryDir } from '@signalbox/local';
 import {
   claimRun,
@@ -15,83 +14,16 @@ import {
   wakeRun,
 } from '@signalbox/run-state';
 import { systemClock } from '@signalbox/runtime';
-import { allKeys, journal, record } from '../../../packages/run-state/test/inspect.ts';
-import { lease, type Owner } from '../../../packages/run-state/test/support.ts';
-import {
-  answer,
-  backUp,
-  call,
-  claimed,
-  enlarge,
-  finish,
-  finishOff,
-  flush,
-  type Loss,
-  openLoss,
-  own,
-  restart,
-  store,
-  submitRun,
-  TENANT,
-} from '../test/loss.ts';
+import { journal, record } from '../../../packages/run-state/test/inspect.ts';
+import { lease } from '../../../packages/run-state/test/support.ts';
+import { answer, call, finishOff, type Loss, openLoss, own, store, submitRun, TENANT } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { atEnd, sampleOf, tickBench, until } from '../test/support.ts';
-import { Hibernation, runHibernation } from './hibernation.ts';
-import { createHibernationMetrics } from './metrics.ts';
+import { atEnd, sampleOf, until } from '../test/support.ts';
+import { runHibernation } from './hibernation.ts';
+import { hibernationOf, LATER, park, partsOf, waiting } from '../test/hibernating.ts';
 
-const HOUR = 3_600_000;
-const LATER = new Date(Date.now() + HOUR).toISOString();
 const FLAG = { requested_at: LATER, by: 'key_1', reason: null };
-
 const LOOP = { clock: systemClock, random: Math.random, heart: { beat: () => undefined } };
-
-const hibernationOf = async (loss: Loss, { hibernateAfterMs = 0, longestWaitMs = HOUR } = {}) => {
-  const { partition, db } = loss;
-  const bench = await tickBench(partition);
-  const metrics = createHibernationMetrics(bench.registry);
-  const deps = { ...bench, db, metrics, clock: systemClock, logger: loss.logger };
-  const hibernation = new Hibernation({ ...deps, hibernateAfterMs, longestWaitMs });
-  return { hibernation, registry: bench.registry, added: bench.added };
-};
-
-const park = (owner: Owner, reason: WaitReason, until: string | null) =>
-  owner.write({
-    announce: [{ type: 'run.parked', data: { reason, until } }],
-    after: {
-      type: 'park',
-      reason,
-      wakeSeq: owner.run.wakeSeq,
-      dueMs: until === null ? null : Date.parse(until),
-      capacity: null,
-    },
-  });
-
-/** A run that called its model once and waits; Postgres has it. */
-const waiting = async (loss: Loss, reason: WaitReason = 'timer', until: string | null = LATER) => {
-  const owner = await own(loss, await submitRun(loss));
-  await call(owner, 1, 300);
-  await answer(owner, 1, 40);
-  await park(owner, reason, until);
-  await stored(loss, owner);
-  return owner;
-};
-
-const stored = async (loss: Loss, { run }: Owner): Promise<void> => {
-  await store(loss);
-  const { seq } = await record(loss.partition, run.runId);
-  await markStored(loss.partition, [{ runId: run.runId, seq: Number(seq) }], 60);
-};
-
-const partsOf = async ({ partition }: Loss, runId: string): Promise<string[]> =>
-  (await allKeys(partition))
-    .filter((key) => key.includes(`:${runId}`))
-    .map((key) => key.split(runId)[1] ?? '')
-    .toSorted();
-
-const restOf = async (owner: Owner): Promise<void> => {
-  const events: EventDraft[] = [claimed(owner.run.wakeSeq, true)];
-  await owner.write({ results: events, notes: owner.run.notes.length });
-};
 
 test('a parked run sleeps, wakes, goes on from its journal and ends; every event is in Postgres once', async () => {
   const loss = await openLoss();
@@ -225,49 +157,6 @@ test('Postgres away: parked runs stay as they are, woken ones wait; when it is b
   await loss.db.destroy();
 });
 
-test('one that cannot be loaded is said so, and the others are', async () => {
-  const loss = await openLoss();
-  const { hibernation } = await hibernationOf(loss);
-  const [lost, keyless, whole] = [await waiting(loss), await waiting(loss), await waiting(loss)].map(
-    ({ run }) => run.runId,
-  );
-  assert.ok(lost !== undefined && keyless !== undefined && whole !== undefined);
-  await hibernation.turn();
-  for (const runId of [lost, keyless, whole]) await wakeRun(loss.partition, runId, 'timer');
-  await loss.db.deleteFrom('runs').where('id', '=', lost).execute();
-  await loss.db.deleteFrom('run_keys').where('run_id', '=', keyless).execute();
-  await hibernation.turn();
-  assert.equal((await record(loss.partition, whole))['status'], 'queued');
-  const named = loss.log
-    .filter(({ level }) => level === 'error' || level === 50)
-    .map((line) => line['run_id']);
-  assert.deepEqual(new Set(named), new Set([lost, keyless]));
-  assert.deepEqual(await listLoading(loss.partition, 10), [], 'they are tried again later');
-});
-
-test('runs too large to be read beside each other: one that breaks the script stands in front of none', async () => {
-  const loss = await openLoss();
-  const { hibernation } = await hibernationOf(loss);
-  const [broken, ...others] = [await waiting(loss), await waiting(loss), await waiting(loss)].map(
-    ({ run }) => run.runId,
-  );
-  assert.ok(broken !== undefined);
-  await hibernation.turn();
-  for (const runId of [broken, ...others]) {
-    await enlarge(loss, runId);
-    await wakeRun(loss.partition, runId, 'timer');
-  }
-  await loss.partition.redis.hset(runKey(loss.partition, broken), 'seq', 'x');
-  await hibernation.turn();
-  for (const runId of others) assert.equal((await record(loss.partition, runId))['status'], 'queued');
-  const failed = loss.log.filter(({ msg }) => msg === 'a run cannot be loaded');
-  assert.deepEqual(
-    failed.map((line) => line['run_id']),
-    [broken],
-  );
-  assert.deepEqual(await listLoading(loss.partition, 10), [], 'it is tried again later');
-});
-
 test('a wait that is too long ends the run as timeout, also one that sleeps', async () => {
   const loss = await openLoss();
   const { hibernation, registry } = await hibernationOf(loss, { longestWaitMs: 1 });
@@ -284,72 +173,6 @@ test('a wait that is too long ends the run as timeout, also one that sleeps', as
     assert.ok(note?.type === 'woken' && note.expired_since !== undefined);
   }
   assert.equal((await record(loss.partition, ahead.run.runId))['status'], 'waiting');
-});
-
-test('a restart keeps what sleeps and what waits to be loaded; nothing of it is loaded by the verification', async () => {
-  const loss = await openLoss();
-  const { hibernation } = await hibernationOf(loss);
-  const [asleep, loading] = [await waiting(loss), await waiting(loss)].map(({ run }) => run.runId);
-  assert.ok(asleep !== undefined && loading !== undefined);
-  await hibernation.turn();
-  await wakeRun(loss.partition, loading, 'timer');
-  await restart(loss);
-  assert.equal((await loss.verify())?.runsLoaded, 0);
-  await assertSound(loss);
-  assert.deepEqual(await partsOf(loss, asleep), ['']);
-  assert.deepEqual(await listLoading(loss.partition, 10), [loading]);
-  await hibernation.turn();
-  assert.equal((await finishOff(loss, loading, [])).reply.code, 'OK');
-});
-
-test('after a flush a run that would sleep is put back asleep, and still wakes', async () => {
-  const hibernateAfterMs = 600_000;
-  const loss = await openLoss(undefined, { hibernateAfterMs });
-  const ago = new Date(Date.now() - 2 * hibernateAfterMs).toISOString();
-  const runId = await submitRun(loss, { runAt: LATER, ts: ago });
-  const recent = await submitRun(loss, { runAt: LATER });
-  await store(loss);
-  await flush(loss);
-  assert.equal((await loss.verify())?.runsLoaded, 2);
-  assert.deepEqual(await partsOf(loss, runId), ['']);
-  assert.equal((await journal(loss.partition, recent)).length, 1);
-  await assertSound(loss);
-  const { hibernation } = await hibernationOf(loss, { hibernateAfterMs });
-  await loss.partition.redis.zadd(`${loss.partition.root}:timers`, 1, runId);
-  await repair(loss.partition, { limit: 10, graceMs: 60_000 });
-  await hibernation.turn();
-  assert.equal((await finishOff(loss, runId, [])).reply.code, 'OK');
-  await store(loss);
-  await assertSound(loss);
-});
-
-test('an old copy in which a run sleeps that went on since: it is put back as Postgres has it', async () => {
-  const loss = await openLoss();
-  const { hibernation } = await hibernationOf(loss);
-  const [parkedAgain, ended, held] = [await waiting(loss), await waiting(loss), await waiting(loss)].map(
-    ({ run }) => run.runId,
-  );
-  assert.ok(parkedAgain !== undefined && ended !== undefined && held !== undefined);
-  await hibernation.turn();
-  await wakeRun(loss.partition, held, 'timer');
-  const copy = await backUp(loss);
-  for (const runId of [parkedAgain, ended]) await wakeRun(loss.partition, runId, 'timer');
-  await hibernation.turn();
-  const again = await own(loss, parkedAgain);
-  await restOf(again);
-  await park(again, 'timer', LATER);
-  const last = await own(loss, ended);
-  await finish(last, 1);
-  const calling = await own(loss, held);
-  await call(calling, 2, 500);
-  await store(loss);
-  await restart(loss, copy);
-  assert.equal((await loss.verify())?.runsLoaded, 3);
-  await assertSound(loss);
-  const statuses = [parkedAgain, ended, held].map(async (id) => (await record(loss.partition, id))['status']);
-  assert.deepEqual(await Promise.all(statuses), ['waiting', 'succeeded', 'queued']);
-  assert.deepEqual(await listLoading(loss.partition, 10), []);
-  assert.equal((await journal(loss.partition, parkedAgain)).length, 8);
 });
 
 test('a loop that does not lead leaves parked runs alone', async () => {

@@ -1,135 +1,29 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import {
-  changeRetention,
-  liftLegalHold,
-  saveLegalHold,
-  verifyAudit,
-  writeBatch,
-} from '@signalbox/audit-store';
-import { newId, type Retention } from '@signalbox/contracts';
-import { hibernateRuns, listSleepy, markStored, type Partition, runKey } from '@signalbox/run-state';
-import {
-  createKeyring,
-  createMetrics,
-  ManualClock,
-  newDataKey,
-  open,
-  seal,
-  SealError,
-} from '@signalbox/runtime';
-import { recordOf, simpleJournal } from '../../../packages/audit-store/test/journal.ts';
+import { test } from 'node:test';
+import { liftLegalHold, saveLegalHold, verifyAudit } from '@signalbox/audit-store';
+import { newId } from '@signalbox/contracts';
+import { hibernateRuns, listSleepy, markStored } from '@signalbox/run-state';
+import { newDataKey, seal } from '@signalbox/runtime';
 import { submit } from '../../../packages/run-state/test/support.ts';
-import { answer, call, finish, type Loss, openLoss, own, store, TENANT } from '../test/loss.ts';
-import { sampleOf } from '../test/support.ts';
-import { createRetentionCounter } from './metrics.ts';
-import { eraseDue, keepRetention, type RetentionDeps } from './retention.ts';
+import { finish, store, TENANT } from '../test/loss.ts';
+import { eraseDue } from './retention.ts';
+import {
+  atWork,
+  DAY,
+  END,
+  ended,
+  factOf,
+  facts,
+  keepFor,
+  keyring,
+  openBench,
+  readable,
+  sealedBytes,
+  SECRET,
+  wrappedKeys,
+} from '../test/retaining.ts';
 
-const DAY = 86_400_000;
-const ROUND = 15_000;
-/** When the runs of these tests end. */
-const END = Date.UTC(2026, 0, 1);
-const SECRET = 'the patient is called Ada Example';
-const MASTER = newDataKey();
-const keyring = createKeyring([{ id: 'k1', key: MASTER }]);
 const HOLD = { reason: 'case 7', heldBy: 'key_1' };
-
-interface Bench extends RetentionDeps {
-  readonly loss: Loss;
-  readonly clock: ManualClock;
-  readonly erasedCount: () => Promise<number>;
-}
-
-const openBench = async (
-  nowMs: number,
-  more: Partial<Pick<RetentionDeps, 'isLeader'>> = {},
-): Promise<Bench> => {
-  const loss = await openLoss();
-  const registry = createMetrics({ prefix: 'signalbox_' });
-  return {
-    loss,
-    db: loss.db,
-    partition: loss.partition,
-    logger: loss.logger,
-    clock: new ManualClock(nowMs),
-    isLeader: () => true,
-    erased: createRetentionCounter(registry),
-    defaultEventDays: null,
-    erasedCount: () => sampleOf(registry, 'retention_erased_total'),
-    ...more,
-  };
-};
-
-const keepFor = ({ db }: Bench, wanted: Partial<Retention>, tenantId = TENANT): Promise<unknown> =>
-  changeRetention(db, { tenantId, by: 'key_1' }, async (before) => ({ ...before, ...wanted }));
-
-/** A run in which the secret was said, at work. */
-const atWork = async ({ loss }: Bench) => {
-  const [runId, key] = [newId('run'), newDataKey()];
-  const said = (ref: string) => [ref, seal(key, SECRET, runId).toString('base64')] as const;
-  await submit(loss.partition, {
-    runId,
-    wrappedKey: keyring.wrap(key, runId),
-    contents: [said('sha256:in')],
-  });
-  const owner = await own(loss, runId);
-  await call(owner, 1, 300);
-  await answer(owner, 1, 40);
-  return owner;
-};
-
-const ended = async (bench: Bench): Promise<string> => {
-  const owner = await atWork(bench);
-  await finish(owner, 1);
-  await store(bench.loss);
-  return owner.run.runId;
-};
-
-const wrappedKeys = async ({ db, partition }: RetentionDeps, runId: string): Promise<string[]> => {
-  const rows = await db.selectFrom('run_keys').select('wrapped_key').where('run_id', '=', runId).execute();
-  const hot = await partition.redis.hget(runKey(partition, runId), 'key');
-  return [...rows.map((row) => row.wrapped_key), ...(hot === null ? [] : [hot])];
-};
-
-const sealedBytes = async ({ db, partition }: RetentionDeps, runId: string): Promise<Buffer[]> => {
-  const rows = await db.selectFrom('contents').select('sealed').where('run_id', '=', runId).execute();
-  const hot = await partition.redis.hgetall(runKey(partition, runId, 'contents'));
-  return [...rows.map((row) => row.sealed), ...Object.values(hot).map((text) => Buffer.from(text, 'base64'))];
-};
-
-/** How much of it can be read, in Redis and Postgres, with the keyring and every data key there is. */
-const readable = async (bench: Bench, runId: string): Promise<number> => {
-  const keys = [
-    MASTER,
-    ...(await wrappedKeys(bench, runId)).map((wrapped) => keyring.unwrap(wrapped, runId)),
-  ];
-  let texts = 0;
-  for (const bytes of await sealedBytes(bench, runId)) {
-    for (const key of keys) {
-      try {
-        if (open(key, bytes, runId).toString('utf8') === SECRET) texts += 1;
-      } catch (error) {
-        if (!(error instanceof SealError)) throw error;
-      }
-    }
-  }
-  return texts;
-};
-
-const facts = async ({ loss }: Bench): Promise<unknown[]> => {
-  await store(loss);
-  const rows = await loss.db
-    .selectFrom('audit_events')
-    .select(['data', 'actor'])
-    .where('type', '=', 'content.erased')
-    .orderBy('seq')
-    .execute();
-  return rows;
-};
-const factOf = (runId: string) => ({
-  data: { run_id: runId, reason: 'retention' },
-  actor: { type: 'system', id: 'scheduler' },
-});
 
 test('a due run: unreadable with every key there is, noted once; its chain verifies and its costs stay', async () => {
   const bench = await openBench(END + 30 * DAY - 1);
@@ -236,116 +130,4 @@ test('an end that Postgres does not know yet is waited for', async () => {
   await store(bench.loss);
   await eraseDue(bench);
   assert.equal(await readable(bench, runId), 0);
-});
-
-describe('a scheduler that is killed within an erasure', () => {
-  /** Its nth script does not reach Redis, nor does anything behind it. */
-  const killedAt = (partition: Partition, n: number): Partition => {
-    let scripts = 0;
-    const redis = new Proxy(partition.redis, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        if (name === 'evalsha' && (scripts += 1) >= n) return () => Promise.reject(new Error('killed'));
-        return (value as () => unknown).bind(target);
-      },
-    });
-    return { ...partition, redis };
-  };
-
-  for (const [n, what] of [
-    [1, 'before its trail'],
-    [2, 'behind its trail'],
-    [3, 'behind its deed'],
-  ] as const) {
-    test(`${what}: the next one ends it, and the trail tells of it once`, async () => {
-      const bench = await openBench(END + DAY);
-      await keepFor(bench, { content_days: 1 });
-      const runId = await ended(bench);
-      await assert.rejects(eraseDue({ ...bench, partition: killedAt(bench.partition, n) }), {
-        code: 'state_unavailable',
-      });
-      assert.equal((await readable(bench, runId)) > 0, n < 3);
-      await eraseDue(bench);
-      assert.equal(await readable(bench, runId), 0);
-      assert.deepEqual(await sealedBytes(bench, runId), []);
-      assert.deepEqual(await facts(bench), [factOf(runId)]);
-    });
-  }
-});
-
-test('a turn takes no more than a batch of a tenant, and says that there is more', async () => {
-  const bench = await openBench(END + DAY);
-  await keepFor(bench, { content_days: 0 });
-  const runs = 53;
-  for (let i = 0; i < runs; i += 1)
-    await finish(await own(bench.loss, (await submit(bench.partition)).runId), 0);
-  await store(bench.loss);
-  assert.equal(await eraseDue(bench), true);
-  assert.equal(await bench.erasedCount(), 50);
-  assert.equal(await eraseDue(bench), false);
-  assert.equal(await bench.erasedCount(), runs);
-  assert.equal((await facts(bench)).length, runs);
-});
-
-test('a tenant whose statement runs out of time does not stop those behind it', async () => {
-  const bench = await openBench(END + 365 * DAY);
-  const { db, loss } = bench;
-  const slow = simpleJournal();
-  await writeBatch(db, [recordOf(slow.runId, slow.entries, { tenantId: 'a-slow-one' })]);
-  await keepFor(bench, { content_days: 0 }, 'a-slow-one');
-  await keepFor(bench, { content_days: 0 });
-  const runId = await ended(bench);
-  let erasures = 0;
-  const late = new Proxy(db, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      if (name !== 'transaction' || (erasures += 1) > 1) return (value as () => unknown).bind(target);
-      const timeout = 'canceling statement due to statement timeout';
-      throw Object.assign(new Error(timeout), { code: '57014', severity: 'ERROR' });
-    },
-  });
-  await eraseDue({ ...bench, db: late });
-  assert.equal(await readable(bench, runId), 0);
-  const told = loss.log.filter(({ level }) => level === 'error').map(({ tenant_id }) => tenant_id);
-  assert.deepEqual(told, ['a-slow-one']);
-});
-
-test('the loop: every 15 s, only while it leads, and again after a store was away', async () => {
-  let leads = false;
-  const bench = await openBench(END + DAY, { isLeader: () => leads });
-  const { clock, partition, loss } = bench;
-  await keepFor(bench, { content_days: 0 });
-  const runId = await ended(bench);
-  const stopping = new AbortController();
-  let isAway = true;
-  const flaky = new Proxy(partition.redis, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      if (name === 'evalsha' && isAway) return () => Promise.reject(new Error('away'));
-      return (value as () => unknown).bind(target);
-    },
-  });
-  const running = keepRetention({ ...bench, partition: { ...partition, redis: flaky } }, stopping.signal);
-  const round = async (): Promise<void> => {
-    await clock.whenSleeping();
-    await clock.advance(ROUND);
-    await clock.whenSleeping();
-  };
-  await round();
-  assert.deepEqual(
-    loss.log.filter(({ level }) => level === 'warn'),
-    [],
-  );
-  leads = true;
-  await round();
-  assert.equal(loss.log.filter(({ level }) => level === 'warn').length, 1);
-  assert.ok((await readable(bench, runId)) > 0);
-  isAway = false;
-  await round();
-  assert.equal(await readable(bench, runId), 0);
-  stopping.abort();
-  await running;
 });

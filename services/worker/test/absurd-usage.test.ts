@@ -3,11 +3,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NO_USAGE, type Usage } from '@signalbox/contracts';
 import { fakeProvider, type FakeReply, HAIKU, inTurn, MINI } from './fake.ts';
-import { openWorld, type RunSeen, script, TENANT, type World } from './harness.ts';
+import { openWorld, type RunSeen, script, type World } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
-
-const tenantDay = (world: World) =>
-  world.money(`spend:tenant:${TENANT}:${new Date().toISOString().slice(0, 10)}`);
+import { tenantDay } from './spend.ts';
 
 const play = async (
   model: string,
