@@ -172,7 +172,9 @@ const main = async (): Promise<void> => {
   const replaying = runReplays({ ...deps, owner: randomUUID(), random: Math.random }, shutdown.stopping);
   shutdown.onStop('replays', () => replaying);
   const { port, host, shutdownDelayMs } = config;
-  const server = await startServer(createAdaptorServer({ fetch: app.fetch }) as Server, { port, host });
+  // A probe in HTTP/1.0 names no host.
+  const answering = createAdaptorServer({ fetch: app.fetch, hostname: 'localhost' }) as Server;
+  const server = await startServer(answering, { port, host });
   shutdown.onStop(
     'http',
     () => server.stop({ leaveMs: shutdownDelayMs, finishMs: FINISH_MS, onClosing: () => closing.abort() }),

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { createServer } from 'node:net';
+import { connect as connectTo, createServer } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { after, test } from 'node:test';
 import { migrate } from '@signalbox/audit-store';
 import type { Run } from '@signalbox/contracts';
@@ -69,6 +70,13 @@ const trust = async (redisUrl: string): Promise<void> => {
   const partition = openPartition(redis);
   await markTrusted(partition, { ...(await readServerId(partition)), incarnation: 0 });
   await disconnect(redis);
+};
+
+/** As a load balancer does that speaks HTTP/1.0. */
+const probed = async ({ url }: Service): Promise<string> => {
+  const socket = connectTo(Number(new URL(url).port), '127.0.0.1');
+  socket.write('GET /readyz HTTP/1.0\r\n\r\n');
+  return text(socket);
 };
 
 const authorization = { authorization: `Bearer ${KEY}` };
@@ -163,6 +171,7 @@ test('the api is ready with Redis alone and reports Postgres as degraded', async
   const ready = await fetch(`${api.url}/readyz`);
   const report = (await ready.json()) as { status: string; checks: Record<string, { ok: boolean }> };
   assert.deepEqual([ready.status, report.status, report.checks['postgres']?.ok], [200, 'degraded', false]);
+  assert.match(await probed(api), /^HTTP\/1\.1 200 /, 'also for a probe that names no host');
   const submitted = await fetch(`${api.url}/v1/runs`, {
     method: 'POST',
     headers: authorization,
