@@ -70,6 +70,17 @@ const multiplying = (levels: number): unknown => ({
   ),
 });
 
+test('a process that stands still for longer than an answer may take condemns no schema', async () => {
+  const impatient = createJsonSchemas({ limitMs: 100 });
+  after(() => impatient.close());
+  const ask = (title: string) =>
+    impatient.judge('me', { schema: JSON.stringify({ ...NAMED, title }), text: '{"name":"a"}' });
+  await ask('the thread is there');
+  const asked = ask('meanwhile');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500);
+  assert.equal((await asked).type, 'fits');
+});
+
 describe('what takes for ever', () => {
   test('is given up, and holds up neither this thread nor the next question', async () => {
     const impatient = createJsonSchemas({ limitMs: LIMIT_MS });

@@ -33,6 +33,9 @@ export interface JsonSchemas {
 }
 
 const LIMIT_MS = 500;
+/** Each after half of the limit: of a thread that says nothing, not even what it computed. */
+const MOST_LOOKS = 40;
+const MICROS_PER_MS = 1000;
 const MOST_CONDEMNED = 10_000;
 const THREAD = new URL('./json-schema-thread.ts', import.meta.url);
 const RESOURCES = { maxOldGenerationSizeMb: 128 };
@@ -45,21 +48,37 @@ const startThread = async (): Promise<Worker> => {
   return thread;
 };
 
-/** Null: no answer in time, or the thread has died. */
-const ask = (thread: Worker, question: SchemaQuestion, limitMs: number): Promise<SchemaVerdict | null> =>
-  new Promise((resolve) => {
+/**
+ * Null: no answer in time, or the thread has died. Time is what the thread itself computed: a machine or a process that
+ * is busy with other things, or stands still, condemns nothing.
+ */
+const ask = async (
+  thread: Worker,
+  question: SchemaQuestion,
+  limitMs: number,
+): Promise<SchemaVerdict | null> => {
+  const begun = await thread.cpuUsage();
+  return new Promise((resolve) => {
+    let looks = 0;
     const end = (verdict: SchemaVerdict | null): void => {
-      clearTimeout(timer);
+      clearInterval(timer);
       thread.off('message', end).off('exit', died);
       resolve(verdict);
     };
     const died = (): void => end(null);
-    const timer = setTimeout(died, limitMs);
+    const look = async (): Promise<void> => {
+      looks += 1;
+      if (looks > MOST_LOOKS) return died();
+      const { user, system } = await thread.cpuUsage(begun);
+      if ((user + system) / MICROS_PER_MS >= limitMs) died();
+    };
+    const timer = setInterval(() => void look().catch(died), limitMs / 2);
     thread.on('message', end).on('exit', died);
     thread.postMessage(question);
   });
+};
 
-/** `limitMs`: what one answer may take, once the thread is there. */
+/** `limitMs`: what one answer may compute for, once the thread is there. */
 export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
   const condemned = new LRUCache<string, true>({ max: MOST_CONDEMNED });
   let thread: Worker | null = null;
