@@ -251,6 +251,25 @@ describe('tool calls', () => {
     }
   });
 
+  it('an answer that ends as an error is no answer, but what it cost is known (mistral)', () => {
+    const answer = new AnswerBuilder(() => undefined, false);
+    const usage = { prompt_tokens: 10, completion_tokens: 5 };
+    const last = { choices: [{ delta: { content: 'Ye' }, finish_reason: 'error' }], usage };
+    assert.throws(
+      () => createCompletionsReader(DIALECTS.mistral).onEvent(last, answer),
+      /broke off the answer/,
+    );
+    assert.deepEqual([answer.finishReason, answer.outputBytes], [null, 2]);
+    assert.equal(answer.usage?.output_tokens, 5);
+  });
+
+  it('a full window cuts the answer off like a limit (mistral)', () => {
+    const answer = read('mistral', {
+      choices: [{ delta: { content: 'Ye' }, finish_reason: 'model_length' }],
+    });
+    assert.equal(answer.finishReason, 'length');
+  });
+
   it('an error in the place of a completion is an error (openrouter answers it with HTTP 200)', () => {
     assert.throws(
       () => read('openrouter', { error: { code: 502, message: 'upstream is down' } }),

@@ -66,6 +66,8 @@ const Completion = z.object({
 const FINISH: ReadonlyMap<string, FinishReason> = new Map([
   ['stop', 'stop'],
   ['length', 'length'],
+  // mistral: the model's window was full.
+  ['model_length', 'length'],
   ['tool_calls', 'tool_calls'],
   ['function_call', 'tool_calls'],
   ['content_filter', 'refusal'],
@@ -128,6 +130,8 @@ export const createCompletionsReader = (
     // A refusal comes instead of text.
     answer.addText(part.refusal ?? '');
     refused ||= Boolean(part.refusal);
+    // mistral and openrouter: what came is not the whole answer.
+    if (reason === 'error') throw new SaidError('the provider broke off the answer with an error');
     if (reason) answer.finishReason = refused ? 'refusal' : (FINISH.get(reason) ?? 'stop');
   };
 
@@ -136,10 +140,10 @@ export const createCompletionsReader = (
     if (error) throw new SaidError(error);
     answer.modelServed = model ?? answer.modelServed;
     answer.requestId ??= id ?? null;
-    const choice = choices?.[0];
-    if (choice !== undefined) readChoice(choice, answer);
     const wire = usage ?? x_groq?.usage;
     if (wire) answer.usage = toUsage(wire, dialect);
+    const choice = choices?.[0];
+    if (choice !== undefined) readChoice(choice, answer);
   };
   return { onEvent: read, onWhole: read };
 };
