@@ -202,6 +202,23 @@ for (const model of [HAIKU, MINI]) {
         ));
     }
 
+    for (const status of [301, 302, 307, 308]) {
+      it(`a redirect (HTTP ${status}) is not followed, with a key least of all`, () =>
+        withFake({}, (elsewhere) =>
+          withFake(
+            {
+              behave: () => ({ status, headers: { location: `${elsewhere.anthropicBaseUrl}/v1/messages` } }),
+            },
+            async (_, models) => {
+              const error = await failureOf(models, requestTo(model));
+              assert.deepEqual([error.retryable, error.billed, error.httpStatus], [false, 'none', status]);
+              assert.match(error.message, /correct its base URL/);
+              assert.deepEqual([elsewhere.ledger.length, elsewhere.pings.length], [0, 0]);
+            },
+          ),
+        ));
+    }
+
     it('a message of the provider is shown short, on one line, without our key', () =>
       withFake(
         { behave: () => ({ status: 400, text: `what\nis ${KEY}${'x'.repeat(5000)}` }) },

@@ -1,6 +1,7 @@
 import { type ErrorCode, ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
 import { messageOf } from '@signalbox/runtime';
+import { retryAfterMs } from './retry-after.ts';
 import { type Said, SaidError, saidIn, saysOverloaded, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
@@ -69,6 +70,9 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
 /** Anthropic's status for it. */
 const OVERLOADED = 529;
 
+/** None is followed (sdk-options.ts). */
+const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+
 /** In conflict with another request, or too early: as it is, it may be taken the next time. */
 const NOT_NOW: ReadonlySet<number> = new Set([409, 425]);
 
@@ -79,53 +83,52 @@ const NOT_NOW: ReadonlySet<number> = new Set([409, 425]);
 const hadNoRoom = (status: number, said: Said): boolean =>
   status === OVERLOADED || (status === 503 && saysOverloaded(said));
 
-/** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
-export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
-  const { status, said } = failure;
-  const make = (
-    code: ErrorCode,
-    message: string,
-    retryable: boolean,
-    billed: 'none' | 'unknown',
-  ): ModelError =>
-    new ModelError(code, message, {
-      retryable,
-      billed,
-      httpStatus: status,
-      retryAfterMs: failure.retryAfterMs ?? null,
-    });
-  const quoted = clean(wordsOf(said), secrets);
-  if (status === 401 || status === 403) {
-    return make(
-      'provider_auth',
-      `${provider} refused our API key (HTTP ${status}): check the key of ${provider}`,
-      false,
-      'none',
-    );
-  }
-  if (status === 429)
-    return make('provider_error', `${provider} limits our rate (HTTP 429): ${quoted}`, true, 'none');
-  if (NOT_NOW.has(status))
-    return make(
-      'provider_error',
-      `${provider} refused the request for now (HTTP ${status}): ${quoted}`,
-      true,
-      'none',
-    );
+interface Refusal {
+  readonly code?: ErrorCode;
+  readonly what: string;
+  /** In the place of what the provider said. */
+  readonly remedy?: string;
+  readonly retryable?: boolean;
+  readonly billed?: 'unknown';
+}
+
+const refusalOf = (status: number, said: Said, provider: string): Refusal => {
+  if (status === 401 || status === 403)
+    return {
+      code: 'provider_auth',
+      what: `${provider} refused our API key`,
+      remedy: `check the key of ${provider}`,
+    };
+  if (REDIRECTS.has(status))
+    return {
+      what: `${provider} redirects to another address, where nothing is sent`,
+      remedy: 'correct its base URL',
+    };
+  if (status === 429) return { what: `${provider} limits our rate`, retryable: true };
+  if (NOT_NOW.has(status)) return { what: `${provider} refused the request for now`, retryable: true };
   if (status >= 500 || status === 408) {
+    const failed = { what: `${provider} failed`, retryable: true };
     // Any other may have failed after the model had worked.
-    const billed = hadNoRoom(status, said) ? 'none' : 'unknown';
-    return make('provider_error', `${provider} failed (HTTP ${status}): ${quoted}`, true, billed);
+    return hadNoRoom(status, said) ? failed : { ...failed, billed: 'unknown' };
   }
   const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));
   return tooLong
-    ? make(
-        'context_too_long',
-        `the conversation is too long for ${provider} (HTTP ${status}): ${quoted}`,
-        false,
-        'none',
-      )
-    : make('provider_error', `${provider} refused the request (HTTP ${status}): ${quoted}`, false, 'none');
+    ? { code: 'context_too_long', what: `the conversation is too long for ${provider}` }
+    : { what: `${provider} refused the request` };
+};
+
+/** An answer with an HTTP error status. A scripted failure of the mock goes the same way. */
+export const statusError = (failure: StatusFailure, { provider, secrets }: FailedAttempt): ModelError => {
+  const { status, said, retryAfterMs: awayMs = null } = failure;
+  const refusal = refusalOf(status, said, provider);
+  const { code = 'provider_error', what, retryable = false, billed = 'none' } = refusal;
+  const remedy = refusal.remedy ?? clean(wordsOf(said), secrets);
+  return new ModelError(code, `${what} (HTTP ${status}): ${remedy}`, {
+    retryable,
+    billed,
+    httpStatus: status,
+    retryAfterMs: awayMs,
+  });
 };
 
 /** What arrived bounds what was generated only where all of it is streamed. */
@@ -180,21 +183,6 @@ const networkCodeOf = (error: unknown, depth = 0): string | null => {
   if ('code' in error && typeof error.code === 'string') return error.code;
   return networkCodeOf(error instanceof AggregateError ? error.errors[0] : error.cause, depth + 1);
 };
-
-/** `retry-after-ms`, or `retry-after` in seconds or as an HTTP date. */
-export const retryAfterMs = (headers: Headers | undefined, now: number): number | null => {
-  const precise = countIn(headers?.get('retry-after-ms'));
-  if (precise !== null) return Math.ceil(precise);
-  const given = headers?.get('retry-after') ?? '';
-  const seconds = countIn(given);
-  if (seconds !== null) return Math.ceil(seconds * 1000);
-  // Date.parse takes "-5" and "1,5" for days of 2001, and no time at all for a pause; a date names its month.
-  const ms = /[a-z]{3}/i.test(given) ? Date.parse(given) - now : Number.NaN;
-  return Number.isFinite(ms) ? Math.max(0, Math.ceil(ms)) : null;
-};
-
-const countIn = (text: string | null | undefined): number | null =>
-  text !== null && text !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : null;
 
 /** A SyntaxError of JSON.parse quotes what it stumbled over: part of an answer (R13). */
 const discreet = (error: unknown): string => {

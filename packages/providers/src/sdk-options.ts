@@ -18,7 +18,8 @@ export const sdkOptions = ({ apiKey, baseUrl, timeoutMs, fetch }: ClientOptions)
     maxRetries: 0,
     // The attempt's own deadline comes first and covers the body too.
     timeout: 2 * timeoutMs,
-    fetchOptions: { dispatcher: patientDispatcher },
+    // A redirect is an answer: an attempt is one request, and no key or prompt goes where nobody said it should.
+    fetchOptions: { dispatcher: patientDispatcher, redirect: 'manual' },
     // Their console loggers may print pieces of answers (R13); failures reach the caller as errors.
     logLevel: 'off',
     ...(fetch === undefined ? {} : { fetch }),
