@@ -95,7 +95,8 @@ for (const model of [HAIKU, MINI]) {
 
     it('too slow an answer is given up and may be retried', () =>
       withFake({ behave: () => ({ text: LONG, delayMs: 60_000 }) }, async (fake) => {
-        const error = await failureOf(modelsAt(fake, 50), requestTo(model));
+        // Long enough for a busy machine to have sent the request.
+        const error = await failureOf(modelsAt(fake, 1000), requestTo(model));
         assert.deepEqual([error.retryable, error.billed, error.aborted], [true, 'unknown', false]);
         await until(() => fake.ledger[0]?.closedByClient === true);
       }));
