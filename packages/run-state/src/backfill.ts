@@ -3,6 +3,7 @@
  * all runs that go on, but of those that hibernate, and of those that ended not long ago.
  */
 import { batches } from './batches.ts';
+import { scanHotRuns } from './hot-runs.ts';
 import { type Partition, runKey } from './partition.ts';
 import { reachingState } from './reaching.ts';
 import { runScript } from './scripts.ts';
@@ -11,9 +12,6 @@ import { overtaken, type Verification } from './trust.ts';
 const SCAN_COUNT = 1000;
 /** Runs of a page: Postgres is asked for as many at once. */
 const PAGE = 200;
-
-const runIdsAmong = (keys: readonly string[], prefix: string): string[] =>
-  keys.map((key) => key.slice(prefix.length)).filter((rest) => !rest.includes(':'));
 
 const seqsOf = async (partition: Partition, runIds: readonly string[]): Promise<Map<string, number>> => {
   const records = await Promise.all(
@@ -30,15 +28,11 @@ const seqsOf = async (partition: Partition, runIds: readonly string[]): Promise<
 
 /** Every run that is here, ended ones too, with the seq its journal has reached. Throws `state_unavailable`. */
 export async function* readHotHeads(partition: Partition): AsyncGenerator<ReadonlyMap<string, number>> {
-  const prefix = runKey(partition, '');
-  for (let cursor = '0'; ; ) {
-    const [next, keys] = await reachingState(() =>
-      partition.redis.scan(cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT, 'TYPE', 'hash'),
-    );
-    for (const runIds of batches(runIdsAmong(keys, prefix), PAGE))
-      yield await reachingState(() => seqsOf(partition, runIds));
-    if (next === '0') return;
-    cursor = next;
+  for (let from = '0'; ; ) {
+    const { runIds, cursor } = await scanHotRuns(partition, from, SCAN_COUNT);
+    for (const some of batches(runIds, PAGE)) yield await reachingState(() => seqsOf(partition, some));
+    if (cursor === '0') return;
+    from = cursor;
   }
 }
 

@@ -58,6 +58,7 @@ export {
   postponeLoading,
   type SleepyRun,
 } from './hibernate.ts';
+export { scanHotRuns } from './hot-runs.ts';
 export {
   findRepeated,
   IDEMPOTENCY_TTL_MS,
@@ -111,6 +112,7 @@ export { getTenantCaps, getUserCaps } from './read-caps.ts';
 export { reachingState } from './reaching.ts';
 export { type HotRun, readAbort, readEntries, readRun, readSeq, type WantedContents } from './read-run.ts';
 export { redisUrl } from './redis-url.ts';
+export { reindexRuns } from './reindex.ts';
 export { repair, type Repaired, wakeRun } from './repair.ts';
 export { type Activation, CommitCode } from './reply.ts';
 export { scriptOfSha, type ScriptName } from './scripts.ts';

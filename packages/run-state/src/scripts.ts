@@ -25,6 +25,7 @@ const NAMES = [
   'load',
   'leadership',
   'read',
+  'reindex',
   'release',
   'repair',
   'rewrap',

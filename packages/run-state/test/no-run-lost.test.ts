@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { setTenantCaps } from '../src/index.ts';
+import { reindexRuns, setTenantCaps } from '../src/index.ts';
 import { DAY } from './drafts.ts';
 import { allKeys, assertNoTraces, auditedEntries, eventTypes, journal, money, record } from './inspect.ts';
 import { freshPartition } from './support.ts';
@@ -40,6 +40,10 @@ import {
 
 const RUNS = 10;
 
+/** Of leases, and of what is kept for runs that were woken, other tests tell. */
+const LOSABLE =
+  /:(ready|ready_user|held_back|busy|busy_user|queued|lease|waiters):|:(turns|admitted|pressured|capped_tenants|capped_users|running|parked|timers|scopes)$/;
+
 /** One thing that happens; `at` and `n` choose to whom and how much. */
 type Op = (world: World, at: number, n: number) => Promise<unknown>;
 
@@ -72,6 +76,17 @@ const deliver: Op = async (world, at, n) => {
   await claimOne(world, { ...job, leaseId });
 };
 
+/** Somebody deletes an index; what led nowhere is put back, and what else there is stays as it is. */
+const loseIndex: Op = async (world, at) => {
+  const { partition, runs, jobs } = world;
+  const key = pick((await allKeys(partition)).filter((name) => LOSABLE.test(name)).toSorted(), at);
+  if (key === undefined) return;
+  await partition.redis.del(key);
+  const { putBack, activations } = await reindexRuns(partition, runs);
+  jobs.push(...activations);
+  if (putBack > 0) world.seen.add('reindexed');
+};
+
 const OPS: Record<string, readonly [weight: number, op: Op]> = {
   submit: [3, async (world, at) => (world.runs.length < RUNS ? submitOne(world, at) : undefined)],
   deliver: [8, deliver],
@@ -92,6 +107,7 @@ const OPS: Record<string, readonly [weight: number, op: Op]> = {
   expireLease: [1, withLease(expireOne)],
   closeLease: [1, withLease(closeOne)],
   renewLease: [1, withLease(renewOne)],
+  loseIndex: [1, loseIndex],
 };
 
 const step = fc.record({
@@ -102,7 +118,7 @@ const step = fc.record({
 
 /** What the walks must have met, or they prove little. */
 const ALL =
-  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued relieved PRESSURE charged-lost-call waits-for-room held-back tenant-capped';
+  'claimed STALE LEASED TERMINAL OK ABORTED WOKEN DENIED FENCED timers leases lost requeued relieved PRESSURE charged-lost-call waits-for-room held-back tenant-capped reindexed';
 
 /** Everybody dies; then careful workers and a scheduler alone must bring every run to its end. */
 const bringHome = async (world: World): Promise<void> => {
@@ -152,6 +168,11 @@ test('whatever happens, every run has an owner or a wake-up, and can be brought 
         const before = await handedOut(partition);
         await OPS[op]?.[1](world, at, n);
         await Promise.all(world.runs.map((runId) => assertFound(world, runId)));
+        assert.equal(
+          (await reindexRuns(partition, world.runs)).putBack,
+          0,
+          'nobody is put back who is found',
+        );
         await assertAdmitted(world, before);
         if (op === 'repair') await assertNoneForgotten(world);
         await assertOldest(world);

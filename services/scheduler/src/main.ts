@@ -33,6 +33,7 @@ import {
   createCheckpointGauge,
   createHibernationMetrics,
   createPartitionGauge,
+  createReindexCounter,
   createRepairMetrics,
   createRetentionCounter,
   createTrustMetrics,
@@ -40,6 +41,7 @@ import {
   exposeLeadership,
 } from './metrics.ts';
 import { keepPartitions } from './partitions.ts';
+import { keepIndexes } from './reindex.ts';
 import { keepRetention } from './retention.ts';
 import { verifyRunState } from './verification.ts';
 
@@ -166,6 +168,18 @@ void keepPartitions(
   stopping,
 );
 
+const reindexing = keepIndexes(
+  {
+    partition,
+    queue,
+    clock,
+    logger,
+    isLeader: () => leadership.isLeader(),
+    reindexed: createReindexCounter(metrics),
+  },
+  stopping,
+);
+
 const erasing = keepRetention(
   {
     db,
@@ -193,6 +207,6 @@ const checkpointing = keepCheckpoints(
   stopping,
 );
 
-shutdown.onStop('loops', () => Promise.all([ticking, hibernating, erasing, checkpointing]), {
+shutdown.onStop('loops', () => Promise.all([ticking, hibernating, reindexing, erasing, checkpointing]), {
   mayFail: true,
 });

@@ -86,6 +86,12 @@ export const exposeDemand = (
   single('fleet_runs_active', 'Runs that have an owner.', (d) => d.active);
 };
 
+export const createReindexCounter = (registry: Metrics): Counter =>
+  registry.counter({
+    name: 'runs_reindexed_total',
+    help: 'Runs that no index led to, since a key of Redis was lost, and that were put back.',
+  });
+
 /** What becomes of runs that wait for long. */
 export interface HibernationMetrics {
   readonly hibernated: Counter;

@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { freshPartition, lease, submit } from '../../../packages/run-state/test/support.ts';
+import { sampleOf, tickBench, until } from '../test/support.ts';
+import { createReindexCounter } from './metrics.ts';
+import { keepIndexes } from './reindex.ts';
+
+test('the leader puts a run back that no index leads to, and says so; others do nothing', async () => {
+  const partition = await freshPartition();
+  await lease(partition, 4);
+  const { runId } = await submit(partition);
+  await partition.redis.del(`${partition.root}:admitted`, `${partition.root}:queued:1`);
+  const bench = await tickBench(partition);
+  const stopping = new AbortController();
+  const reindexed = createReindexCounter(bench.registry);
+  const keep = (isLeader: boolean) =>
+    keepIndexes({ ...bench, reindexed, isLeader: () => isLeader }, stopping.signal);
+  const kept = [keep(false), keep(true)];
+  await until('the run to be queued again', () => bench.added.length > 0);
+  stopping.abort();
+  await Promise.all(kept);
+  assert.deepEqual(bench.added, [{ runId, wakeSeq: 1 }]);
+  assert.equal(await sampleOf(bench.registry, 'runs_reindexed_total'), 1);
+  assert.equal(bench.log.filter(({ msg }) => msg === 'runs that no index led to were put back').length, 1);
+});
