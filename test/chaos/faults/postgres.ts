@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { waitFor } from '@signalbox/local';
 import { between, type Fault, type Injected } from '../fault.ts';
 import type { World } from '../world.ts';
-import { untilTrusted, verified, VERIFY_MS } from './redis.ts';
+import { incarnationOf, verified, VERIFY_MS } from './redis.ts';
 
 const storedEvents = async ({ db }: World): Promise<number> => {
   const count = db.selectFrom('audit_events').select(({ fn }) => fn.countAll<string>().as('n'));
@@ -114,15 +114,30 @@ export const postgresOlder: Fault = {
     await rm(data, { recursive: true });
     await rename(copy, data);
     let healedAt = 0;
-    const trusted = untilTrusted(world, before);
+    // Until the first batch, or look, run state is trusted as it was.
+    const verifiedAgain = (): Promise<number> =>
+      waitFor(
+        async () => {
+          const now = await incarnationOf(world);
+          return now !== null && now > before ? now : undefined;
+        },
+        { what: 'run state to be verified again', timeoutMs: 2 * VERIFY_MS },
+      );
+    let incarnation = before;
     return {
       holdMs: between(random, 100, 500),
       heal: async () => {
         await world.postgres.start();
         healedAt = performance.now();
       },
-      recovered: untilStored(world, () => healedAt),
-      exercised: async () => `${lost} batches that were acknowledged were gone; ${await trusted()}`,
+      recovered: async () => {
+        incarnation = await verifiedAgain();
+        return untilStored(world, () => healedAt)();
+      },
+      exercised: () =>
+        Promise.resolve(
+          `${lost} batches that were acknowledged were gone; verified again, incarnation ${before} to ${incarnation}`,
+        ),
     };
   },
 };

@@ -10,7 +10,7 @@ import type { World } from '../world.ts';
 
 export const VERIFY_MS = 30_000;
 
-const incarnationOf = async ({ partition }: World): Promise<number | null> =>
+export const incarnationOf = async ({ partition }: World): Promise<number | null> =>
   (await readTrust(partition).catch(() => null))?.incarnation ?? null;
 
 /** The incarnation once run state is trusted again. */
