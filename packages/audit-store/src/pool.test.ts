@@ -53,6 +53,16 @@ test('a connection that is cut while a batch waits: retryable, and the same batc
   await db.destroy();
 });
 
+test('a connection whose answer does not come is not used again', async () => {
+  const db = createPool({ databaseUrl: await emptyDatabase(), role: 'api' });
+  await db.connection().execute(async (connection) => {
+    await sql`set statement_timeout = 0`.execute(connection);
+    await assert.rejects(sql`select pg_sleep(60)`.execute(connection), /read timeout/);
+  });
+  await ping(db);
+  await db.destroy();
+});
+
 test('an idle connection that breaks is reported, not thrown, and replaced', async () => {
   const url = await emptyDatabase();
   const broken = Promise.withResolvers<Error>();

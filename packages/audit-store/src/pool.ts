@@ -54,6 +54,27 @@ const types: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
+/** What pg says when `query_timeout` is over. */
+const LATE = 'Query read timeout';
+
+/**
+ * Closes a connection whose answer did not come in time: pg leaves its query open, so all that are sent on it later
+ * wait behind that one, and the pool would give it to the next who asks.
+ */
+const closeWhenLate = (client: pg.PoolClient): void => {
+  const send = client.query.bind(client) as (...args: readonly unknown[]) => Promise<unknown>;
+  const query = async (...args: readonly unknown[]): Promise<unknown> => {
+    try {
+      return await send(...args);
+    } catch (error) {
+      const isLate = error instanceof Error && error.message === LATE;
+      if (isLate) void (client as unknown as pg.Client).end().catch(() => undefined);
+      throw error;
+    }
+  };
+  client.query = query as typeof client.query;
+};
+
 export const createPool = (options: PoolOptions): Db => {
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
@@ -68,7 +89,10 @@ export const createPool = (options: PoolOptions): Db => {
   // Without listeners a broken connection would end the process: the pool's is for idle ones; of those
   // in use the running or next query tells.
   pool.on('error', (error) => options.onError?.(error));
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+    closeWhenLate(client);
+  });
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
 };
 
