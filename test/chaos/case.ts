@@ -66,6 +66,7 @@ const askAsStrangers = async (world: World, runs: Iterable<StoredRun>) => {
 };
 
 const REPLAY_MS = 60_000;
+const STARTED = z.object({ id: z.string() });
 const REPLAYED = z.object({
   status: z.literal('done'),
   counts: z.object({ selected: z.int(), identical: z.int() }),
@@ -73,10 +74,15 @@ const REPLAYED = z.object({
   failures: z.array(z.unknown()),
 });
 
-const replayed = async (api: ApiClient): Promise<z.infer<typeof REPLAYED>> => {
-  const { json } = await api.request('/v1/replays', { body: { filter: {} } });
+/** Asks again when it is refused for now: connections of before may have to be found dead first. */
+const replayed = (api: ApiClient): Promise<z.infer<typeof REPLAYED>> => {
+  let id: string | undefined;
   return waitFor(
-    async () => REPLAYED.safeParse((await api.request(`/v1/replays/${String(json['id'])}`)).json).data,
+    async () => {
+      id ??= STARTED.safeParse((await api.request('/v1/replays', { body: { filter: {} } })).json).data?.id;
+      if (id === undefined) return undefined;
+      return REPLAYED.safeParse((await api.request(`/v1/replays/${id}`)).json).data;
+    },
     { what: 'all runs to be replayed', timeoutMs: REPLAY_MS },
   );
 };
