@@ -9,7 +9,7 @@ export {
   type Published,
   readNewestVersions,
   type StoredAgent,
-} from './agents.ts';
+} from './tenants/agents.ts';
 export {
   type ApiKeyListQuery,
   findApiKeyByHash,
@@ -19,8 +19,8 @@ export {
   revokeApiKey,
   type StoredApiKey,
   upsertApiKey,
-} from './api-keys.ts';
-export type { StoredCaps, StoredUserCaps, TenantAmounts, UserAmounts } from './cap-rows.ts';
+} from './keys/api-keys.ts';
+export type { StoredCaps, StoredUserCaps, TenantAmounts, UserAmounts } from './caps/cap-rows.ts';
 export {
   type CapsChange,
   deleteUserCaps,
@@ -31,21 +31,21 @@ export {
   type TenantCapsUpdate,
   type UserCapsUpdate,
   type ZoneChange,
-} from './caps.ts';
-export { withCapsLocked } from './caps-lock.ts';
-export { COST_GROUPS, type CostGroup, type CostQuery, type CostRow, sumCosts } from './cost-report.ts';
-export { listIdempotency, type StoredIdempotency } from './idempotency.ts';
-export { type ErasedRun, type ErasureSteps, eraseRunContents, listErased } from './erasure.ts';
+} from './caps/caps.ts';
+export { withCapsLocked } from './caps/caps-lock.ts';
+export { COST_GROUPS, type CostGroup, type CostQuery, type CostRow, sumCosts } from './caps/cost-report.ts';
+export { listIdempotency, type StoredIdempotency } from './runs/idempotency.ts';
+export { type ErasedRun, type ErasureSteps, eraseRunContents, listErased } from './retention/erasure.ts';
 export {
   type LegalHold,
   type LegalHoldRef,
   liftLegalHold,
   saveLegalHold,
-} from './legal-hold.ts';
+} from './retention/legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';
-export { countDefaultEvents, detachPartitions, ensurePartitions } from './partitions.ts';
-export { pagesOf } from './pages.ts';
-export { createPool, type Db, ping, type PoolOptions } from './pool.ts';
+export { countDefaultEvents, detachPartitions, ensurePartitions } from './retention/partitions.ts';
+export { pagesOf } from './db/pages.ts';
+export { createPool, type Db, ping, type PoolOptions } from './db/pool.ts';
 export {
   deleteProviderKey,
   listProviderKeys,
@@ -54,11 +54,11 @@ export {
   saveProviderKey,
   type StoredProviderKey,
   withProviderKeysLocked,
-} from './provider-keys.ts';
-export { listRunIds, type RunListQuery } from './list-run-ids.ts';
-export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './read-runs.ts';
-export { listCaps, readTenantCaps, readUserCaps } from './read-caps.ts';
-export { readEntries, readStoredSeq } from './read-entries.ts';
+} from './keys/provider-keys.ts';
+export { listRunIds, type RunListQuery } from './runs/list-run-ids.ts';
+export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './runs/read-runs.ts';
+export { listCaps, readTenantCaps, readUserCaps } from './caps/read-caps.ts';
+export { readEntries, readStoredSeq } from './runs/read-entries.ts';
 export {
   changeRetention,
   type EndedRun,
@@ -66,8 +66,8 @@ export {
   listRetention,
   readRetention,
   type TenantRetention,
-} from './retention.ts';
-export { ensureTenant, type Tenant } from './tenants.ts';
+} from './retention/retention.ts';
+export { ensureTenant, type Tenant } from './tenants/tenants.ts';
 export {
   abortReplay,
   claimReplay,
@@ -80,7 +80,7 @@ export {
   type ReplayProgress,
   saveReplay,
   type StoredReplay,
-} from './replays.ts';
+} from './replays/replays.ts';
 export {
   type ForkHold,
   type ForkLimits,
@@ -90,14 +90,14 @@ export {
   type PlannedFork,
   releaseFork,
   type StoredFork,
-} from './replay-forks.ts';
-export { listReplayable, type ReplayablePage, type ReplayableRun } from './replayable.ts';
-export type { ReplayDivergence, ReplayFailure } from './replay-tables.ts';
-export type { Tables } from './tables.ts';
-export { writeBatch, type WriteResult } from './write.ts';
+} from './replays/replay-forks.ts';
+export { listReplayable, type ReplayablePage, type ReplayableRun } from './replays/replayable.ts';
+export type { ReplayDivergence, ReplayFailure } from './replays/replay-tables.ts';
+export type { Tables } from './db/tables.ts';
+export { writeBatch, type WriteResult } from './write/write-batch.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/run-heads.ts';
-export { type OutlinedRun, outlineRuns } from './outline-runs.ts';
+export { type OutlinedRun, outlineRuns } from './runs/outline-runs.ts';
 export {
   type BatchOrigin,
   checkProgress,
@@ -107,7 +107,7 @@ export {
   readProgress,
   RolledBackError,
   withVerificationLock,
-} from './incarnation.ts';
+} from './trust/incarnation.ts';
 export {
   type DaySpend,
   listLiveRuns,
@@ -119,7 +119,7 @@ export {
   settledHolds,
   sumSpendByRoot,
   type WholeHead,
-} from './verification.ts';
+} from './trust/verification.ts';
 export {
   type AuditFilter,
   type AuditPage,
@@ -129,8 +129,8 @@ export {
   exportAuditEvents,
   type ExportedEvent,
   listAuditEvents,
-} from './read-audit.ts';
-export { sumUnstoredSpend, type UnstoredSpend } from './unstored-spend.ts';
+} from './audit/read-audit.ts';
+export { sumUnstoredSpend, type UnstoredSpend } from './trust/unstored-spend.ts';
 export {
   countWrapped,
   listProviderKeysNotUnder,
@@ -143,8 +143,8 @@ export {
   type WrappedProviderKey,
   type WrappedRunKey,
   type WrappedSpec,
-} from './wrapped.ts';
-export { listCheckpointHeads, readCheckpointHead } from './checkpoint-heads.ts';
+} from './keys/wrapped.ts';
+export { listCheckpointHeads, readCheckpointHead } from './audit/checkpoint-heads.ts';
 export {
   checkpointAgeSeconds,
   type CheckpointSigner,
@@ -152,6 +152,6 @@ export {
   listTenantsDue,
   MAX_CHECKPOINT_CHAINS,
   takeCheckpoint,
-} from './checkpoints.ts';
-export { type AuditVerdict, verifyAudit } from './verify-audit.ts';
-export { ranOutOfTime } from './store-errors.ts';
+} from './audit/checkpoints.ts';
+export { type AuditVerdict, verifyAudit } from './audit/verify-audit.ts';
+export { ranOutOfTime } from './db/store-errors.ts';

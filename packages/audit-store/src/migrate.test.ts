@@ -8,7 +8,7 @@ import { sql } from 'kysely';
 import { waitFor } from '@signalbox/local';
 import { connect, emptyDatabase } from '../test/support.ts';
 import { EditedMigrationError, loadMigrations, migrate } from './migrate.ts';
-import { dumpSchema } from './schema-dump.ts';
+import { dumpSchema } from './db/schema-dump.ts';
 
 const MAIN = fileURLToPath(new URL('./migrate.ts', import.meta.url));
 

@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Db } from '../src/pool.ts';
+import type { Db } from '../src/db/pool.ts';
 
 /** Everything the writer writes, as text, to compare two moments. */
 export const dumpRows = async (db: Db): Promise<string> => {

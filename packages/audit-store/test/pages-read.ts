@@ -1,6 +1,6 @@
 /** What a read takes of Postgres, told without a clock: it grows with what is asked for, never with what is stored. */
 import { CompiledQuery, type KyselyPlugin, sql } from 'kysely';
-import type { Db } from '../src/pool.ts';
+import type { Db } from '../src/db/pool.ts';
 
 interface Explained {
   readonly Plan: { readonly 'Shared Hit Blocks': number; readonly 'Shared Read Blocks': number };

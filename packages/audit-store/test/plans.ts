@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type AuditRecord, type EventDraft, newId, toUsd } from '@signalbox/contracts';
 import { fold } from '@signalbox/engine';
 import fc from 'fast-check';
-import type { Db } from '../src/pool.ts';
+import type { Db } from '../src/db/pool.ts';
 import {
   type Call,
   callFailed,

@@ -1,4 +1,4 @@
-import type { Db } from '../src/pool.ts';
+import type { Db } from '../src/db/pool.ts';
 
 /** The row of a run. A test file names its database before there is one, hence the function. */
 export const runRowIn = (db: () => Db) => (id: string) =>

@@ -4,10 +4,10 @@ import { generateKeyPairSync } from 'node:crypto';
 import { type AdminEventDraft, adminChainOf, type AuditRecord, newId } from '@signalbox/contracts';
 import { type ExportVerdict, keyIdOf, merkleRoot, signCheckpoint, verifyExport } from '@signalbox/engine';
 import { sql } from 'kysely';
-import { type CheckpointSigner, listCheckpoints, takeCheckpoint } from '../src/checkpoints.ts';
-import type { Db } from '../src/pool.ts';
-import { exportAuditEvents } from '../src/read-audit.ts';
-import { writeBatch } from '../src/write.ts';
+import { type CheckpointSigner, listCheckpoints, takeCheckpoint } from '../src/audit/checkpoints.ts';
+import type { Db } from '../src/db/pool.ts';
+import { exportAuditEvents } from '../src/audit/read-audit.ts';
+import { writeBatch } from '../src/write/write-batch.ts';
 import { recordOf, simpleJournal, TENANT } from './journal.ts';
 import { migratedDatabase } from './support.ts';
 

@@ -4,7 +4,7 @@ import { after } from 'node:test';
 import { testDatabaseUrl } from '@signalbox/local';
 import pg from 'pg';
 import { migrate } from '../src/migrate.ts';
-import { createPool, type Db } from '../src/pool.ts';
+import { createPool, type Db } from '../src/db/pool.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 

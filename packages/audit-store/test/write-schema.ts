@@ -1,7 +1,7 @@
 /** Rewrites schema.sql from the migrations. */
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { dumpSchema } from '../src/schema-dump.ts';
+import { dumpSchema } from '../src/db/schema-dump.ts';
 import { migratedDatabase } from './support.ts';
 
 test('write schema.sql', async () => {

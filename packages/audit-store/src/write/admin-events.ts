@@ -1,8 +1,8 @@
 import { adminChainOf, type AdminEventDraft } from '@signalbox/contracts';
 import { appendAdminDrafts, EMPTY_HEAD, type Head } from '@signalbox/engine';
 import { sql } from 'kysely';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import { markDue } from './checkpoint-due.ts';
 import { insertFree } from './events.ts';
 

@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import { markDue } from './checkpoint-due.ts';
 import type { RunChange } from './run-changes.ts';
 import { type HeadRow, headsOf, type StoredHead } from './run-heads.ts';

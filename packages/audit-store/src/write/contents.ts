@@ -1,7 +1,7 @@
 import type { AuditRecord } from '@signalbox/contracts';
 import { sql } from 'kysely';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 
 /** A sealed content as a slice of the bytes of all; as text when it is not the base64 it should be. */
 type ContentRow = { readonly run_id: string; readonly ref: string } & (

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import { costChanges, type DailyChange, holdIdsOf, type LedgerRow } from './cost-changes.ts';
 import type { GoodEntry } from './judge.ts';
 

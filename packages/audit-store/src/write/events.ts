@@ -1,9 +1,9 @@
 import { type Category, categoryOf, type Entry } from '@signalbox/contracts';
 import { bodyOf, hashOf } from '@signalbox/engine';
 import { sql } from 'kysely';
-import { bigintArray, textArray } from '../array-param.ts';
-import { storableCopy, toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { bigintArray, textArray } from '../db/array-param.ts';
+import { storableCopy, toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import type { GoodEntry } from './judge.ts';
 import { eventIdOf, isBeyond, type KnownRuns, type Position } from './run-heads.ts';
 

@@ -1,8 +1,8 @@
 import type { AuditRecord } from '@signalbox/contracts';
 import { sql } from 'kysely';
-import { bigintArray, textArray } from '../array-param.ts';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { bigintArray, textArray } from '../db/array-param.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import { type HeadRow, headsOf, type KnownRuns, type StoredHead } from './run-heads.ts';
 
 const RUN_ID = /^run_([0-9a-f]{12})7[0-9a-f]{19}$/;

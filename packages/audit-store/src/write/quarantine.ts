@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { type AuditRecord, categoryOf } from '@signalbox/contracts';
 import { bodyOf } from '@signalbox/engine';
 import { sql } from 'kysely';
-import { toJsonParam } from '../json-param.ts';
-import type { Db } from '../pool.ts';
+import { toJsonParam } from '../db/json-param.ts';
+import type { Db } from '../db/pool.ts';
 import { type BadEntry, claimedHash, type GoodEntry } from './judge.ts';
 import { eventIdOf, isBeyond, type Position, type StoredHead } from './run-heads.ts';
 

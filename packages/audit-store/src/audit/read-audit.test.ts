@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { claimed, journalOf, recordsOf, runIdAt, submitted, succeeded, TENANT } from '../../test/journal.ts';
+import { pagesRead, settle } from '../../test/pages-read.ts';
+import { migratedDatabase } from '../../test/support.ts';
+import type { Db } from '../db/pool.ts';
+import { type AuditCursor, type AuditFilter, type AuditRow, listAuditEvents } from './read-audit.ts';
+import { writeBatch } from '../write/write-batch.ts';
+
+const RUNS = 1000;
+
+let db: Db;
+before(async () => {
+  db = await migratedDatabase();
+  const startMs = Date.parse('2026-01-01T00:00:00Z');
+  const journals = Array.from({ length: RUNS }, (_, n) => {
+    const ms = startMs + n * 60_000;
+    return journalOf(runIdAt(ms), [submitted(), claimed(), succeeded(0)], ms);
+  });
+  await writeBatch(db, journals.flatMap(recordsOf));
+  await settle(db, 'audit_events');
+});
+
+/** All pages of a search, and how many there were. */
+const search = async (
+  filter: Omit<AuditFilter, 'tenantId'>,
+  { limit, mostLookedAt }: { limit: number; mostLookedAt: number },
+): Promise<{ rows: AuditRow[]; pages: number }> => {
+  const rows: AuditRow[] = [];
+  let after: AuditCursor | undefined;
+  for (let pages = 1; ; pages += 1) {
+    const query = { tenantId: TENANT, ...filter, limit, after };
+    const page = await listAuditEvents(db, query, { mostLookedAt });
+    rows.push(...page.rows);
+    const last = page.rows.at(-1);
+    const full = page.rows.length === limit && last !== undefined;
+    const next = full ? { ts: last.ts, runId: last.run_id, seq: last.seq } : page.lookedTo;
+    if (next === null) return { rows, pages };
+    after = next;
+  }
+};
+
+test('a search in short looks finds what one long look finds, in its order', async () => {
+  const whole = await search({ type: 'run.succeeded' }, { limit: RUNS + 1, mostLookedAt: 1_000_000 });
+  assert.deepEqual([whole.rows.length, whole.pages], [RUNS, 1]);
+  for (const bounds of [
+    { limit: 7, mostLookedAt: 50 },
+    { limit: 50, mostLookedAt: 7 },
+    { limit: 10, mostLookedAt: 10 },
+  ]) {
+    const { rows, pages } = await search({ type: 'run.succeeded' }, bounds);
+    assert.deepEqual(
+      rows.map(({ event_id }) => event_id),
+      whole.rows.map(({ event_id }) => event_id),
+    );
+    assert.ok(pages > 10);
+  }
+});
+
+test('nothing is found in as many looks as there are', async () => {
+  const events = (await search({}, { limit: 10_000, mostLookedAt: 1 })).rows.length;
+  const { rows, pages } = await search({ actor: 'nobody' }, { limit: 10, mostLookedAt: 100 });
+  assert.deepEqual([rows.length, pages], [0, Math.floor(events / 100) + 1]);
+});
+
+test('a page of the whole log reads that page, not all there is', async () => {
+  const pages = await pagesRead(db, (read) => listAuditEvents(read, { tenantId: TENANT, limit: 10 }));
+  assert.ok(pages < 40, `${pages} pages`);
+});
+
+test('one look reads what it looks at, not all there is', async () => {
+  const query = { tenantId: TENANT, actor: 'nobody', limit: 10 };
+  const long = await pagesRead(db, (read) => listAuditEvents(read, query));
+  const short = await pagesRead(db, (read) => listAuditEvents(read, query, { mostLookedAt: 50 }));
+  assert.ok(short * 5 < long, `${short} of ${long} pages`);
+});
