@@ -1,6 +1,6 @@
-export { recordAdminEvents } from './admin-events.ts';
-export { abortChannel, AbortFlag, type AbortRequest, requestAbort } from './abort.ts';
-export { type LogRewrite, rewriteAppendLog } from './append-log.ts';
+export { recordAdminEvents } from './audit/admin-events.ts';
+export { abortChannel, AbortFlag, type AbortRequest, requestAbort } from './abort/abort.ts';
+export { type LogRewrite, rewriteAppendLog } from './redis/append-log.ts';
 export {
   acknowledge,
   type AuditReader,
@@ -12,9 +12,9 @@ export {
   readStream,
   rewindGroup,
   type StoredHead,
-} from './audit-stream.ts';
-export { backfillRun, readHotHeads } from './backfill.ts';
-export { type Demand, othersWait, readDemand } from './demand.ts';
+} from './audit/audit-stream.ts';
+export { backfillRun, readHotHeads } from './trust/backfill.ts';
+export { type Demand, othersWait, readDemand } from './queue/demand.ts';
 export type {
   NextTimeZone,
   TenantCaps,
@@ -22,9 +22,9 @@ export type {
   TenantCapsStart,
   UserCaps,
   UserRef,
-} from './caps.ts';
-export { type AbortDeps, abortOwnerless } from './abort-ownerless.ts';
-export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './claim.ts';
+} from './caps/caps.ts';
+export { type AbortDeps, abortOwnerless } from './abort/abort-ownerless.ts';
+export { claimRun, type Claimed, type ClaimOutcome, type ClaimRequest } from './owner/claim.ts';
 export {
   type After,
   type Announcement,
@@ -33,8 +33,8 @@ export {
   commitRun,
   type CommitSettlement,
   type Results,
-} from './commit.ts';
-export { connect, type ConnectionRole, disconnect } from './connection.ts';
+} from './owner/commit.ts';
+export { connect, type ConnectionRole, disconnect } from './redis/connection.ts';
 export {
   type FoundContent,
   foundContent,
@@ -42,12 +42,12 @@ export {
   openContentText,
   openDelta,
   sealContent,
-} from './contents.ts';
-export { type CostMetric, createCostMetric } from './cost-metric.ts';
-export { chargeLost, type HeldCall, type LostCall } from './lost-call.ts';
-export { createAgentLabel, createModelLabels, type ModelLabels } from './metric-labels.ts';
-export { createEndMetrics, type EndMetrics } from './end-metrics.ts';
-export { eraseHot } from './erase.ts';
+} from './runs/contents.ts';
+export { type CostMetric, createCostMetric } from './metrics/cost-metric.ts';
+export { chargeLost, type HeldCall, type LostCall } from './owner/lost-call.ts';
+export { createAgentLabel, createModelLabels, type ModelLabels } from './metrics/metric-labels.ts';
+export { createEndMetrics, type EndMetrics } from './metrics/end-metrics.ts';
+export { eraseHot } from './runs/erase.ts';
 export {
   awakenRun,
   expireWaits,
@@ -57,14 +57,14 @@ export {
   type Page,
   postponeLoading,
   type SleepyRun,
-} from './hibernate.ts';
-export { scanHotRuns } from './hot-runs.ts';
+} from './runs/hibernate.ts';
+export { scanHotRuns } from './runs/hot-runs.ts';
 export {
   findRepeated,
   IDEMPOTENCY_TTL_MS,
   type IdempotencyRecord,
   restoreIdempotency,
-} from './idempotency.ts';
+} from './runs/idempotency.ts';
 export { Leadership, type LeadershipDeps, leaderLeaseMs, type Role } from './leadership.ts';
 export {
   abortedRuns,
@@ -75,8 +75,8 @@ export {
   openLease,
   type RenewOutcome,
   renewLease,
-} from './lease.ts';
-export { findLiveRuns, LIVE_STATUSES, type LiveRunFilter, type LiveRuns } from './live-runs.ts';
+} from './owner/lease.ts';
+export { findLiveRuns, LIVE_STATUSES, type LiveRunFilter, type LiveRuns } from './runs/live-runs.ts';
 export {
   type AgentRecord,
   findAgent,
@@ -87,10 +87,10 @@ export {
   mirrorApiKey,
   MIRRORED_VERSIONS,
   type RefusedKey,
-} from './mirror.ts';
-export { ensureTenantCaps, replaceCaps, setTenantCaps, setUserCaps } from './mirror-caps.ts';
-export { Note, noteDraft } from './note.ts';
-export { openPartition, type Partition, runKey } from './partition.ts';
+} from './keys/mirror.ts';
+export { ensureTenantCaps, replaceCaps, setTenantCaps, setUserCaps } from './caps/mirror-caps.ts';
+export { Note, noteDraft } from './owner/note.ts';
+export { openPartition, type Partition, runKey } from './redis/partition.ts';
 export {
   findProviderKeys,
   type ProviderPing,
@@ -98,7 +98,7 @@ export {
   replaceProviderKeys,
   saveProviderPing,
   type SealedProviderKey,
-} from './provider-keys.ts';
+} from './keys/provider-keys.ts';
 export {
   type ActivationConsumer,
   type ActivationEnd,
@@ -106,20 +106,33 @@ export {
   consumeActivations,
   type ConsumerOptions,
   openActivationQueue,
-} from './queue.ts';
-export { type LoadableHold, type LoadableRun } from './loadable-run.ts';
-export { getTenantCaps, getUserCaps } from './read-caps.ts';
-export { reachingState } from './reaching.ts';
-export { type HotRun, readAbort, readEntries, readRun, readSeq, type WantedContents } from './read-run.ts';
-export { redisUrl } from './redis-url.ts';
-export { reindexRuns } from './reindex.ts';
-export { repair, type Repaired, wakeRun } from './repair.ts';
-export { type Activation, CommitCode } from './reply.ts';
-export { scriptOfSha, type ScriptName } from './scripts.ts';
-export { checkServers, faultsOf, redisCheck, type RedisCheck, type ServerToCheck } from './server-check.ts';
-export { readSpend, type Spend } from './spend.ts';
-export { type Submission, submitRun, type SubmitOutcome } from './submit.ts';
-export { createTail, type Hint, publishDelta, type Tail } from './tail.ts';
+} from './queue/queue.ts';
+export { type LoadableHold, type LoadableRun } from './trust/loadable-run.ts';
+export { getTenantCaps, getUserCaps } from './caps/read-caps.ts';
+export { reachingState } from './redis/reaching.ts';
+export {
+  type HotRun,
+  readAbort,
+  readEntries,
+  readRun,
+  readSeq,
+  type WantedContents,
+} from './runs/read-run.ts';
+export { redisUrl } from './redis/redis-url.ts';
+export { reindexRuns } from './queue/reindex.ts';
+export { repair, type Repaired, wakeRun } from './queue/repair.ts';
+export { type Activation, CommitCode } from './redis/reply.ts';
+export { scriptOfSha, type ScriptName } from './redis/scripts.ts';
+export {
+  checkServers,
+  faultsOf,
+  redisCheck,
+  type RedisCheck,
+  type ServerToCheck,
+} from './redis/server-check.ts';
+export { readSpend, type Spend } from './caps/spend.ts';
+export { type Submission, submitRun, type SubmitOutcome } from './runs/submit.ts';
+export { createTail, type Hint, publishDelta, type Tail } from './runs/tail.ts';
 export {
   countUnrestored,
   type Ledger,
@@ -130,7 +143,7 @@ export {
   restoreCounters,
   type RunOutline,
   setAside,
-} from './restore.ts';
+} from './trust/restore.ts';
 export {
   assertTrusted,
   beginVerification,
@@ -143,5 +156,5 @@ export {
   type TrustMarker,
   type Verification,
   withdrawTrust,
-} from './trust.ts';
-export { type HotWrapped, listHotWrapped, listStreamWrapped, replaceHotWrapped } from './wrapped.ts';
+} from './trust/trust.ts';
+export { type HotWrapped, listHotWrapped, listStreamWrapped, replaceHotWrapped } from './keys/wrapped.ts';

@@ -7,8 +7,8 @@
  */
 import { type Clock, type Logger, pause } from '@signalbox/runtime';
 import { z } from 'zod';
-import type { Partition } from './partition.ts';
-import { runScript } from './scripts.ts';
+import type { Partition } from './redis/partition.ts';
+import { runScript } from './redis/scripts.ts';
 
 /** Who may lead; each has a leader of its own. */
 export type Role = 'scheduler' | 'audit-writer';

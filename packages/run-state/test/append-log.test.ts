@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { startRedis, temporaryDir } from '@signalbox/local';
 import { systemClock } from '@signalbox/runtime';
 import { disconnect } from '../src/index.ts';
-import { rewriteAppendLog } from '../src/append-log.ts';
+import { rewriteAppendLog } from '../src/redis/append-log.ts';
 import { openPartition } from '../src/index.ts';
 import { openRedis } from './support.ts';
 

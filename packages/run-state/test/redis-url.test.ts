@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { redisUrl } from '../src/redis-url.ts';
+import { redisUrl } from '../src/redis/redis-url.ts';
 
 for (const text of [
   'redis://127.0.0.1',
