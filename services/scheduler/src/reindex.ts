@@ -14,6 +14,8 @@ const SECOND = 1000;
 /** Keys that one look passes, about a millisecond of Redis: of a million each is seen within the hour. */
 const SCAN_COUNT = 300;
 const QUEUE_MS = 5 * SECOND;
+/** Redis is away, or being verified. */
+const AGAIN_MS = 10 * SECOND;
 
 /**
  * Walks all runs that are here, a few a second, and puts those back that no index leads to any more: repair would never
@@ -33,11 +35,13 @@ export const keepIndexes = async (deps: ReindexDeps, stopping: AbortSignal): Pro
     from = cursor;
   };
   while (!stopping.aborted) {
+    let pauseMs = SECOND;
     try {
       if (isLeader()) await look();
     } catch (error) {
       logger.warn('runs could not be looked through', { error });
+      pauseMs = AGAIN_MS;
     }
-    await pause(clock, SECOND, stopping);
+    await pause(clock, pauseMs, stopping);
   }
 };

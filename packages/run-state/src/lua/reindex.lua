@@ -84,12 +84,12 @@ local function index_waiting(run, r)
   return true
 end
 
-local place = { queued = index_queued, running = index_running, waiting = index_waiting }
+local index_by_status = { queued = index_queued, running = index_running, waiting = index_waiting }
 local put_back = 0
 for _, run in ipairs(ARGV) do
   local r = record(run, { 'status', 'tenant', 'user', 'root', 'rank', 'owner', 'reason', 'asleep', 'queued_ms',
     'waits_on', 'waits_day', 'abort' })
-  local index = r.tenant and r.rank and place[r.status]
+  local index = r.tenant and r.rank and index_by_status[r.status]
   if index and index(run, r) then put_back = put_back + 1 end
 end
 return append({ 'OK', int(put_back) }, put_back > 0 and admit(now) or {})
