@@ -144,7 +144,9 @@ describe('the worker process', () => {
       checks: { opens: string };
     };
     assert.match(JSON.stringify(checks.opens), /cannot open the runs it claims/);
-    assert.match(await readFile(stranger.logFile, 'utf8'), /cannot open runs that it claims/);
+    await until('its log says so', async () =>
+      /cannot open runs that it claims/.test(await readFile(stranger.logFile, 'utf8')),
+    );
     const worker = await startService({ name: 'worker', entry: ENTRY, env: environment(url), logDir });
     await Promise.all(runs.map((runId) => hasStatus(world, runId, 'succeeded')));
     for (const service of [stranger, worker])
