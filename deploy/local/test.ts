@@ -20,7 +20,7 @@ import { planTests, provesAPromise } from './src/test-files.ts';
 import { addTallies, type FileReport, runTestFile, type Tally } from './src/test-report.ts';
 import { testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
 
-const AT_ONCE = 2;
+const AT_ONCE = 3;
 const MOST_FLAKY = 2;
 const MINUTE = 60_000;
 

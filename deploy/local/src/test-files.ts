@@ -12,19 +12,20 @@ const ROOTS = ['packages', 'services', 'deploy', 'test'];
 
 /** The slow ones, the slowest first: what begins last should end soon. Only the order depends on it. */
 export const SLOW: readonly string[] = [
-  'test/e2e/pressure.test.ts',
+  'test/e2e/redis-loss.test.ts',
+  'test/e2e/replays.test.ts',
   'test/e2e/parked-runs.test.ts',
-  'test/e2e/key-rotation.test.ts',
-  'test/e2e/audit-hundred-thousand.test.ts',
-  'test/e2e/many-runs.test.ts',
   'services/worker/test/health.test.ts',
+  'test/e2e/key-rotation.test.ts',
+  'test/e2e/provider-keys.test.ts',
+  'test/e2e/rolling-restart.test.ts',
+  'test/e2e/pressure.test.ts',
+  'test/e2e/zombie.test.ts',
+  'test/e2e/secrets.test.ts',
   'packages/run-state/test/queue.test.ts',
   'packages/run-state/test/half-open.test.ts',
-  'services/scheduler/src/main.test.ts',
   'packages/run-state/test/no-run-lost.test.ts',
-  'services/api/test/main.test.ts',
-  'services/audit-writer/src/relay.test.ts',
-  'services/audit-writer/src/main.test.ts',
+  'packages/run-state/test/trust-failover.test.ts',
 ];
 
 /** They break or measure a whole system against the clock. The others of test/ hold on a machine that is busy too. */
