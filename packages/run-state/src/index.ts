@@ -112,9 +112,11 @@ export { getTenantCaps, getUserCaps } from './caps/read-caps.ts';
 export { reachingState } from './redis/reaching.ts';
 export {
   type HotRun,
+  type KnownRun,
   readAbort,
   readEntries,
   readRun,
+  readRunFrom,
   readSeq,
   type WantedContents,
 } from './runs/read-run.ts';

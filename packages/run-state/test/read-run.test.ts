@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SealedContent } from '@signalbox/contracts';
-import { readRun, runKey } from '../src/index.ts';
+import { readRun, readRunFrom, runKey } from '../src/index.ts';
 import { freshPartition, submit, TENANT } from './support.ts';
 
 const CONTENTS: readonly SealedContent[] = [
@@ -43,6 +43,19 @@ test('all contents come along, none, or those a view shows: what was submitted a
   assert.deepEqual(await readRun(partition, run, 'none'), { ...whole, contents: new Map() });
   const contents = new Map([CONTENTS[0], CONTENTS[3]].filter((one) => one !== undefined));
   assert.deepEqual(await readRun(partition, run, 'shown'), { ...whole, contents });
+});
+
+test('who knows a part of the journal gets its last entry again and what is behind it', async () => {
+  const { partition, entries, ...run } = await said();
+  const whole = await readRun(partition, run, 'shown');
+  const known = { submission: 'sha256:input', answer: 'sha256:first' };
+  const further = await readRunFrom(partition, run, { ...known, seq: 2 });
+  assert.deepEqual(further, { ...whole, entries: entries.slice(1) });
+  const last = await readRunFrom(partition, run, { ...known, seq: 4 });
+  assert.deepEqual(last?.entries, entries.slice(3));
+  assert.deepEqual(last.contents, new Map([CONTENTS[0], CONTENTS[2]].filter((one) => one !== undefined)));
+  assert.equal(await readRunFrom(partition, run, { ...known, seq: 5 }), null);
+  assert.equal(await readRunFrom(partition, { ...run, tenantId: 'other' }, { ...known, seq: 2 }), null);
 });
 
 test('before its first answer a run shows what was submitted', async () => {

@@ -10,6 +10,7 @@ import type { ApiMetrics } from './api-metrics.ts';
 import type { RateLimit } from './http/rate-limit.ts';
 import type { Refusals } from './audit/refusals.ts';
 import type { RunReader } from './runs/run-reader.ts';
+import type { RunViews } from './runs/run-views.ts';
 import type { StoreShare } from './audit/store-share.ts';
 
 /** What the caps of a new tenant begin with. */
@@ -26,6 +27,7 @@ export interface ApiDeps {
   readonly tail: Tail;
   readonly db: Db;
   readonly runs: RunReader;
+  readonly views: RunViews;
   readonly keyring: Keyring;
   readonly redactorOf: RedactorOf;
   readonly prices: PricePort;

@@ -38,6 +38,7 @@ import { createRateLimit } from './http/rate-limit.ts';
 import { createRefusals, type Refusals } from './audit/refusals.ts';
 import { runReplays } from './replays/replay-loop.ts';
 import { createRunReader } from './runs/run-reader.ts';
+import { createRunViews } from './runs/run-views.ts';
 import { createStoreShare } from './audit/store-share.ts';
 
 /** What requests in flight get at the stop before they are cut. */
@@ -115,12 +116,14 @@ const buildDeps = (frame: Frame): ApiDeps => {
   );
   // A Redis that came back empty gets the key again.
   state.on('ready', () => bootstrap.again());
+  const runs = createRunReader({ partition, db });
   return {
     partition,
     queue,
     tail,
     db,
-    runs: createRunReader({ partition, db }),
+    runs,
+    views: createRunViews({ partition, runs, keyring, logger }),
     keyring,
     redactorOf,
     build: config.build,

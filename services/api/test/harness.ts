@@ -32,6 +32,7 @@ import type { Api, ApiDeps } from '../src/deps.ts';
 import { createRateLimit } from '../src/http/rate-limit.ts';
 import { createRefusals } from '../src/audit/refusals.ts';
 import { createRunReader } from '../src/runs/run-reader.ts';
+import { createRunViews } from '../src/runs/run-views.ts';
 import { createStoreShare } from '../src/audit/store-share.ts';
 
 const ADMIN = 'test-admin-key';
@@ -118,9 +119,11 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
   });
   const keyring = createKeyring([{ id: 'test', key: newDataKey() }]);
   const redactorOf = redactorsOf({ secrets, digest: keyring.digest });
+  const runs = overrides.runs ?? createRunReader({ partition, db });
   const deps: ApiDeps = {
     ...stores,
-    runs: createRunReader({ partition, db }),
+    runs,
+    views: createRunViews({ partition, runs, keyring, logger }),
     keyring,
     redactorOf,
     prices: createPrices({ clock }),

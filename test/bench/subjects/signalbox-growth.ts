@@ -7,13 +7,26 @@ import { type Signalbox, withSignalbox } from './signalbox.ts';
 
 const AT_ONCE = 10;
 
-/** All keys of the run that was made last; it is kept for a while after its end. */
-const bytesOfARun = async ({ partition: { redis, root } }: Signalbox): Promise<number> => {
+const POLLS = 100;
+
+/** The run that was made last: it is kept for a while after its end. */
+const lastRun = async ({ partition: { redis, root } }: Signalbox): Promise<string> => {
   const records = await redis.keys(`${root}:run:*:events`);
-  const events = records.toSorted().at(-1) ?? '';
-  const keys = await redis.keys(`${events.replace(/:events$/, '')}*`);
+  return records.toSorted().at(-1)?.split(':').at(-2) ?? '';
+};
+
+const bytesOf = async ({ partition: { redis, root } }: Signalbox, runId: string): Promise<number> => {
+  const keys = await redis.keys(`${root}:run:${runId}*`);
   const sizes = await Promise.all(keys.map((key) => redis.memory('USAGE', key, 'SAMPLES', 0)));
   return sizes.reduce<number>((sum, size) => sum + Number(size), 0);
+};
+
+/** Of the api, by whoever looks at a run again and again. */
+const pollMs = async ({ api, groups }: Signalbox, runId: string): Promise<number> => {
+  const { cpu } = await metered(groups, async () => {
+    for (let poll = 0; poll < POLLS; poll += 1) await api.send('GET', `/v1/runs/${runId}`);
+  });
+  return ((cpu.get('api') ?? 0) * 1000) / POLLS;
 };
 
 /** So many steps in all, whatever the length: model calls with a tool call each, and the answer. */
@@ -27,12 +40,14 @@ const measure = (context: Context, steps: number): Promise<Sample> =>
       runAll(signalbox, { ...load, until: context.until }),
     );
     const done = value.runs * (2 * pairs + 1);
+    const runId = await lastRun(signalbox);
     return {
       window: usage.window,
       figures: {
         'steps/s': done / value.seconds,
         'CPU ms/step': (countedCpu(usage) * 1000) / done,
-        'Redis bytes/step': (await bytesOfARun(signalbox)) / (2 * pairs + 1),
+        'Redis bytes/step': (await bytesOf(signalbox, runId)) / (2 * pairs + 1),
+        'api CPU ms/poll': await pollMs(signalbox, runId),
       },
       cpuParts: partsOf(usage, value.runs),
     };

@@ -37,15 +37,34 @@ const hotRun = (
 /** `shown`: what a view of the run says of them, its submission and its last answer. */
 export type WantedContents = 'none' | 'shown' | 'all';
 
+/** What a reader of a run has of it already. */
+export interface KnownRun {
+  /** Of the last entry it has; 0: none. */
+  readonly seq: number;
+  /** Refs of what was submitted and of the last answer up to there. */
+  readonly submission: string;
+  readonly answer: string | null;
+}
+
+const NOTHING: KnownRun = { seq: 0, submission: '', answer: null };
+
 const Replies = z.array(z.array(z.string().nullable()));
+
+const readShownReplies = async (
+  partition: Partition,
+  runId: string,
+  { seq, submission, answer }: KnownRun,
+): Promise<(string | null)[][]> => {
+  const known = [String(seq), submission, answer ?? ''];
+  return Replies.parse(await runScript(partition, 'shown', [runId, ...known, ...RECORD_FIELDS]));
+};
 
 const readReplies = async (
   partition: Partition,
   runId: string,
   wanted: WantedContents,
 ): Promise<(string | null)[][]> => {
-  if (wanted === 'shown')
-    return Replies.parse(await runScript(partition, 'shown', [runId, ...RECORD_FIELDS]));
+  if (wanted === 'shown') return readShownReplies(partition, runId, NOTHING);
   return readTogether(partition, [
     ['HMGET', runKey(partition, runId), ...RECORD_FIELDS],
     ['LRANGE', runKey(partition, runId, 'events'), 0, -1],
@@ -63,6 +82,17 @@ export const readRun = (
   wanted: WantedContents,
 ): Promise<HotRun | null> =>
   reachingState(async () => hotRun({ tenantId, runId }, await readReplies(partition, runId, wanted)));
+
+/**
+ * The same with the contents that a view shows and the entries from the last known one on, that one too. Null also
+ * where so many entries are not here.
+ */
+export const readRunFrom = (
+  partition: Partition,
+  { tenantId, runId }: Pick<HotRun, 'tenantId' | 'runId'>,
+  known: KnownRun,
+): Promise<HotRun | null> =>
+  reachingState(async () => hotRun({ tenantId, runId }, await readShownReplies(partition, runId, known)));
 
 /** The abort that was asked for of a run whose journal may not be here. */
 export const readAbort = (partition: Partition, runId: string): Promise<AbortFlag | null> =>

@@ -6,7 +6,6 @@ import type { ApiDeps, Route } from '../deps.ts';
 import { isEnd, lastTypeOf } from '../runs/entries.ts';
 import { foldRun } from '../runs/fold-run.ts';
 import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
-import { viewOf } from '../runs/run-view.ts';
 import { readOptionalBody } from '../http/validation.ts';
 import { RunParams } from './run-params.ts';
 
@@ -69,7 +68,7 @@ export const abortRun: Route = (app, deps) => {
       // The flag stands: whoever owns the run next writes its end.
       deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
     );
-    const run = viewOf(deps, await deps.runs.find(tenantId, runId));
+    const { view: run } = await deps.views.show(tenantId, runId);
     if (run.abort === null) throw flagLost(runId);
     return c.json(run, 202);
   });

@@ -2,7 +2,6 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { awaitEnd } from '../runs/await-end.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
-import { viewOf } from '../runs/run-view.ts';
 import { RunParams } from './run-params.ts';
 
 const MAX_WAIT_SECONDS = 55;
@@ -19,12 +18,12 @@ const route = createRoute({
 
 export const getRun: Route = (app, deps) => {
   app.openapi(route, async (c) => {
-    const run = await awaitEnd(deps, {
+    const { view } = await awaitEnd(deps, {
       tenantId: c.get('principal').tenantId,
       runId: c.req.valid('param').id,
       seconds: c.req.valid('query').wait ?? 0,
       signal: c.req.raw.signal,
     });
-    return c.json(viewOf(deps, run), 200);
+    return c.json(view, 200);
   });
 };

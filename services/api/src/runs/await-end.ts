@@ -3,10 +3,10 @@ import { SignalboxError } from '@signalbox/contracts';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from '../deps.ts';
 import { isEnd, lastSeqOf, lastTypeOf } from './entries.ts';
-import type { ReadableRun } from './run-reader.ts';
+import type { ShownRun } from './run-views.ts';
 import { watchRun } from './watch-run.ts';
 
-type AwaitDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'closing'>;
+type AwaitDeps = Pick<ApiDeps, 'runs' | 'views' | 'tail' | 'partition' | 'clock' | 'closing'>;
 
 export interface AwaitRequest {
   readonly tenantId: string;
@@ -30,10 +30,10 @@ const added = async (deps: AwaitDeps, request: AwaitRequest, after: number): Pro
   }
 };
 
-/** Resolves when the run has ended, the time is over, or nobody waits any more. Throws like `RunReader.find`. */
-export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ReadableRun> => {
-  const run = await deps.runs.find(request.tenantId, request.runId);
-  if (request.seconds === 0 || isEnd(lastTypeOf(run.entries))) return run;
+/** Resolves when the run has ended, the time is over, or nobody waits any more. Throws like `RunViews.show`. */
+export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ShownRun> => {
+  const shown = await deps.views.show(request.tenantId, request.runId);
+  if (request.seconds === 0 || shown.view.finished_at !== null) return shown;
   const { clock, closing } = deps;
   const deadline = clock.monotonic() + request.seconds * 1000;
   const bell = new Bell();
@@ -46,7 +46,7 @@ export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<
   };
   const unwatch = watchRun(deps.tail.watchEnd(deps.partition, request.runId, onEnd), bell.ring);
   try {
-    let seq = lastSeqOf(run.entries);
+    let { seq } = shown;
     for (let left = request.seconds * 1000; left > 0 && !gone.aborted; left = deadline - clock.monotonic()) {
       await bell.wait(clock, Math.min(left, LOOK_EVERY_MS));
       if (ended) break;
@@ -58,5 +58,5 @@ export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<
     unwatch();
     gone.removeEventListener('abort', bell.ring);
   }
-  return deps.runs.find(request.tenantId, request.runId);
+  return deps.views.show(request.tenantId, request.runId);
 };

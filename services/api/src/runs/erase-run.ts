@@ -4,7 +4,6 @@ import { eraseHot } from '@signalbox/run-state';
 import { byKey, recordFacts } from '../audit/admin-trail.ts';
 import type { ApiDeps } from '../deps.ts';
 import { isEnd, lastTypeOf } from './entries.ts';
-import { viewOf } from './run-view.ts';
 
 /**
  * Erases what was said in a run, in Redis and in Postgres, which remembers it and so keeps what is still in the audit
@@ -28,7 +27,7 @@ const erasedBut = (error: SignalboxError): SignalboxError =>
 
 /** Throws `not_found`, `run_live`, `legal_hold`; `journal_broken`, then it is erased and cannot be shown; `state_unavailable`, `audit_store_unavailable`: repeat it. */
 export const eraseRun = async (deps: ApiDeps, { principal, runId, reason }: ErasureOrder): Promise<Run> => {
-  const { partition, db, runs } = deps;
+  const { partition, db, runs, views } = deps;
   const { tenantId } = principal;
   const found = await runs.find(tenantId, runId, 'none');
   // Nothing follows the end (R7), so this holds of a journal with a gap too.
@@ -43,7 +42,7 @@ export const eraseRun = async (deps: ApiDeps, { principal, runId, reason }: Eras
     elsewhere: (erased) => eraseHot(partition, erased),
   });
   try {
-    return viewOf(deps, await runs.find(tenantId, runId));
+    return (await views.show(tenantId, runId)).view;
   } catch (error) {
     throw error instanceof SignalboxError && error.code === 'journal_broken' ? erasedBut(error) : error;
   }

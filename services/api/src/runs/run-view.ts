@@ -32,8 +32,11 @@ const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewConten
 };
 
 /** The run as `GET /v1/runs/{id}` answers it. Throws `journal_broken`. */
-export const viewOf = (deps: ViewDeps, run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>): Run => {
-  const state = foldRun(run);
+export const viewOf = (
+  deps: ViewDeps,
+  run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>,
+  state: RunState = foldRun(run),
+): Run => {
   const contents = opening(deps, run, () => contentsOf(deps, run, state), GONE);
   return runView(state, { ...contents, abort: run.abort ?? null, erasedAt: run.contentErasedAt });
 };

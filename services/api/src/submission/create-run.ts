@@ -9,7 +9,6 @@ import type { ApiDeps } from '../deps.ts';
 import { idempotencyMarks } from './idempotency.ts';
 import type { ResolvedAgent } from '../agents/resolve-agent.ts';
 import { type ResolvedLimits, resolveLimits } from './resolve-limits.ts';
-import { viewOf } from '../runs/run-view.ts';
 
 /**
  * Makes a run (design §5, Submit), submitted or forked: price and cap are checked before anything is written; then
@@ -20,7 +19,7 @@ export type CreateDeps = Pick<
   | 'partition'
   | 'queue'
   | 'db'
-  | 'runs'
+  | 'views'
   | 'keyring'
   | 'prices'
   | 'clock'
@@ -110,7 +109,8 @@ export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Crea
   const resolved = resolveLimits(agent.spec.limits, plan.limits, { outer, at: plan.at.limits });
   const { outcome, runId, state } = await write(deps, plan, resolved);
   if (outcome.type === 'exists' && outcome.runId !== runId) {
-    return { run: viewOf(deps, await deps.runs.find(tenantId, outcome.runId)), created: false };
+    const { view } = await deps.views.show(tenantId, outcome.runId);
+    return { run: view, created: false };
   }
   if (outcome.type === 'created') {
     // The run is there; if its activation is lost, the scheduler adds it again (R10).

@@ -3,7 +3,6 @@ import { SignalboxError } from '@signalbox/contracts';
 import { findRepeated } from '@signalbox/run-state';
 import type { CreateDeps, Created } from './create-run.ts';
 import { idempotencyMarks, type IdempotentRequest } from './idempotency.ts';
-import { viewOf } from '../runs/run-view.ts';
 
 interface Repeatable {
   readonly principal: Principal;
@@ -27,6 +26,7 @@ export const orRepeated = async (
     const marks = idempotencyMarks(deps.keyring, tenantId, idempotent);
     const runId = await findRepeated(deps.partition, tenantId, marks);
     if (runId === null) throw error;
-    return { run: viewOf(deps, await deps.runs.find(tenantId, runId)), created: false };
+    const { view } = await deps.views.show(tenantId, runId);
+    return { run: view, created: false };
   }
 };
