@@ -18,6 +18,8 @@ export interface Dialect {
   streamsAllOutput(model: string): boolean;
   /** The id of a tool call as this provider takes it; ids may come from another one (fallback). */
   readonly wireId?: (id: string) => string;
+  /** Which models reason unless told not to, and refuse tools then. */
+  readonly refusesToolsWhileReasoning?: (model: string) => boolean;
   /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
   readonly signsToolCalls?: (model: string) => boolean;
   /** A GET that costs nothing and needs a good key. */
@@ -34,6 +36,8 @@ export type RequestField =
   | 'max_completion_tokens'
   /** Asks for usage in the stream; the others send it unasked. */
   | 'stream_options'
+  /** `none`, where tools are refused otherwise. */
+  | 'reasoning_effort'
   /** Always `default`, so that no account setting picks a tier with another price. */
   | 'service_tier'
   /**
@@ -53,8 +57,11 @@ const COMMON = ['model', 'messages', 'stream', 'temperature', 'tools'] as const;
 export const DIALECTS = {
   openai: {
     baseUrl: 'https://api.openai.com/v1',
-    fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier'],
+    fields: [...COMMON, 'max_completion_tokens', 'stream_options', 'service_tier', 'reasoning_effort'],
     outputTokens: 'completion',
+    // From 5.4 on, but for those that do not reason, or cannot help it.
+    refusesToolsWhileReasoning: (model) =>
+      /^gpt-(5\.[4-9]|5\.\d\d|[6-9]|\d\d)(?!.*-(chat|pro|codex))/.test(model),
     // No other name promises that nothing reasons behind it.
     streamsAllOutput: (model) => /^(gpt-3\.5|gpt-4|chatgpt-4o)/.test(model),
     pingPath: '/models',

@@ -10,6 +10,11 @@ import type { Dialect } from './dialects.ts';
 /** Our request in the Chat Completions wire format, in the dialect of its provider. */
 type Body = ChatCompletionCreateParamsStreaming & { readonly thinking?: { readonly type: 'disabled' } };
 
+const effortOf = (request: ModelRequest, model: string, dialect: Dialect): Pick<Body, 'reasoning_effort'> =>
+  request.tools.length > 0 && dialect.refusesToolsWhileReasoning?.(model) === true
+    ? { reasoning_effort: 'none' }
+    : {};
+
 export const toCompletionsBody = (request: ModelRequest, model: string, dialect: Dialect): Body => {
   const all: Body = {
     model,
@@ -18,6 +23,7 @@ export const toCompletionsBody = (request: ModelRequest, model: string, dialect:
     stream_options: { include_usage: true },
     service_tier: 'default',
     thinking: { type: 'disabled' },
+    ...effortOf(request, model, dialect),
     max_tokens: request.maxOutputTokens,
     max_completion_tokens: request.maxOutputTokens,
     ...(request.temperature === null ? {} : { temperature: request.temperature }),

@@ -51,6 +51,18 @@ describe('dialects', () => {
     }
   });
 
+  it('openai models that reason and take no tools then are told not to reason, where there are tools', () => {
+    const tools = [{ name: 'f', description: 'd', parameters: {} }];
+    const effort = (provider: DialectName, model: string, offered = tools): unknown =>
+      toCompletionsBody({ ...request, tools: offered }, model, DIALECTS[provider]).reasoning_effort;
+    for (const model of ['gpt-5.4', 'gpt-5.4-mini-2026-03-17', 'gpt-5.6', 'gpt-5.6-terra', 'gpt-6-astra'])
+      assert.deepEqual([effort('openai', model), effort('openai', model, [])], ['none', undefined], model);
+    for (const model of ['gpt-4o-mini', 'gpt-5', 'gpt-5-mini', 'gpt-5.1', 'o4-mini', 'gpt-5.4-pro', 'y'])
+      assert.equal(effort('openai', model), undefined, model);
+    assert.equal(effort('openrouter', 'openai/gpt-5.6'), undefined);
+    assert.equal(effort('oauth-gpt', 'gpt-5.6'), undefined);
+  });
+
   it('the output schema is part of the instructions', () => {
     const [system] = toCompletionsBody(request, 'y', DIALECTS.groq).messages;
     assert.ok(typeof system?.content === 'string');
