@@ -7,7 +7,7 @@ import type {
 } from '@anthropic-ai/sdk/resources/messages';
 import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
-import { instructionsOf, sendable } from './conversation-text.ts';
+import { argumentsObject, instructionsOf, sendable } from './conversation-text.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
 
 /** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
@@ -127,17 +127,6 @@ const toParam = (message: Exclude<Message, { role: 'tool' }>): MessageParam | nu
 
 /** Ids may come from another provider (fallback); this API takes letters, digits, `_` and `-`. */
 const wireId = (id: string): string => id.replaceAll(/[^a-zA-Z0-9_-]/g, '_');
-
-/** The API takes an object only; what the model wrote instead must still be visible to it. */
-const argumentsObject = (text: string): Record<string, unknown> => {
-  try {
-    const parsed: unknown = JSON.parse(sendable(text));
-    if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return { ...parsed };
-  } catch {
-    // not JSON: shown as it is below
-  }
-  return { invalid_arguments: sendable(text) };
-};
 
 /** One reader per call: it keeps which content block is which tool call, and the usage of both ends. */
 export const createMessagesReader = (): {

@@ -12,3 +12,30 @@ export const instructionsOf = ({ instructions, outputSchema }: ModelRequest): st
 
 /** UTF-8 cannot hold a lone surrogate, and providers answer its JSON escape with an error. */
 export const sendable = (text: string): string => text.toWellFormed();
+
+/** Enough to see what was wrong, little enough that its escapes stay within the room of the bound (bound.ts, R1). */
+const MOST_SHOWN = 500;
+
+/** Providers refuse a conversation with arguments that are no object; what the model wrote is still to be seen by it. */
+const shownAsObject = (text: string): Record<string, unknown> => ({
+  invalid_arguments: sendable(text.slice(0, MOST_SHOWN)),
+});
+
+const parsedObject = (text: string): Record<string, unknown> | null => {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? { ...parsed } : null;
+  } catch {
+    return null;
+  }
+};
+
+/** The arguments of a tool call, as an object. */
+export const argumentsObject = (text: string): Record<string, unknown> =>
+  parsedObject(sendable(text)) ?? shownAsObject(text);
+
+/** The arguments of a tool call, as the JSON of an object: that of the model where it is one. */
+export const argumentsJson = (text: string): string => {
+  const json = sendable(text);
+  return parsedObject(json) === null ? JSON.stringify(shownAsObject(text)) : json;
+};

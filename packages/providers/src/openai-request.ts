@@ -4,7 +4,7 @@ import type {
   ChatCompletionMessageParam,
   ChatCompletionTool,
 } from 'openai/resources/chat/completions';
-import { instructionsOf, sendable } from './conversation-text.ts';
+import { argumentsJson, instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 
 /** Our request in the Chat Completions wire format, in the dialect of its provider. */
@@ -62,7 +62,7 @@ const toMessage = (message: Message, { signed, wireId }: CallForm): ChatCompleti
     tool_calls: message.toolCalls.map((call, index) => ({
       id: wireId(call.id),
       type: 'function',
-      function: { name: call.name, arguments: sendable(call.arguments) },
+      function: { name: call.name, arguments: argumentsJson(call.arguments) },
       ...(signed ? signatureOf(message.toolCalls, index) : {}),
     })),
   };

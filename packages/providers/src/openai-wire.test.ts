@@ -230,6 +230,20 @@ describe('tool calls', () => {
       assert.deepEqual(sent(provider, model), [null, null, null], model);
   });
 
+  it('arguments that are no object go back as one, since many refuse the whole conversation else', () => {
+    const sent = (text: string): unknown => {
+      const toolCalls = [{ id: 'a', name: 'f', arguments: text }];
+      const messages: Message[] = [{ role: 'assistant', content: '', toolCalls }];
+      const body = toCompletionsBody({ ...request, messages }, 'y', DIALECTS.groq);
+      const calls = body.messages.flatMap((one) => ('tool_calls' in one ? (one.tool_calls ?? []) : []));
+      return calls.map((call) => (call.type === 'function' ? call.function.arguments : null))[0];
+    };
+    assert.equal(sent('{ "n": 1.0, "x": "\u00e4" }'), '{ "n": 1.0, "x": "\u00e4" }');
+    for (const bad of ['{"path": "a', 'not json', '[1]', '"text"', '7', 'null'])
+      assert.equal(sent(bad), JSON.stringify({ invalid_arguments: bad }));
+    assert.equal(sent('"'.repeat(100_000)), JSON.stringify({ invalid_arguments: '"'.repeat(500) }));
+  });
+
   it('content that comes in parts: text is text, thoughts are hidden output (magistral)', () => {
     const thinking = (thoughts: unknown): unknown => ({ type: 'thinking', thinking: thoughts });
     const content = [
