@@ -17,7 +17,7 @@ export interface Dialect {
    */
   streamsAllOutput(model: string): boolean;
   /** The id of a tool call as this provider takes it; ids may come from another one (fallback). */
-  readonly wireId?: (id: string) => string;
+  readonly wireId: (id: string) => string;
   /** Which models reason unless told not to, and refuse tools then. */
   readonly refusesToolsWhileReasoning?: (model: string) => boolean;
   /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
@@ -49,6 +49,11 @@ export type RequestField =
 /** Mistral refuses ids that are not of its own form. */
 const mistralId = (id: string): string => (/^[a-zA-Z0-9]{9}$/.test(id) ? id : sha256Hex(id).slice(0, 9));
 
+/** OpenAI takes no longer one, whoever hands it on; others give longer ones. */
+const MOST_ID_CHARS = 40;
+const shortId = (id: string): string =>
+  id.length <= MOST_ID_CHARS ? id : sha256Hex(id).slice(0, MOST_ID_CHARS);
+
 const yes = (): boolean => true;
 const no = (): boolean => false;
 
@@ -64,6 +69,7 @@ export const DIALECTS = {
       /^gpt-(5\.[4-9]|5\.\d\d|[6-9]|\d\d)(?!.*-(chat|pro|codex))/.test(model),
     // No other name promises that nothing reasons behind it.
     streamsAllOutput: (model) => /^(gpt-3\.5|gpt-4|chatgpt-4o)/.test(model),
+    wireId: shortId,
     pingPath: '/models',
   },
   gemini: {
@@ -72,6 +78,7 @@ export const DIALECTS = {
     outputTokens: 'total_less_prompt',
     signsToolCalls: (model) => /^gemini-(?![12]\b)/.test(model),
     streamsAllOutput: no,
+    wireId: shortId,
     pingPath: '/models',
   },
   groq: {
@@ -79,6 +86,7 @@ export const DIALECTS = {
     fields: [...COMMON, 'max_completion_tokens', 'stream_options'],
     outputTokens: 'completion',
     streamsAllOutput: yes,
+    wireId: shortId,
     pingPath: '/models',
   },
   mistral: {
@@ -94,6 +102,7 @@ export const DIALECTS = {
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
     streamsAllOutput: no,
+    wireId: shortId,
     // Its list of models is everybody's.
     pingPath: '/key',
   },
@@ -102,6 +111,7 @@ export const DIALECTS = {
     fields: [...COMMON, 'max_tokens', 'stream_options', 'thinking'],
     outputTokens: 'completion',
     streamsAllOutput: yes,
+    wireId: shortId,
     pingPath: '/models',
   },
   'oauth-gpt': {
@@ -109,6 +119,7 @@ export const DIALECTS = {
     fields: [...COMMON, 'max_tokens', 'stream_options'],
     outputTokens: 'completion',
     streamsAllOutput: no,
+    wireId: shortId,
     pingPath: '/models',
   },
 } as const satisfies Record<string, Dialect>;

@@ -45,8 +45,7 @@ interface CallForm {
 
 const toMessages = (request: ModelRequest, model: string, dialect: Dialect): ChatCompletionMessageParam[] => {
   const system = sendable(instructionsOf(request));
-  const { signsToolCalls = () => false, wireId = (id: string) => id } = dialect;
-  const form: CallForm = { signed: signsToolCalls(model), wireId };
+  const form: CallForm = { signed: dialect.signsToolCalls?.(model) ?? false, wireId: dialect.wireId };
   const messages = request.messages.map((message) => toMessage(message, form));
   return system.trim() === '' ? messages : [{ role: 'system', content: system }, ...messages];
 };

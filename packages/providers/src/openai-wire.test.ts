@@ -196,6 +196,32 @@ describe('tool calls', () => {
     assert.deepEqual(sent('openai'), [ids, ids]);
   });
 
+  it('ids of others than mistral have at most 40 characters, which is all that openai takes', () => {
+    const ids = [
+      'call_550e8400-e29b-41d4-a716-446655440000',
+      `${'x'.repeat(100)}1`,
+      `${'x'.repeat(100)}2`,
+      'ok',
+    ];
+    const messages: Message[] = [
+      { role: 'assistant', content: '', toolCalls: ids.map((id) => ({ id, name: 'f', arguments: '{}' })) },
+      ...ids.map((callId): Message => ({ role: 'tool', callId, content: '', isError: false })),
+    ];
+    for (const provider of ['openai', 'openrouter', 'gemini', 'oauth-gpt'] as const) {
+      const body = toCompletionsBody({ ...request, messages }, 'y', DIALECTS[provider]);
+      const calls = body.messages.flatMap((one) => ('tool_calls' in one ? (one.tool_calls ?? []) : []));
+      const sent = calls.map(({ id }) => id);
+      assert.deepEqual(
+        sent,
+        body.messages.flatMap((one) => ('tool_call_id' in one ? [one.tool_call_id] : [])),
+      );
+      assert.deepEqual(
+        [new Set(sent).size, Math.max(...sent.map((id) => id.length)), sent[3]],
+        [4, 40, 'ok'],
+      );
+    }
+  });
+
   it('a signature is kept with its call, whichever fragment it came with, of those who want it back only', () => {
     const plain = [
       { id: 'a', name: 'f', arguments: '{}' },
