@@ -149,6 +149,28 @@ for (const { model, nano } of MODELS) {
         assert.equal(fake.ledger[0].maxTokens, 500);
       }));
 
+    it('names of tools that a model made up go back as ones that a provider takes', () =>
+      withFake({}, async (fake, models) => {
+        const names = ['multi_tool_use.parallel', '', '<|channel|>', 'a'.repeat(200), 'calculator'];
+        const messages: Message[] = [
+          { role: 'user', content: 'go' },
+          {
+            role: 'assistant',
+            content: '',
+            toolCalls: names.map((name, n) => ({ id: `call_${n}`, name, arguments: '{}' })),
+          },
+          ...names.map(
+            (_, n): Message => ({ role: 'tool', callId: `call_${n}`, content: 'x', isError: true }),
+          ),
+        ];
+        await ask(models, requestTo(model, { messages }));
+        const sent = JSON.stringify(fake.ledger[0]?.body).matchAll(/"name":"([^"]*)"/g);
+        assert.deepEqual(
+          Array.from(sent, ([, name]) => name),
+          ['multi_tool_use_parallel', '_', '__channel__', 'a'.repeat(64), 'calculator'],
+        );
+      }));
+
     it('a lone surrogate from the provider cannot get further', () =>
       withFake(
         {

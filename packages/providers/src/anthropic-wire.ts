@@ -7,7 +7,7 @@ import type {
 } from '@anthropic-ai/sdk/resources/messages';
 import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
-import { argumentsObject, instructionsOf, sendable } from './conversation-text.ts';
+import { argumentsObject, calledName, instructionsOf, sendable } from './conversation-text.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
 
 /** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
@@ -118,7 +118,7 @@ const toParam = (message: Exclude<Message, { role: 'tool' }>): MessageParam | nu
   const calls = message.toolCalls.map(({ id, name, arguments: args }) => ({
     type: 'tool_use' as const,
     id: wireId(id),
-    name,
+    name: calledName(name),
     input: argumentsObject(args),
   }));
   if (blank && calls.length === 0) return null;

@@ -39,3 +39,9 @@ export const argumentsJson = (text: string): string => {
   const json = sendable(text);
   return parsedObject(json) === null ? JSON.stringify(shownAsObject(text)) : json;
 };
+
+const MOST_NAME_CHARS = 64;
+
+/** The name of a tool that was called; one that a model made up may hold what no provider takes back, or nothing. */
+export const calledName = (name: string): string =>
+  name.replaceAll(/[^a-zA-Z0-9_-]/g, '_').slice(0, MOST_NAME_CHARS) || '_';

@@ -4,7 +4,7 @@ import type {
   ChatCompletionMessageParam,
   ChatCompletionTool,
 } from 'openai/resources/chat/completions';
-import { argumentsJson, instructionsOf, sendable } from './conversation-text.ts';
+import { argumentsJson, calledName, instructionsOf, sendable } from './conversation-text.ts';
 import type { Dialect } from './dialects.ts';
 
 /** Our request in the Chat Completions wire format, in the dialect of its provider. */
@@ -61,7 +61,7 @@ const toMessage = (message: Message, { signed, wireId }: CallForm): ChatCompleti
     tool_calls: message.toolCalls.map((call, index) => ({
       id: wireId(call.id),
       type: 'function',
-      function: { name: call.name, arguments: argumentsJson(call.arguments) },
+      function: { name: calledName(call.name), arguments: argumentsJson(call.arguments) },
       ...(signed ? signatureOf(message.toolCalls, index) : {}),
     })),
   };
