@@ -10,6 +10,9 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 /** In conflict with another request, or too early: as it is, it may be taken the next time. */
 const NOT_NOW: ReadonlySet<number> = new Set([409, 425]);
 
+/** groq's code for a tool call that its model wrote in a wrong form, which it may not do the next time. */
+const UNREADABLE = 'tool_use_failed';
+
 /**
  * The provider took the request no further. A 503 alone does not say so: a gateway answers one too, when it loses a
  * provider that was at work.
@@ -46,6 +49,8 @@ export const refusalOf = (status: number, said: Said, provider: string): Refusal
     // Any other may have failed after the model had worked.
     return hadNoRoom(status, said) ? failed : { ...failed, billed: 'unknown' };
   }
+  if (said.code === UNREADABLE)
+    return { what: `${provider} could not read what its model wrote`, retryable: true, billed: 'unknown' };
   const tooLong = status === 413 || ((status === 400 || status === 422) && saysTooLong(said));
   return tooLong
     ? { code: 'context_too_long', what: `the conversation is too long for ${provider}` }
