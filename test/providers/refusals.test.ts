@@ -30,3 +30,37 @@ it('groq: a tool call of its model that it could not read may be readable the ne
   assert.deepEqual([code, retryable, billed], ['provider_error', true, 'unknown']);
   assert.equal(message, `groq could not read what its model wrote (HTTP 400): ${error.message}`);
 });
+
+it('a quota that is used up is no rate: nothing comes of asking again', async () => {
+  for (const code of ['insufficient_quota', 'billing_hard_limit_reached', 'billing_not_active']) {
+    const error = { message: 'You exceeded your current quota.', type: code, param: null, code };
+    const failure = await failureOf('openai', { status: 429, errorBody: { error } });
+    assert.deepEqual(
+      [failure.code, failure.retryable, failure.billed, failure.message],
+      ['provider_error', false, 'none', `openai has no quota left for our key (HTTP 429): ${error.message}`],
+    );
+  }
+});
+
+it('openrouter: an input that its moderation flags is no matter of our key', async () => {
+  const error = {
+    message: 'The model requires moderation. Your input was flagged for "violence". No credits were charged.',
+    code: 403,
+    metadata: { reasons: ['violence'], flagged_input: 'what was sent', provider_name: 'OpenAI' },
+  };
+  const { code, retryable, message } = await failureOf('openrouter', { status: 403, errorBody: { error } });
+  assert.deepEqual([code, retryable], ['provider_error', false]);
+  assert.equal(message, `openrouter refused the request (HTTP 403): ${error.message}`);
+});
+
+it('what is forbidden is said, since a good key may lack just that; a bad key is not quoted', async () => {
+  const error = { message: 'Your project has no access to model some-model (sk-proj-****abcd).' };
+  const forbidden = await failureOf('openai', { status: 403, errorBody: { error } });
+  assert.deepEqual([forbidden.code, forbidden.retryable], ['provider_auth', false]);
+  assert.equal(
+    forbidden.message,
+    `openai forbids our key what it was asked for (HTTP 403): ${error.message}`,
+  );
+  const bad = await failureOf('openai', { status: 401, errorBody: { error } });
+  assert.equal(bad.message, 'openai refused our API key (HTTP 401): check the key of openai');
+});

@@ -70,3 +70,6 @@ export const saysTooLong = ({ message, code }: Said): boolean =>
 /** That the provider has no room for the request now. */
 export const saysOverloaded = ({ message, code }: Said): boolean =>
   /overload/i.test(`${code ?? ''} ${message ?? ''}`);
+
+/** That what was sent is not allowed there, which openrouter answers with the status of a key that may not. */
+export const saysFlagged = ({ message }: Said): boolean => /\bflagged\b|\bmoderation\b/i.test(message ?? '');
