@@ -64,3 +64,22 @@ it('what is forbidden is said, since a good key may lack just that; a bad key is
   const bad = await failureOf('openai', { status: 401, errorBody: { error } });
   assert.equal(bad.message, 'openai refused our API key (HTTP 401): check the key of openai');
 });
+
+it('gemini: how long to stay away stands in the body alone', async () => {
+  const error = (retryDelay: string): unknown => ({
+    code: 429,
+    message: 'You exceeded your current quota.',
+    status: 'RESOURCE_EXHAUSTED',
+    details: [
+      { '@type': 'type.googleapis.com/google.rpc.QuotaFailure', violations: [{ quotaId: 'PerMinute' }] },
+      { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay },
+    ],
+  });
+  const awayMs = async (errorBody: unknown, headers: Record<string, string> = {}): Promise<number | null> =>
+    (await failureOf('gemini', { status: 429, errorBody, headers })).retryAfterMs;
+  assert.equal(await awayMs({ error: error('34.074824224s') }), 34_075);
+  assert.equal(await awayMs([{ error: error('17s') }]), 17_000);
+  assert.equal(await awayMs({ error: error('17s') }, { 'retry-after': '2' }), 2000);
+  for (const odd of ['-1s', '1m', 's', '', '1e9s']) assert.equal(await awayMs({ error: error(odd) }), null);
+  assert.equal(await awayMs({ error: { message: 'slow', details: 'none' } }), null);
+});

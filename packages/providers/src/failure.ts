@@ -2,7 +2,7 @@ import { ModelError, type Usage } from '@signalbox/contracts';
 import { createRedactor } from '@signalbox/engine';
 import { messageOf } from '@signalbox/runtime';
 import { refusalOf } from './refusal.ts';
-import { retryAfterMs } from './retry-after.ts';
+import { retryAfterMs, retryDelayMs } from './retry-after.ts';
 import { type Said, SaidError, saidIn, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
@@ -60,9 +60,9 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
     const { status, headers } = error;
     // Without JSON in the body, the message is its text.
     const said = saidIn(error.error ?? error.message);
-    return status === undefined
-      ? brokenError(attempt, said)
-      : statusError({ status, said, retryAfterMs: retryAfterMs(headers, attempt.now) }, attempt);
+    if (status === undefined) return brokenError(attempt, said);
+    const awayMs = retryAfterMs(headers, attempt.now) ?? retryDelayMs(error.error);
+    return statusError({ status, said, retryAfterMs: awayMs }, attempt);
   }
   if (!attempt.accepted) return connectionError(error, attempt);
   return brokenError(attempt, error instanceof SaidError ? error.said : saidIn(discreet(error)));
