@@ -322,6 +322,17 @@ describe('tool calls', () => {
     assert.equal(answer.finishReason, 'length');
   });
 
+  it('what gemini filters is no whole answer, in whichever of its names it says so', () => {
+    const finish = (reason: string, provider: DialectName = 'gemini'): unknown =>
+      read(provider, { choices: [{ delta: { content: 'Ye' }, finish_reason: reason }] }).finishReason;
+    for (const reason of ['SAFETY', 'RECITATION', 'BLOCKLIST', 'PROHIBITED_CONTENT', 'SPII']) {
+      assert.deepEqual([finish(reason), finish(`content_filter: ${reason}`)], ['refusal', 'refusal'], reason);
+    }
+    assert.equal(finish('function_call_filter: MALFORMED_FUNCTION_CALL'), 'length');
+    assert.deepEqual([finish('MAX_TOKENS'), finish('STOP')], ['length', 'stop']);
+    assert.equal(finish('content_filter: SAFETY', 'openrouter'), 'refusal');
+  });
+
   it('an error in the place of a completion is an error (openrouter answers it with HTTP 200)', () => {
     assert.throws(
       () => read('openrouter', { error: { code: 502, message: 'upstream is down' } }),

@@ -73,7 +73,20 @@ const FINISH: ReadonlyMap<string, FinishReason> = new Map([
   ['content_filter', 'refusal'],
   // deepseek ran out of capacity in the middle.
   ['insufficient_system_resource', 'length'],
+  // gemini: a tool call that broke off, or is none that it can read.
+  ['function_call_filter', 'length'],
+  // gemini's own names, which it does not translate everywhere.
+  ['max_tokens', 'length'],
+  ['safety', 'refusal'],
+  ['recitation', 'refusal'],
+  ['blocklist', 'refusal'],
+  ['prohibited_content', 'refusal'],
+  ['spii', 'refusal'],
 ]);
+
+/** gemini says more behind a colon: `content_filter: RECITATION`. */
+const finishOf = (reason: string): FinishReason =>
+  FINISH.get(reason.replace(/:.*/s, '').toLowerCase()) ?? 'stop';
 
 const readContent = (content: string | z.infer<typeof ContentPart>[], answer: AnswerBuilder): void => {
   if (typeof content === 'string') return answer.addText(content);
@@ -132,7 +145,7 @@ export const createCompletionsReader = (
     refused ||= Boolean(part.refusal);
     // mistral and openrouter: what came is not the whole answer.
     if (reason === 'error') throw new SaidError('the provider broke off the answer with an error');
-    if (reason) answer.finishReason = refused ? 'refusal' : (FINISH.get(reason) ?? 'stop');
+    if (reason) answer.finishReason = refused ? 'refusal' : finishOf(reason);
   };
 
   const read = (body: unknown, answer: AnswerBuilder): void => {
