@@ -144,6 +144,27 @@ test('tenants do not see each other, and lists go on with their cursor', async (
   assert.equal((await h.call('POST', '/v1/runs', { json: { agent: 'a', input: 'x' } })).status, 422);
 });
 
+test('a page of large agents ends early, and the next ones have the rest', async () => {
+  const key = await h.key('large', ['admin']);
+  const output_schema = { description: 'x'.repeat(900_000) };
+  const names = Array.from({ length: 12 }, (_, i) => `large-${String(i).padStart(2, '0')}`);
+  for (const name of names) {
+    const { status } = await h.call('PUT', `/v1/agents/${name}`, {
+      json: { model: 'mock/echo', output_schema },
+      key,
+    });
+    assert.equal(status, 201);
+  }
+  const first = await get<{ data: Agent[]; next_cursor: string }>('/v1/agents?limit=100', key);
+  assert.ok(first.data.length > 4, 'as many as fit');
+  assert.ok(first.data.length < names.length, String(first.data.length));
+  const rest = await get<{ data: Agent[]; next_cursor: null }>(
+    `/v1/agents?limit=100&cursor=${first.next_cursor}`,
+    key,
+  );
+  assert.deepEqual([[...first.data, ...rest.data].map(({ name }) => name), rest.next_cursor], [names, null]);
+});
+
 test('a spec lies sealed in Redis and Postgres', async () => {
   await put('sealed', 'the-secret-instructions');
   const { redis, root } = h.deps.partition;

@@ -2,6 +2,7 @@ import { SignalboxError } from '@signalbox/contracts';
 import { sql } from 'kysely';
 import { pagesOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
+import { readWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
 
 export interface NewAgentVersion {
@@ -123,31 +124,28 @@ export interface AgentListQuery {
   readonly after?: string | undefined;
 }
 
-/** The latest version of each agent, by name. Throws `audit_store_unavailable`. */
-export const listAgents = (db: Db, { tenantId, limit, after }: AgentListQuery): Promise<StoredAgent[]> =>
-  reaching(() =>
-    db
-      .selectFrom('agents')
-      .innerJoin('agent_versions', (join) =>
-        join
-          .onRef('agent_versions.tenant_id', '=', 'agents.tenant_id')
-          .onRef('agent_versions.name', '=', 'agents.name')
-          .onRef('agent_versions.version', '=', 'agents.latest_version'),
-      )
-      .select([
-        'agents.tenant_id as tenantId',
-        'agents.name',
-        'agent_versions.version',
-        'agent_versions.digest',
-        'agent_versions.sealed_spec as sealedSpec',
-        'agent_versions.created_at as createdAt',
-      ])
-      .where('agents.tenant_id', '=', tenantId)
-      .$if(after !== undefined, (query) => query.where('agents.name', '>', after ?? ''))
-      .orderBy('agents.name')
-      .limit(limit)
-      .execute(),
-  );
+export interface AgentPage {
+  readonly agents: readonly StoredAgent[];
+  /** Others come behind them. */
+  readonly more: boolean;
+}
+
+/** Of sealed specs in a page: one may have a megabyte. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024;
+
+/** The latest version of each agent, by name; fewer where they are large. Throws `audit_store_unavailable`. */
+export const listAgents = (db: Db, { tenantId, limit, after = '' }: AgentListQuery): Promise<AgentPage> =>
+  reaching(async () => {
+    const latest = sql`
+      select v.tenant_id as "tenantId", v.name, v.version, v.digest, v.sealed_spec as "sealedSpec",
+        v.created_at as "createdAt", octet_length(v.sealed_spec) as bytes
+      from agents a join agent_versions v
+        on v.tenant_id = a.tenant_id and v.name = a.name and v.version = a.latest_version
+      where a.tenant_id = ${tenantId} and a.name > ${after} order by a.name limit ${limit + 1}`;
+    const bounds = { order: sql`name`, maxBytes: MAX_PAGE_BYTES };
+    const { rows, cut } = await readWithin<StoredAgent>(db, latest, bounds);
+    return { agents: rows.slice(0, limit), more: cut || rows.length > limit };
+  });
 
 export interface PlacedAgentVersion {
   readonly tenantId: string;

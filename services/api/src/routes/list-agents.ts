@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { listAgents as listStored } from '@signalbox/audit-store';
 import { AgentName } from '@signalbox/contracts';
 import { agentView } from '../agents/agent-view.ts';
-import { fromCursor, toPage } from '../http/cursor.ts';
+import { fromCursor, toCursor } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
@@ -14,6 +14,7 @@ const route = createRoute({
   path: '/v1/agents',
   tags: ['agents'],
   summary: 'The latest version of each agent, by name.',
+  description: 'A page of large agents may be short before the last one: go on until next_cursor is null.',
   request: {
     query: z.strictObject({
       limit: queryInt(1, MAX_LIMIT).optional(),
@@ -29,13 +30,10 @@ export const listAgents: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const { limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
     const { tenantId } = c.get('principal');
-    const query = {
-      tenantId,
-      limit: limit + 1,
-      after: cursor === undefined ? undefined : fromCursor(cursor, isName),
-    };
-    const agents = await deps.storeShare.take(tenantId, 'list', () => listStored(deps.db, query));
-    const { page, next_cursor } = toPage(agents, limit, (agent) => agent.name);
-    return c.json({ data: page.map((agent) => agentView(deps.keyring, agent)), next_cursor }, 200);
+    const query = { tenantId, limit, after: cursor === undefined ? undefined : fromCursor(cursor, isName) };
+    const { agents, more } = await deps.storeShare.take(tenantId, 'list', () => listStored(deps.db, query));
+    const last = agents.at(-1);
+    const next_cursor = more && last !== undefined ? toCursor(last.name) : null;
+    return c.json({ data: agents.map((agent) => agentView(deps.keyring, agent)), next_cursor }, 200);
   });
 };
