@@ -74,3 +74,27 @@ test('one look reads what it looks at, not all there is', async () => {
   const short = await pagesRead(db, (read) => listAuditEvents(read, query, { mostLookedAt: 50 }));
   assert.ok(short * 5 < long, `${short} of ${long} pages`);
 });
+
+test('a page of large events ends early, and the next ones have the rest, in any order', async () => {
+  const message = 'x'.repeat(500_000);
+  const startMs = Date.parse('2026-02-01T00:00:00Z');
+  const large = Array.from({ length: 12 }, (_, n) => {
+    const ms = startMs + n * 60_000;
+    return journalOf(
+      runIdAt(ms),
+      [submitted(), { type: 'run.failed', data: { code: 'timeout', message } }],
+      ms,
+    );
+  });
+  await writeBatch(db, large.flatMap(recordsOf));
+  const bounds = { limit: 100, mostLookedAt: 1_000_000 };
+  for (const filter of [{ type: 'run.failed' }, { from: new Date(startMs).toISOString() }]) {
+    const { rows, pages } = await search(filter, bounds);
+    assert.ok(pages > 2, `${pages} pages`);
+    const ends = rows.filter(({ type }) => type === 'run.failed');
+    assert.deepEqual(
+      ends.map(({ run_id }) => run_id),
+      large.map(({ runId }) => runId).toReversed(),
+    );
+  }
+});

@@ -3,6 +3,7 @@ import { wellFormed } from '@signalbox/runtime';
 import { type RawBuilder, sql } from 'kysely';
 import { pagesOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
+import { readWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
 
 /** The audit log of a tenant: its events over all runs, and its administration chain. */
@@ -80,6 +81,9 @@ const order = sql`audit_events.ts desc, run_id desc, seq desc`;
 export const behind = ({ ts, runId, seq }: AuditCursor): Condition =>
   sql`(ts, run_id, seq) < (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`;
 
+const cursorAt = (row: Pick<AuditRow, 'ts' | 'run_id' | 'seq'> | undefined): AuditCursor | null =>
+  row === undefined ? null : { ts: row.ts, runId: row.run_id, seq: row.seq };
+
 /** The last event that a look through so many of the tenant's comes to; null when there are fewer. */
 const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<AuditCursor | null> => {
   const { tenantId, from, to, after } = query;
@@ -87,8 +91,7 @@ const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<Audit
   const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
     select ${AUDIT_TS} as ts, run_id, seq from audit_events
     where ${sql.join(where, sql` and `)} order by ${order} offset ${most - 1} limit 1`.execute(db);
-  const [last] = rows;
-  return last === undefined ? null : { ts: last.ts, runId: last.run_id, seq: last.seq };
+  return cursorAt(rows[0]);
 };
 
 /** No index holds these, so what is rare may lie behind millions of events. The administration is a chain by itself. */
@@ -98,15 +101,18 @@ const isSearch = ({ runId, category, actor, type }: AuditFilter): boolean =>
 /** Events that one search looks through; far below the time limit of a statement. */
 const MOST_LOOKED_AT = 20_000;
 
+/** Of bodies in a page. Most have some hundred bytes, but an answer with very many tool calls has some 100 KB. */
+const MAX_PAGE_BYTES = 2 * 1024 * 1024;
+
 export interface AuditPage {
   readonly rows: readonly AuditRow[];
-  /** Where a search ended that did not look at all there is; it goes on behind. */
+  /** Where a page ended that has not all that was asked for; it goes on behind. Null: it has. */
   readonly lookedTo: AuditCursor | null;
 }
 
 /**
- * A page of events: of one run or chain in their order, else newest first. A search looks at so many events and no
- * more, so its page may be short, or empty, and there be another. Throws `audit_store_unavailable`.
+ * A page of events: of one run or chain in their order, else newest first. One of large events ends early, and a search
+ * looks at so many and no more: its page may even be empty, and there be another. Throws `audit_store_unavailable`.
  */
 export const listAuditEvents = (
   db: Db,
@@ -122,11 +128,14 @@ export const listAuditEvents = (
       const { ts, runId: last, seq } = lookedTo;
       where.push(sql`(ts, run_id, seq) >= (${ts}::timestamptz, ${last} collate "C", ${seq}::int)`);
     }
-    const { rows } = await sql<AuditRow>`
-      select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash
+    const found = sql`
+      select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash,
+        coalesce(octet_length(body), 0) as bytes
       from audit_events where ${sql.join(where, sql` and `)}
-      order by ${runId === undefined ? order : sql`seq`} limit ${limit}`.execute(db);
-    return { rows, lookedTo };
+      order by ${runId === undefined ? order : sql`seq`} limit ${limit}`;
+    const ordered = runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
+    const { rows, cut } = await readWithin<AuditRow>(db, found, { order: ordered, maxBytes: MAX_PAGE_BYTES });
+    return { rows, lookedTo: cut ? cursorAt(rows.at(-1)) : lookedTo };
   });
 
 /** An event as it was hashed. `body` null: it lies in quarantine, and only its seq and hash are known. */

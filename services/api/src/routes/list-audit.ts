@@ -14,7 +14,7 @@ const route = createRoute({
   tags: ['audit'],
   summary: 'The audit log: events of all runs, and of keys, caps, agents and access.',
   description: [
-    'Newest first; with run_id in the order of that run. A page that looks for category, actor or type may be short, or empty, before the last one: go on until next_cursor is null. Read from the audit store: an event appears here moments after it happened. Secrets and personal data are redacted; hash and prev are of the event as it was written.',
+    'Newest first; with run_id in the order of that run. A page may be short, and one that looks for category, actor or type empty, before the last one: go on until next_cursor is null. Read from the audit store: an event appears here moments after it happened. Secrets and personal data are redacted; hash and prev are of the event as it was written.',
     'Administration events have category admin and the run_id admin_ followed by the tenant. actor is the id of who acted: an API key, a worker, a user. from is included, to is not.',
     'Categories, with an example each: run (run.submitted), llm (llm.requested), tool (tool.completed), cost (cost.denied), abort (run.aborted), approval (approval.decided), guardrail (guardrail.tripped), handoff (handoff), child (child.spawned), admin (key.revoked).',
     'Types of category admin: key.created, key.revoked, key.used (the first use in an hour), auth.refused (counted per minute and source), caps.changed (before and after), agent.changed, content.read (who read what was said in a run), audit.exported, chain.verified, content.erased, provider_key.changed, provider_key.pinged, retention.changed, legal_hold.changed, checkpoint.written, runs.aborted (by filter), replay.started, replay.aborted.',
