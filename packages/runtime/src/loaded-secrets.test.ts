@@ -22,3 +22,8 @@ test('keys, tokens, every key of a keyring and passwords in URLs are secrets; th
     assert.ok(!secrets.includes(ordinary), ordinary);
   }
 });
+
+test('a password in a URL that cannot be decoded is a secret as it stands', () => {
+  const secrets = loadedSecrets({ HTTP_PROXY: 'http://user:50%off@proxy:3128' });
+  assert.deepEqual(secrets, ['50%off']);
+});

@@ -12,10 +12,19 @@ const partsOf = (value: string): string[] => [
   ...value.split(',').map((part) => part.trim().replace(/^[\w-]+[:=]\s*/, '')),
 ];
 
+const decoded = (password: string): string[] => {
+  try {
+    return [decodeURIComponent(password)];
+  } catch {
+    // A `%` that stands for itself: of a variable that is not ours perhaps, such as HTTP_PROXY.
+    return [];
+  }
+};
+
 const passwordOf = (value: string): string[] => {
   if (!URL.canParse(value)) return [];
   const { password } = new URL(value);
-  return password === '' ? [] : [password, decodeURIComponent(password)];
+  return password === '' ? [] : [password, ...decoded(password)];
 };
 
 export const loadedSecrets = (env: Environment): string[] => {
