@@ -6,8 +6,6 @@ import { fitsHeader } from './header-value.ts';
 /** The environment of providers, the same for every process that calls them. */
 const key = z
   .string()
-  // Where it came from a file, its last line end is no part of it.
-  .trim()
   .refine(fitsHeader, 'expected a key without line breaks, control characters and characters above U+00FF')
   .optional();
 const address = url(['http', 'https']).optional();

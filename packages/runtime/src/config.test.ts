@@ -41,6 +41,21 @@ test('defaults fill what is unset or empty, and other variables are ignored', ()
   });
 });
 
+test('space around a value, such as the line end of a file, is no part of it', () => {
+  const { STORE_URL, SLOTS, LEVEL, PORT, API_KEY } = parseEnv(schema, {
+    STORE_URL: ' redis://localhost:6379/1\n',
+    KEYS: `${required.KEYS}\n`,
+    SLOTS: '7\n',
+    LEVEL: 'warn\r\n',
+    PORT: ' \n',
+    API_KEY: 'long enough\n',
+  });
+  assert.deepEqual(
+    [STORE_URL, SLOTS, LEVEL, PORT, API_KEY],
+    ['redis://localhost:6379/1', 7, 'warn', 8080, 'long enough'],
+  );
+});
+
 test('values are read into their types', () => {
   const other = Buffer.alloc(32, 9);
   const config = parseEnv(schema, {

@@ -22,11 +22,14 @@ export class ConfigError extends Error {
 
 /**
  * `schema` is a zod object whose keys are the variables' names; other variables are ignored.
- * An empty variable counts as unset. Throws ConfigError.
+ * Space around a value is no part of it: one that came from a file ends with a line end. An empty variable counts as
+ * unset. Throws ConfigError.
  */
 export function parseEnv<T>(schema: z.ZodType<T>, env: Environment): T {
   const set = Object.fromEntries(
-    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+    Object.entries(env)
+      .map(([name, value]) => [name, value?.trim()] as const)
+      .filter(([, value]) => value !== undefined && value !== ''),
   );
   const result = schema.safeParse(set);
   if (result.success) return result.data;
