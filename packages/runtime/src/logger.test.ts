@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { createLogger, type LoggerOptions } from './logger.ts';
+import { ManualClock } from './manual-clock.ts';
 
 const SECRET = 'sk-secret';
 const text = (from: string) => from.replaceAll(SECRET, '[redacted]');
@@ -107,6 +108,42 @@ test('a redact that throws hides the text instead of leaking it', () => {
   logger.info(SECRET, { value: SECRET });
   assert.equal(entries()[0]?.['msg'], '[not loggable]');
   assert.ok(!lines.join('').includes(SECRET));
+});
+
+test('a warning of the same error is written once a minute, and tells how often it was left out', async () => {
+  const clock = new ManualClock();
+  const { logger, entries } = capture({ level: 'info', clock });
+  const away = (message = 'connect ECONNREFUSED') => ({ error: new Error(message) });
+  logger.warn('Redis failed', away());
+  logger.warn('Redis failed', { ...away(), role: 'queue' });
+  logger.child({ part: 'x' }).warn('Redis failed', away());
+  logger.warn('Redis failed', away('WRONGPASS'));
+  logger.warn('tick failed', away());
+  await clock.advance(60_000);
+  logger.warn('Redis failed', away());
+  assert.deepEqual(
+    entries().map(({ msg, error, repeated }) => [msg, (error as Error).message, repeated]),
+    [
+      ['Redis failed', 'connect ECONNREFUSED', undefined],
+      ['Redis failed', 'WRONGPASS', undefined],
+      ['tick failed', 'connect ECONNREFUSED', undefined],
+      ['Redis failed', 'connect ECONNREFUSED', 2],
+    ],
+  );
+});
+
+test('errors, warnings without an error, those that name a run, and all at level debug are written each time', () => {
+  const error = new Error('same');
+  const { logger, lines } = capture({ level: 'info' });
+  const debug = capture({ level: 'debug' });
+  for (let i = 0; i < 2; i += 1) {
+    logger.error('broken', { error });
+    logger.warn('late', { ms: i });
+    logger.warn('run lost', { run_id: `run_${i}`, error });
+    debug.logger.warn('Redis failed', { error });
+  }
+  assert.equal(lines.length, 6);
+  assert.equal(debug.lines.length, 2);
 });
 
 test('without a destination lines go to stdout, also those written just before the exit', () => {

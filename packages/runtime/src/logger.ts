@@ -1,10 +1,15 @@
 /**
  * Logs: one JSON line per entry on stdout.
  * R13: every text that leaves through here, messages, keys, values and error stacks, passes through the redactor.
+ * A warning of one and the same error is written once a minute, with how often it was left out (`repeated`), unless it
+ * names a run. At level debug all are written.
  */
 import { pino } from 'pino';
+import { type Clock, systemClock } from './clock.ts';
 import type { LogLevel } from './config-fields.ts';
 import { toLoggable } from './loggable.ts';
+import { messageOf } from './message-of.ts';
+import { Repeats } from './repeats.ts';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -34,6 +39,7 @@ export interface LoggerOptions {
   readonly redactor?: LogRedactor | undefined;
   /** Where lines go; default stdout. */
   readonly destination?: { write(line: string): void } | undefined;
+  readonly clock?: Clock;
 }
 
 /** Errors among the fields become `{type, message, stack, code, cause}`; everything else becomes plain JSON. */
@@ -42,6 +48,7 @@ export function createLogger({
   level,
   redactor = NOTHING_SECRET,
   destination,
+  clock = systemClock,
 }: LoggerOptions): Logger {
   const options: pino.LoggerOptions = {
     level,
@@ -51,13 +58,25 @@ export function createLogger({
     // Errors are made plain before pino sees them, so that redaction reaches their text.
     serializers: {},
   };
-  return wrap(destination === undefined ? pino(options) : pino(options, destination), redactor);
+  const target = destination === undefined ? pino(options) : pino(options, destination);
+  return wrap(target, { redactor, clock, repeats: new Repeats() });
 }
 
-function wrap(target: pino.Logger, redactor: LogRedactor): Logger {
-  const write = (level: pino.Level, message: string, fields: LogFields | undefined) => {
+interface Writing {
+  readonly redactor: LogRedactor;
+  readonly clock: Clock;
+  readonly repeats: Repeats;
+}
+
+function wrap(target: pino.Logger, writing: Writing): Logger {
+  const { redactor, clock, repeats } = writing;
+  const write = (level: pino.Level, message: string, fields: LogFields = {}) => {
     if (!target.isLevelEnabled(level)) return;
-    target[level](fields === undefined ? {} : toFields(fields, redactor), toText(message, redactor));
+    const what = level === 'warn' && !target.isLevelEnabled('debug') ? troubleOf(message, fields) : null;
+    const leftOut = what === null ? 0 : repeats.admit(what, clock.monotonic());
+    if (leftOut === null) return;
+    const told = leftOut === 0 ? fields : { ...fields, repeated: leftOut };
+    target[level](toFields(told, redactor), toText(message, redactor));
   };
   return {
     debug: (message, fields) => write('debug', message, fields),
@@ -65,8 +84,14 @@ function wrap(target: pino.Logger, redactor: LogRedactor): Logger {
     warn: (message, fields) => write('warn', message, fields),
     error: (message, fields) => write('error', message, fields),
     fatal: (message, fields) => write('fatal', message, fields),
-    child: (fields) => wrap(target.child(toFields(fields, redactor)), redactor),
+    child: (fields) => wrap(target.child(toFields(fields, redactor)), writing),
   };
+}
+
+/** What makes two warnings the same; null: each is news. */
+function troubleOf(message: string, fields: LogFields): string | null {
+  const { error, run_id: runId } = fields;
+  return error === undefined || runId !== undefined ? null : `${message}\n${messageOf(error)}`;
 }
 
 /** A field or a redaction that throws must cost neither the process nor the secret. */
