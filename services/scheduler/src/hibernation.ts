@@ -179,7 +179,9 @@ export const runHibernation = async (loop: HibernationLoop, stopping: AbortSigna
     } catch (error) {
       failures += 1;
       pauseMs = backoffMs(failures, { ...RETRY, random });
-      logger.warn('parked runs were not looked after', { error, failures });
+      // Of a partition that is not verified the other loop tells.
+      const isUnverified = error instanceof SignalboxError && error.code === 'state_untrusted';
+      logger[isUnverified ? 'debug' : 'warn']('parked runs were not looked after', { error, failures });
     }
     if (pauseMs > 0) await pause(clock, pauseMs, stopping);
   }
