@@ -62,12 +62,12 @@ const openStores = ({ config, logger, shutdown }: Frame) => {
   const db = createPool({
     databaseUrl: config.databaseUrl,
     role: 'api',
-    onError: (error) => logger.warn('Postgres connection broke', { error }),
+    onError: (error) => logger.warn('a connection to Postgres failed and is tried again', { error }),
   });
   shutdown.onStop('postgres', () => db.destroy());
   const redis = (url: string, role: 'state' | 'subscriber' | 'queue') => {
     const connection = connect(url, role, {
-      onError: (error) => logger.warn('Redis connection broke', { role, error }),
+      onError: (error) => logger.warn('a connection to Redis failed and is tried again', { role, error }),
     });
     shutdown.onStop(`redis ${role}`, () => disconnect(connection));
     return connection;

@@ -37,9 +37,10 @@ const config = loadConfig();
 const redactor = createRedactor(config);
 const { logger, shutdown } = await startService({ name: 'audit-writer', ...config, redactor });
 
-const lost = (what: string) => (error: Error) => logger.warn(`connection to ${what} failed`, { error });
+const lost = (what: string, role?: string) => (error: Error) =>
+  logger.warn(`a connection to ${what} failed and is tried again`, { role, error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
-const blocking = connect(config.redisUrl, 'stream', { onError: lost('Redis (blocking reads)') });
+const blocking = connect(config.redisUrl, 'stream', { onError: lost('Redis', 'blocking reads') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'writer', onError: lost('Postgres') });
 // Stopped last to first.
 shutdown.onStop('postgres', () => db.destroy(), { mayFail: true });

@@ -53,9 +53,10 @@ const redactor = createRedactor(config);
 const { logger, shutdown } = await startService({ name: 'scheduler', ...config, redactor });
 const { stopping } = shutdown;
 
-const lost = (what: string) => (error: Error) => logger.warn(`connection to ${what} failed`, { error });
+const lost = (what: string, role?: string) => (error: Error) =>
+  logger.warn(`a connection to ${what} failed and is tried again`, { role, error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
-const queueRedis = connect(config.queueRedisUrl, 'queue', { onError: lost('Redis (queue)') });
+const queueRedis = connect(config.queueRedisUrl, 'queue', { onError: lost('Redis', 'queue') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'scheduler', onError: lost('Postgres') });
 // Stopped last to first.
 shutdown.onStop('postgres', () => db.destroy(), { mayFail: true });

@@ -41,7 +41,9 @@ const redactor = createRedactor({ secrets });
 const { logger, shutdown } = await startService({ name: 'worker', ...config, redactor });
 
 const open = (url: string, role: Parameters<typeof connect>[1]) => {
-  const redis = connect(url, role, { onError: (error) => logger.warn('redis', { connection: role, error }) });
+  const redis = connect(url, role, {
+    onError: (error) => logger.warn('a connection to Redis failed and is tried again', { role, error }),
+  });
   shutdown.onStop(`redis ${role}`, () => disconnect(redis));
   return redis;
 };
@@ -144,7 +146,7 @@ const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue
   slots: config.concurrency,
   lockMs: config.leaseMs,
   onActivation: (activation) => intake.take(activation),
-  onError: (error) => logger.warn('queue', { error }),
+  onError: (error) => logger.warn('the queue cannot be read and is tried again', { error }),
 });
 
 const fetchFor = (slots: number): void => {

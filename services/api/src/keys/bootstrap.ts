@@ -32,7 +32,8 @@ const untilDone = async (
     try {
       return await work();
     } catch (error) {
-      logger.warn('bootstrap waits', { for: what, error });
+      if (stopping.aborted) return;
+      logger.warn(`BOOTSTRAP_API_KEY cannot be written to ${what} yet`, { error });
       await pause(clock, backoffMs(attempt, RETRY), stopping);
     }
   }
