@@ -2,7 +2,8 @@ const MAX_DEPTH = 8;
 const MAX_ITEMS = 200;
 
 /**
- * Any value as plain JSON: errors with their stack and cause, no bytes (they may be keys), cycles and depth cut.
+ * Any value as plain JSON: errors with their cause, and with their stack unless they pass by themselves; no bytes (they
+ * may be keys), cycles and depth cut.
  * Throws what a getter or `toJSON` throws.
  */
 export function toLoggable(value: unknown): unknown {
@@ -33,13 +34,18 @@ function plainObject(value: object, parents: readonly object[]): unknown {
   return Object.fromEntries(entries.map(([key, item]) => [key, plain(item, path)]));
 }
 
+/** What says of itself that it passes, and what the network did: no place in our code has to be looked at for it. */
+const isPassing = (error: object): boolean =>
+  error instanceof Error && (('retryable' in error && error.retryable === true) || 'syscall' in error);
+
 /** Only what is named here: other properties of an error often hold a whole request, with its credentials. */
 function plainError(error: Error, path: readonly object[]): unknown {
   const { code, errors } = error as { code?: unknown; errors?: unknown };
   return {
     type: error.name,
     message: error.message,
-    ...(error.stack !== undefined && { stack: error.stack }),
+    // Nor for their causes.
+    ...(error.stack !== undefined && !path.some(isPassing) && { stack: error.stack }),
     ...((typeof code === 'string' || typeof code === 'number') && { code: plain(code, path) }),
     ...(error.cause !== undefined && { cause: plain(error.cause, path) }),
     ...(Array.isArray(errors) && { errors: plain(errors, path) }),

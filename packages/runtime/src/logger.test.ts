@@ -71,6 +71,28 @@ test('an error becomes type, message, stack, code and cause, and nothing else of
   assert.equal((logged['cause'] as Record<string, unknown>)['message'], 'why');
 });
 
+test('an error that passes by itself, or of the network, has no stack, nor has its cause', () => {
+  const { logger, entries } = capture();
+  const refused = Object.assign(new Error('connect ECONNREFUSED'), {
+    code: 'ECONNREFUSED',
+    syscall: 'connect',
+  });
+  const passing = Object.assign(new Error('Postgres is away', { cause: new Error('refused') }), {
+    retryable: true,
+  });
+  const broken = Object.assign(new Error('a bug', { cause: refused }), { retryable: false });
+  for (const error of [refused, passing, broken]) logger.error('x', { error });
+  const logged = entries().map(({ error }) => error as { stack?: string; cause?: { stack?: string } });
+  assert.deepEqual(
+    logged.map(({ stack, cause }) => [stack !== undefined, cause?.stack !== undefined]),
+    [
+      [false, false],
+      [false, false],
+      [true, false],
+    ],
+  );
+});
+
 test('entries below the level are not written, nor are their fields looked at', () => {
   const { logger, lines } = capture({ level: 'warn' });
   const fields = {
