@@ -37,6 +37,13 @@ const play = async (system: System, body: object): Promise<string> => {
   return id;
 };
 
+const fork = async (system: System, origin: string, body: object): Promise<string> => {
+  const { json } = await system.api.request(`/v1/runs/${origin}/fork`, { body });
+  const id = String(json['id']);
+  await system.api.end(id);
+  return id;
+};
+
 const typesOf = async ({ api }: System, id: string): Promise<string[]> =>
   (await api.events(id)).map(({ type }) => type);
 
@@ -136,10 +143,12 @@ export const STORIES: Readonly<Record<string, Story>> = {
   'fork-with-a-given-output': async (system) => {
     const origin = await play(system, { input: SIDE_BY_SIDE });
     const changes = { tool_output: 'forty-two', model: MINI };
-    const body = { from_step: 2, changes };
-    const { json } = await system.api.request(`/v1/runs/${origin}/fork`, { body });
-    const id = String(json['id']);
-    await system.api.end(id);
-    return id;
+    return fork(system, origin, { from_step: 2, changes });
+  },
+  'fork-of-a-cut-off-answer': async (system) => {
+    const input = script({ text: 'It goes on and', finish_reason: 'length' }, { text: 'All of it.' });
+    const origin = await play(system, { input, limits: { max_output_tokens: 300, max_steps: 1 } });
+    const changes = { limits: { max_output_tokens: 2000, max_steps: 2 } };
+    return fork(system, origin, { from_step: 2, changes });
   },
 };

@@ -163,6 +163,8 @@ export const EVENT_DATA = {
     /** Whose key the call is made with; not there where none is needed. */
     provider_key: z.object({ source: z.enum(['env', 'vault']), id: z.string().nullable() }).optional(),
     ...Taken,
+    /** With taken_from: whether its limit was lowered to fit under a cap. The limits of a fork do not tell. */
+    limit_lowered: z.boolean().optional(),
   }),
   'llm.completed': CallEnd.extend({
     model_served: z.string(),

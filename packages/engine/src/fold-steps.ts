@@ -87,13 +87,13 @@ const addUsage = (a: Usage, b: Usage): Usage => ({
   cache_write_tokens: a.cache_write_tokens + b.cache_write_tokens,
 });
 
-const newAttempt = ({ data, ts }: EventOf<'llm.requested'>): LlmAttempt => ({
+const newAttempt = ({ limits }: RunState, { data, ts }: EventOf<'llm.requested'>): LlmAttempt => ({
   attempt: data.attempt,
   model: data.model,
   startedAt: ts,
   hold: data.hold,
   takenFrom: data.taken_from ?? null,
-  maxOutputTokens: data.max_output_tokens,
+  limitLowered: data.limit_lowered ?? data.max_output_tokens < limits.max_output_tokens,
   nudge: data.nudge,
   endedAt: null,
   settlement: null,
@@ -119,7 +119,7 @@ const newStep = (step: number, attempt: LlmAttempt): LlmStep => ({
 export const llmRequested = (state: RunState, event: EventOf<'llm.requested'>): void => {
   const { data } = event;
   expectCall(state, data);
-  const attempt = newAttempt(event);
+  const attempt = newAttempt(state, event);
   state.heldNano += data.hold?.amount_nano ?? 0;
   state.requestDigest = data.request_digest;
   if (data.step <= state.steps.length) {

@@ -13,6 +13,7 @@ import {
   claimed,
   llmCompleted,
   llmRequested,
+  RUN_ID,
   stateAfter,
   submitted,
   toolCall,
@@ -22,7 +23,7 @@ import {
 } from '../test/drafts.ts';
 import { contentsOf, digest, INPUT, type Journey, journeyOf, recordingOf } from '../test/journey.ts';
 import { worlds } from '../test/world.ts';
-import { chainBreak, readEntry } from './chain.ts';
+import { appendDrafts, chainBreak, EMPTY_HEAD, readEntry } from './chain.ts';
 import { fold } from './fold.ts';
 import { type ForkPoint, forkJournal, forkProblem, type NewRun } from './fork.ts';
 import { next } from './next.ts';
@@ -232,3 +233,43 @@ test('a given output stands in the place of the recorded one, is nobody else’s
     assert.deepEqual(replay(fork.entries, fork.recording).divergences, []);
   }
 });
+
+const ANSWER: AnswerContent = { text: 'It goes on and', tool_calls: [] };
+const SAID = { answer: () => ANSWER, result: () => assert.fail('no result is read') };
+
+/** A fork, behind its only step, of a run whose answer was cut off when it was asked for with so many tokens of 1024. */
+const forkOfCutOff = (asked: number, allowed: number): RunState => {
+  const drafts = [
+    submitted(),
+    claimed(),
+    llmRequested(1, { max_output_tokens: asked }),
+    llmCompleted(1, { finish_reason: 'length' }),
+  ];
+  let origin = appendDrafts(EMPTY_HEAD, drafts, { ...CONTEXT, runId: RUN_ID }).events;
+  // The second is a fork of the fork.
+  for (const runId of [FORK_ID, `run_${'e'.repeat(32)}`]) {
+    const limits = { max_steps: 20, max_output_tokens: allowed, timeout_seconds: 600 };
+    const run: NewRun = {
+      submitted: submitted({ limits }),
+      input: INPUT,
+      context: { ...CONTEXT, runId },
+      digest,
+      seal: () => ['sha256:answer', ''],
+    };
+    const point = { fromStep: 2, toolOutput: null };
+    const { entries } = forkJournal({ state: fold(origin), events: origin, contents: SAID }, point, run);
+    origin = entries.map(readEntry);
+  }
+  return fold(origin);
+};
+
+for (const allowed of [256, 1024, 4096]) {
+  test(`an answer that ran into its run's limit is cut off in a fork with a limit of ${allowed} too`, () => {
+    const action = next(forkOfCutOff(1024, allowed));
+    assert.deepEqual(action.type === 'call_model' ? action.nudge : action.type, 'truncated');
+  });
+
+  test(`an answer that was shortened to fit under a cap is good enough in a fork with a limit of ${allowed} too`, () => {
+    assert.equal(next(forkOfCutOff(300, allowed)).type, 'succeed');
+  });
+}

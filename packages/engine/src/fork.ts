@@ -100,6 +100,13 @@ const copiesOf = (events: readonly Event[]): Map<number, Copy> => {
   return copies;
 };
 
+/** A model call as it is to be taken over: with what the limits of its run said of it, which may not be the fork's. */
+const judged = (requested: EventOf<'llm.requested'>, { steps }: RunState): EventOf<'llm.requested'> => {
+  const step = steps[requested.data.step - 1];
+  if (step?.kind !== 'llm') return requested;
+  return { ...requested, data: { ...requested.data, limit_lowered: lastAttempt(step).limitLowered } };
+};
+
 const takenFrom = ({ run_id, seq, hash }: Event): TakenFrom => ({ run_id, seq, hash });
 
 /** The journal of the new run as it grows. */
@@ -195,7 +202,8 @@ export const forkJournal = (
   for (let step = 1; step < end; step += 1) {
     const { requested, result } = copies.get(step) ?? { requested: null, result: null };
     if (requested?.type === 'llm.requested' && result?.type === 'llm.completed') {
-      journal.modelStep(requested, result, origin.contents.answer(result.refs['output'] ?? ''));
+      const answer = origin.contents.answer(result.refs['output'] ?? '');
+      journal.modelStep(judged(requested, origin.state), result, answer);
     } else if (requested?.type === 'tool.requested') {
       journal.toolStep(requested);
       if (toolOutput?.step === step) journal.givenResult(requested, toolOutput.text);

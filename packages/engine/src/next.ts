@@ -96,11 +96,10 @@ const callAgain = (state: RunState, step: LlmStep): Action =>
 type Unusable = Exclude<Nudge, 'loop'>;
 
 /** Why an answer without tool calls cannot be the run's output; null when it can. */
-const unusable = (state: RunState, step: LlmStep): Unusable | null => {
+const unusable = (step: LlmStep): Unusable | null => {
   if (!step.hasText) return 'empty';
   // A limit lowered to fit under a cap was our choice: a shorter answer is better than none (design §6).
-  const lowered = lastAttempt(step).maxOutputTokens < state.limits.max_output_tokens;
-  if (step.finishReason === 'length' && !lowered) return 'truncated';
+  if (step.finishReason === 'length' && !lastAttempt(step).limitLowered) return 'truncated';
   return step.outputValid ? null : 'schema';
 };
 
@@ -113,7 +112,7 @@ const UNUSABLE: Record<Unusable, string> = {
 const afterAnswer = (state: RunState, step: LlmStep): Action => {
   if (step.finishReason === 'refusal')
     return fail('invalid_output', `The model refused to answer at step ${step.step}.`, step.step);
-  const nudge = unusable(state, step);
+  const nudge = unusable(step);
   if (nudge === null) return { type: 'succeed' };
   if (state.nudges < MAX_NUDGES) return callModel(state, nudge);
   return fail('invalid_output', `The model ${UNUSABLE[nudge]} ${MAX_NUDGES + 1} times in a row.`, step.step);

@@ -1,11 +1,22 @@
-import type { Event, Json, ReplayChanges } from '@signalbox/contracts';
+import type { Event, Json, ReplayChanges, RunLimits } from '@signalbox/contracts';
 import type { Recording } from './recording.ts';
 import { specText } from './request.ts';
 
 export interface Tried {
   readonly first: Event;
   readonly recording: Recording;
+  /** A recorded event as the tried run is to take it in. */
+  readonly takeIn: (event: Event) => Event;
 }
+
+/** Whether a limit was lowered is told by the recorded limits, not by those that are tried. */
+const judgedBy =
+  ({ max_output_tokens }: RunLimits): Tried['takeIn'] =>
+  (event) => {
+    if (event.type !== 'llm.requested') return event;
+    const limit_lowered = event.data.max_output_tokens < max_output_tokens;
+    return { ...event, data: { limit_lowered, ...event.data } };
+  };
 
 /**
  * "What if": a recorded run as if it had been submitted with another model, other instructions or other limits. Its
@@ -13,7 +24,7 @@ export interface Tried {
  * Caps are not tried: they meet real calls alone.
  */
 export const withChanges = (first: Event, recording: Recording, changes: ReplayChanges): Tried => {
-  if (first.type !== 'run.submitted') return { first, recording };
+  if (first.type !== 'run.submitted') return { first, recording, takeIn: (event) => event };
   const { spec, storedSpec, digest } = recording;
   const said = {
     model: changes.model ?? spec.model,
@@ -34,5 +45,6 @@ export const withChanges = (first: Event, recording: Recording, changes: ReplayC
   return {
     first: { ...first, data },
     recording: { ...recording, spec: { ...spec, ...said }, storedSpec: stored },
+    takeIn: judgedBy(limits),
   };
 };

@@ -92,7 +92,7 @@ function* compare(
     // The table pairs each type with its event; TypeScript cannot follow the pair through a lookup.
     const check = CHECKS[event.type] as Check | undefined;
     if (check !== undefined) yield* check({ events, index, state, recording: today }, event);
-    apply(state, event);
+    apply(state, changed === null ? event : changed.takeIn(event));
   }
 }
 

@@ -101,7 +101,8 @@ export interface Attempt {
 
 export interface LlmAttempt extends Attempt {
   readonly model: string;
-  readonly maxOutputTokens: number;
+  /** It may answer with fewer tokens than the run allows, to fit under a cap. */
+  readonly limitLowered: boolean;
   readonly nudge: Nudge | null;
   usage: Usage | null;
 }
