@@ -156,6 +156,15 @@ const ANSWERS: readonly Row[] = [
     expected: { type: 'fail', code: 'invalid_output', failedStep: 3 },
   },
   {
+    name: 'no third nudge for one who spent all of the limit before the first word: what to raise is said',
+    drafts: inARow(3, { has_text: false, finish_reason: 'length' }),
+    expected: {
+      type: 'fail',
+      code: 'invalid_output',
+      message: 'The model ran into limits.max_output_tokens before it wrote anything 3 times in a row.',
+    },
+  },
+  {
     name: 'a turn with tools in between starts the count anew',
     drafts: [
       ...inARow(2, { has_text: false }),

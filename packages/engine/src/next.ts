@@ -109,13 +109,20 @@ const UNUSABLE: Record<Unusable, string> = {
   schema: 'did not follow output_schema',
 };
 
+/** Models that reason may spend all of the limit on that. */
+const wordsOf = (nudge: Unusable, { finishReason }: LlmStep): string =>
+  nudge === 'empty' && finishReason === 'length'
+    ? `${UNUSABLE.truncated} before it wrote anything`
+    : UNUSABLE[nudge];
+
 const afterAnswer = (state: RunState, step: LlmStep): Action => {
   if (step.finishReason === 'refusal')
     return fail('invalid_output', `The model refused to answer at step ${step.step}.`, step.step);
   const nudge = unusable(step);
   if (nudge === null) return { type: 'succeed' };
   if (state.nudges < MAX_NUDGES) return callModel(state, nudge);
-  return fail('invalid_output', `The model ${UNUSABLE[nudge]} ${MAX_NUDGES + 1} times in a row.`, step.step);
+  const words = wordsOf(nudge, step);
+  return fail('invalid_output', `The model ${words} ${MAX_NUDGES + 1} times in a row.`, step.step);
 };
 
 /** All calls of an answer; in a fork, those it did not take over. */
