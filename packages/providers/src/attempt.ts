@@ -40,8 +40,13 @@ export interface Exchange {
   onWhole(body: unknown, answer: AnswerBuilder): void;
 }
 
+/** How long what is complete may take to end: usage may follow, and some keep the connection open behind it. */
+const LAST_WORDS_MS = 10_000;
+
 /** The end of an attempt that the caller or the deadline brings. */
 interface GivingUp {
+  /** The answer is complete. */
+  readonly endSoon: () => void;
   /** Throws when that is how it ended. The SDKs end an aborted stream without an error, so ask after success as well. */
   readonly refuse: () => void;
   /** Nobody gives up any more. */
@@ -56,14 +61,19 @@ const givingUp = (
 ): GivingUp => {
   const settled = new AbortController();
   let timedOut = false;
+  let ending = false;
   const close = (): void => socket.abort();
   const expire = (): void => {
-    timedOut = true;
+    timedOut = !ending;
     close();
   };
   signal.addEventListener('abort', close, { once: true });
   void clock.sleep(timeoutMs, settled.signal).then(expire, () => undefined);
   return {
+    endSoon: () => {
+      if (!ending) void clock.sleep(LAST_WORDS_MS, settled.signal).then(close, () => undefined);
+      ending = true;
+    },
     refuse: () => {
       if (signal.aborted) throw abortedError(seen(), true);
       if (timedOut) throw timeoutError(seen(), timeoutMs);
@@ -99,7 +109,7 @@ export const attemptCall = async (
     const response = await exchange.send(socket.signal);
     accepted = true;
     answer.requestId = response.headers.get(exchange.requestIdHeader);
-    await receive(exchange, response, { answer, socket });
+    await receive(exchange, response, { answer, socket, endSoon: givenUp.endSoon });
     readToEnd = true;
     givenUp.refuse();
   } catch (error) {
@@ -119,7 +129,7 @@ export const attemptCall = async (
 const receive = async (
   exchange: Exchange,
   response: Response,
-  { answer, socket }: { answer: AnswerBuilder; socket: AbortController },
+  { answer, socket, endSoon }: { answer: AnswerBuilder; socket: AbortController; endSoon: () => void },
 ): Promise<void> => {
   if (response.headers.get('content-type')?.includes('application/json') === true) {
     // Nothing of it shows before its end.
@@ -127,5 +137,8 @@ const receive = async (
     exchange.onWhole(await response.json(), answer);
     return;
   }
-  for await (const event of exchange.events(response, socket)) exchange.onEvent(event, answer);
+  for await (const event of exchange.events(response, socket)) {
+    exchange.onEvent(event, answer);
+    if (answer.finishReason !== null) endSoon();
+  }
 };
