@@ -60,6 +60,14 @@ const TOLD: readonly [body: unknown, message: string][] = [
   [{ ...VALID, agent: null }, 'agent: expected string or object, received null'],
   [{ ...VALID, input: 7 }, 'input: expected string or array, received number'],
   [
+    { ...VALID, agent: { model: 'mock/echo', tools: [{ name: 'wait', repeatable: 'yes' }] } },
+    'agent.tools.0.repeatable: expected boolean, received string',
+  ],
+  [
+    { ...VALID, agent: { model: 'mock/echo', tools: [{ name: 'wait', timeout: 1 }] } },
+    'agent.tools.0.timeout: unknown field',
+  ],
+  [
     { ...VALID, metadata: { ['k'.repeat(65)]: 'v' } },
     `metadata.${'k'.repeat(65)}: of this name: Too big: expected string to have <=64 characters`,
   ],

@@ -32,11 +32,12 @@ const messageOf = (issue: Issue): string => {
   return textOf(issue.message);
 };
 
-/** Of a union, the one branch that the value was meant for: the others refuse its very type. */
+/** Of a union, the one branch that the value was meant for: the others refuse its very type, or all but some values. */
 const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined => {
-  const meant = branches.filter(
-    (issues) => !issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0),
-  );
+  const without = (refusal: Issue['code'], among: typeof branches): typeof branches =>
+    among.filter((issues) => !issues.some(({ code, path }) => code === refusal && path.length === 0));
+  const ofItsType = without('invalid_type', branches);
+  const meant = ofItsType.length > 1 ? without('invalid_value', ofItsType) : ofItsType;
   return meant.length === 1 ? meant[0] : undefined;
 };
 
