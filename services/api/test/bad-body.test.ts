@@ -164,11 +164,12 @@ test('unknown agents, versions and models are told apart', async () => {
   const notFound = { status: 422, code: 'agent_not_found', path: 'agent' };
   await refused('POST', '/v1/runs', { json: { ...VALID, agent: 'unknown' } }, notFound);
   await refused('POST', '/v1/runs', { json: { ...VALID, agent: 'known@9' } }, notFound);
-  const model = async (spec: object, code: string, path: string): Promise<unknown> =>
+  const model = async (spec: object, code: string, path: string) =>
     refused('POST', '/v1/runs', { json: { ...VALID, agent: spec } }, { status: 422, code, path });
   await model({ model: 'mock/nothing' }, 'model_unknown', 'agent.model');
   await model({ model: 'openai/no-such-model-at-all' }, 'price_unknown', 'agent.model');
-  await model({ model: 'oauth-gpt/anything' }, 'price_unknown', 'agent.model');
+  const unpriced = await model({ model: 'oauth-gpt/anything' }, 'price_unknown', 'agent.model');
+  assert.match(unpriced.detail, /cannot be capped: .* PRICE_OVERRIDES_FILE/);
   await model({ model: 'mock/echo', fallbacks: ['mock/nothing'] }, 'model_unknown', 'agent.fallbacks.0');
   await model({ model: 'openai/gpt-4o-mini', cost_intent: 'free' }, 'invalid_request', 'agent.model');
   await refused(

@@ -28,7 +28,8 @@ const refusalOf = (prices: PricePort, spec: AgentSpec, model: string): Refusal |
     return { code: 'model_unknown', message: `there is no model ${model}` };
   }
   if (prices.priceOf(model) === null) {
-    return { code: 'price_unknown', message: `${model} has no known price, so its cost cannot be capped` };
+    const message = `${model} has no known price, so its cost cannot be capped: use another model, or have the operator price it in PRICE_OVERRIDES_FILE`;
+    return { code: 'price_unknown', message };
   }
   if (spec.cost_intent === 'free' && !isFree(prices, model)) {
     return { code: 'invalid_request', message: `${model} costs money, and cost_intent is free` };
