@@ -97,3 +97,30 @@ it('a known event that is none is an error that quotes nothing', () => {
     (error: Error) => /delta/.test(error.message) && !error.message.includes('secret'),
   );
 });
+
+describe('tool calls', () => {
+  const block = (index: number, input: unknown): unknown => ({
+    type: 'content_block_start',
+    index,
+    content_block: { type: 'tool_use', id: `t${index}`, name: 'f', input },
+  });
+  const json = (index: number, partial_json: string): unknown => ({
+    type: 'content_block_delta',
+    index,
+    delta: { type: 'input_json_delta', partial_json },
+  });
+  const written = (...events: readonly unknown[]): string[] =>
+    read(start({}), ...events, end({})).toolCalls.map(({ arguments: args }) => args);
+
+  it('whose arguments stand in their beginning have them, as gateways send them that do not stream', () => {
+    assert.deepEqual(written(block(0, { n: 1 }), block(1, { n: 2 })), ['{"n":1}', '{"n":2}']);
+  });
+
+  it('whose arguments come in pieces have these alone, mixed or not', () => {
+    assert.deepEqual(
+      written(block(0, {}), json(0, '{"n"'), block(1, { n: 9 }), json(0, ':1}'), json(1, '{"n":2}')),
+      ['{"n":1}', '{"n":2}'],
+    );
+    assert.deepEqual(written(block(0, {}), block(1, null), json(0, '')), ['{}', '{}']);
+  });
+});

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
 import { argumentsObject, calledName, instructionsOf, sendable } from './conversation-text.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
+import { ToolUseBlocks } from './tool-use-blocks.ts';
 
 /** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
 
@@ -128,12 +129,12 @@ const toParam = (message: Exclude<Message, { role: 'tool' }>): MessageParam | nu
 /** Ids may come from another provider (fallback); this API takes letters, digits, `_` and `-`. */
 const wireId = (id: string): string => id.replaceAll(/[^a-zA-Z0-9_-]/g, '_');
 
-/** One reader per call: it keeps which content block is which tool call, and the usage of both ends. */
+/** One reader per call: it keeps the usage of both ends. */
 export const createMessagesReader = (): {
   onEvent(event: unknown, answer: AnswerBuilder): void;
   onWhole(body: unknown, answer: AnswerBuilder): void;
 } => {
-  const callOfBlock = new Map<number, number>();
+  const calls = new ToolUseBlocks();
   let usage: WireUsage = {};
   let thought = false;
   const read: Readonly<Record<string, (event: z.infer<typeof StreamEvent>, answer: AnswerBuilder) => void>> =
@@ -149,19 +150,19 @@ export const createMessagesReader = (): {
         thought ||= block?.type !== 'text' && block?.type !== 'tool_use';
         answer.mayHideOutput = thought;
         if (block?.type === 'text') answer.addText(block.text ?? '');
-        if (block?.type === 'tool_use')
-          callOfBlock.set(index ?? 0, answer.openCall(block.id ?? '', block.name ?? ''));
+        if (block?.type === 'tool_use') calls.open(index ?? 0, block, answer);
       },
       content_block_delta: ({ index, delta }, answer) => {
         answer.addText(delta?.text ?? '');
         answer.addHidden(delta?.thinking ?? '');
-        const position = callOfBlock.get(index ?? 0);
-        if (position !== undefined) answer.addArguments(position, delta?.partial_json ?? '');
+        calls.add(index ?? 0, delta?.partial_json ?? '', answer);
       },
       message_delta: (event, answer) => {
         // Cumulative: the last one counts, and the input that it leaves out stands as the start said.
         answer.usage = event.usage ? toUsage(merged(usage, event.usage)) : null;
-        if (event.delta?.stop_reason) answer.finishReason = finishOf(event.delta.stop_reason);
+        if (!event.delta?.stop_reason) return;
+        calls.end(answer);
+        answer.finishReason = finishOf(event.delta.stop_reason);
       },
     };
   return {
