@@ -150,6 +150,20 @@ describe('tool calls', () => {
     );
   });
 
+  it('a piece that names no call belongs to the last one (gateways that leave the index out)', () => {
+    const { toolCalls } = read(
+      'openai',
+      fragment({ id: 'a', function: { name: 'f', arguments: '{"n"' } }),
+      fragment({ function: { arguments: ':1}' } }),
+      fragment({ id: 'b', function: { name: 'g', arguments: '' } }),
+      fragment({ id: null, function: { name: null, arguments: '{}' } }),
+    );
+    assert.deepEqual(toolCalls, [
+      { id: 'a', name: 'f', arguments: '{"n":1}' },
+      { id: 'b', name: 'g', arguments: '{}' },
+    ]);
+  });
+
   it('calls without any index stay apart', () => {
     const { toolCalls } = read('gemini', {
       choices: [

@@ -110,9 +110,10 @@ class ToolCallFragments {
   }
 
   read(fragment: z.infer<typeof Fragment>, answer: AnswerBuilder): void {
-    const index = fragment.index ?? this.#next;
     const id = fragment.id ?? '';
     const name = fragment.function?.name ?? '';
+    const goesOn = id === '' && name === '' && this.#next > 0;
+    const index = fragment.index ?? (goesOn ? this.#next - 1 : this.#next);
     let call = this.#open.get(index);
     // Some providers give every call the same index; another id with a name is another call.
     if (call === undefined || (id !== '' && name !== '' && call.id !== id)) {
