@@ -70,6 +70,7 @@ export {
 export { ensureTenant, type Tenant } from './tenants/tenants.ts';
 export {
   abortReplay,
+  type ClaimedReplay,
   claimReplay,
   endReplay,
   findReplayOfKey,

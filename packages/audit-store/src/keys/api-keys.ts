@@ -1,5 +1,5 @@
 import { type ApiScope, SignalboxError } from '@signalbox/contracts';
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
 
@@ -40,6 +40,10 @@ const select = (db: Db) =>
 /** Null: no key has this hash. Throws `audit_store_unavailable`. */
 export const findApiKeyByHash = (db: Db, hash: string): Promise<StoredApiKey | null> =>
   reaching(async () => (await select(db).where('hash', '=', hash).executeTakeFirst()) ?? null);
+
+/** Of a table that names the key which asked for something: that it would be refused by now. */
+export const isRefusedKey = (keyId: RawBuilder<unknown>): RawBuilder<boolean> => sql<boolean>`exists (
+  select from api_keys k where k.id = ${keyId} and (k.revoked_at is not null or k.expires_at <= now()))`;
 
 /**
  * Stores the key with this hash as given; a known hash keeps its id, and stays revoked if it is.

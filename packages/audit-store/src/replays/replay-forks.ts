@@ -4,6 +4,7 @@
  */
 import { sql } from 'kysely';
 import type { Db } from '../db/pool.ts';
+import { isRefusedKey } from '../keys/api-keys.ts';
 import type { ReplayOwner } from './replays.ts';
 import { reaching } from '../db/store-errors.ts';
 
@@ -19,7 +20,7 @@ export type ForkHold =
   | { readonly type: 'made'; readonly forkRunId: string | null }
   /** Budget or number of forks is used up. */
   | { readonly type: 'no_room' }
-  /** The job is another's, or was aborted. */
+  /** The job is another's, or was aborted, or its key is refused. */
   | { readonly type: 'lost' };
 
 export interface ForkLimits {
@@ -36,7 +37,8 @@ interface HeldRow {
 const lockJob = async (tx: Db, { id, owner }: ReplayOwner): Promise<number | null> => {
   const { rows } = await sql<{ budget_nano: number }>`
     select coalesce(budget_nano, 0) as budget_nano from replays
-    where id = ${id} and owner = ${owner} and status = 'running' for update`.execute(tx);
+    where id = ${id} and owner = ${owner} and status = 'running' and not ${isRefusedKey(sql`created_by`)}
+    for update`.execute(tx);
   return rows[0]?.budget_nano ?? null;
 };
 

@@ -6,6 +6,7 @@ import { type Comparison, type ReplayFilter, type ReplayMode, SignalboxError } f
 import { type Selectable, sql } from 'kysely';
 import { toJsonParam } from '../db/json-param.ts';
 import type { Db } from '../db/pool.ts';
+import { isRefusedKey } from '../keys/api-keys.ts';
 import { reaching } from '../db/store-errors.ts';
 import type { ReplayDivergence, ReplayFailure, ReplaysTable } from './replay-tables.ts';
 
@@ -24,6 +25,11 @@ export interface NewReplay {
 }
 
 export type StoredReplay = Selectable<ReplaysTable>;
+
+export interface ClaimedReplay extends StoredReplay {
+  /** The API key that started it was revoked or has expired. */
+  readonly key_refused: boolean;
+}
 
 /** Jobs a tenant may have that have not ended. */
 const MAX_OPEN = 10;
@@ -114,9 +120,9 @@ export const readReplay = (db: Db, tenantId: string, id: string): Promise<Stored
 export const claimReplay = (
   db: Db,
   { owner, leaseSeconds }: { readonly owner: string; readonly leaseSeconds: number },
-): Promise<StoredReplay | null> =>
+): Promise<ClaimedReplay | null> =>
   reaching(async () => {
-    const { rows } = await sql<StoredReplay>`
+    const { rows } = await sql<ClaimedReplay>`
       with due as (
         select id from replays
         where status in ('queued', 'running') and (lease_until is null or lease_until < now() or owner = ${owner})
@@ -125,7 +131,9 @@ export const claimReplay = (
         takeovers = r.takeovers + (r.lease_until is not null and r.owner <> ${owner})::int,
         owner = ${owner}, lease_until = now() + make_interval(secs => ${leaseSeconds}),
         touched_at = clock_timestamp()
-      from due where r.id = due.id returning r.*`.execute(db);
+      from due where r.id = due.id returning r.*, ${isRefusedKey(sql`r.created_by`)} as key_refused`.execute(
+      db,
+    );
     return rows[0] ?? null;
   });
 

@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import {
+  type ClaimedReplay,
   claimReplay,
   endReplay,
   listReplayable,
@@ -124,12 +125,17 @@ const replayPage = async (
   }
 };
 
-const workOn = async (deps: TurnDeps, job: StoredReplay, stopping: AbortSignal): Promise<void> => {
+/** Why a job is given up; null: it is not. */
+const faultOf = ({ key_refused, takeovers }: ClaimedReplay): string | null => {
+  if (key_refused) return 'The API key that started it was revoked or has expired.';
+  if (takeovers < MAX_TAKEOVERS) return null;
+  return `Its next runs brought down ${takeovers} processes in a row.`;
+};
+
+const workOn = async (deps: TurnDeps, job: ClaimedReplay, stopping: AbortSignal): Promise<void> => {
   const owner = { id: job.id, owner: deps.owner };
-  if (job.takeovers >= MAX_TAKEOVERS) {
-    const error = `Its next runs brought down ${job.takeovers} processes in a row.`;
-    return endReplay(deps.db, owner, { status: 'failed', error });
-  }
+  const error = faultOf(job);
+  if (error !== null) return endReplay(deps.db, owner, { status: 'failed', error });
   const { runs, lookedTo } = await nextRuns(deps, job);
   const page = new ReplayPage(job);
   if (runs.length === 0) {

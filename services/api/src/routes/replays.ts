@@ -19,6 +19,7 @@ const start = createRoute({
     'changes (model, instructions, limits) are tried on every run: its recorded answers are used up to the first place where they do not fit any more.',
     'With mode offline (the default) nothing is called and nothing is paid. With mode paid, each run that diverges goes on from there as a fork: with real calls, of tools too, under the caps of the tenant and the user. The cap of a fork is changes.limits.cost_usd, else that of its run; forks are made while their caps add up to max_cost_usd at most,',
     `and ${MAX_FORKS.toLocaleString('en')} at most.`,
+    'A job ends, as failed, once the API key that started it is revoked or has expired.',
     'Idempotency-Key: the same key and body give the same job. Needs the scopes runs:write and content:read.',
   ].join(' '),
   parameters: TAKES_IDEMPOTENCY_KEY,
