@@ -8,7 +8,15 @@ const key = z
   .string()
   .refine(fitsHeader, 'expected a key without line breaks, control characters and characters above U+00FF')
   .optional();
-const address = url(['http', 'https']).optional();
+
+/** What `fetch` takes, and a path can be added to: with a user in it, each call would fail and be charged. */
+const isPlain = (text: string): boolean => {
+  const { username, password, search, hash } = new URL(text);
+  return [username, password, search, hash].every((part) => part === '');
+};
+const address = url(['http', 'https'])
+  .refine(isPlain, 'expected a URL without user, password, query and fragment')
+  .optional();
 
 export const providerVariables = {
   ANTHROPIC_API_KEY: key,
