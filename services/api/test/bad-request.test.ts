@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { createPool } from '@signalbox/audit-store';
 import { newId } from '@signalbox/contracts';
 import { type Harness, openHarness } from './harness.ts';
 import { INVALID, refusedBy, VALID } from './refused.ts';
@@ -154,6 +155,26 @@ test('what breaks inside is logged with the request id and told to nobody', asyn
     const line = broken.logs.find((log) => log.includes('request failed')) ?? '';
     assert.equal((JSON.parse(line) as { request_id: string }).request_id, 'trace-me');
     assert.ok(line.includes('secret detail'));
+  } finally {
+    await broken.close();
+  }
+});
+
+test('who an address names is redacted in the log as everywhere, however it is spelled', async () => {
+  const away = { databaseUrl: 'postgres://nobody@127.0.0.1:1/none', role: 'api' } as const;
+  const broken = await openHarness({ db: createPool({ ...away, onError: () => undefined }) });
+  try {
+    for (const user of [
+      'ann%40example.com',
+      'ann@example.com',
+      '%61nn%40example%2ecom',
+      '%+ann%40example.com',
+    ]) {
+      const json = { daily_usd: 1 };
+      assert.equal((await broken.call('PUT', `/v1/caps/users/${user}`, { json })).status, 503);
+      const { path } = JSON.parse(broken.logs.at(-2) ?? '') as { path: string };
+      assert.match(path, /^\/v1\/caps\/users\/.*\[EMAIL\]$/);
+    }
   } finally {
     await broken.close();
   }

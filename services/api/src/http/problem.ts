@@ -2,6 +2,7 @@ import { ERROR_CODES, type ErrorCode, ERRORS, SignalboxError } from '@signalbox/
 import type { Logger } from '@signalbox/runtime';
 import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { tryDecodeURIComponent } from 'hono/utils/url';
 import { z } from 'zod';
 import type { ApiContext } from '../deps.ts';
 
@@ -84,7 +85,9 @@ const headersOf = (error: SignalboxError): Record<string, string> => {
 export const reportError = (c: ApiContext, thrown: unknown, logger: Logger): SignalboxError => {
   const error = toSignalboxError(thrown);
   if (error.status >= 500) {
-    const fields = { request_id: c.get('requestId'), method: c.req.method, path: c.req.path, error };
+    // Spelled out: redaction knows no address of a person in percent signs (R13).
+    const path = tryDecodeURIComponent(c.req.path);
+    const fields = { request_id: c.get('requestId'), method: c.req.method, path, error };
     if (error.code === 'internal') logger.error('request failed', fields);
     else logger.warn('request not served', fields);
   }
