@@ -27,6 +27,21 @@ test('nobody listens: every way in says audit_store_unavailable', async () => {
   await db.destroy();
 });
 
+test('no connection can be made, for whatever reason: it is not the request that is at fault', async () => {
+  const url = new URL(await emptyDatabase());
+  const elsewhere = new URL(url);
+  elsewhere.pathname = '/not_restored_yet';
+  const encrypted = new URL(url);
+  encrypted.searchParams.set('sslmode', 'verify-full');
+  for (const { href } of [elsewhere, encrypted]) {
+    const db = createPool({ databaseUrl: href, role: 'api' });
+    const { runId, entries } = simpleJournal();
+    await assert.rejects(readRun(db, TENANT, runId), unavailable);
+    await assert.rejects(writeBatch(db, [recordOf(runId, entries)]), unavailable);
+    await db.destroy();
+  }
+});
+
 test('a connection that is cut while a batch waits: retryable, and the same batch then goes in', async () => {
   const url = await emptyDatabase();
   await migrate(url);

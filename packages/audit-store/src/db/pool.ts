@@ -1,6 +1,6 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
-import { storeError } from './store-errors.ts';
+import { storeError, unavailable } from './store-errors.ts';
 import type { Tables } from './tables.ts';
 
 /** A pool of connections, or a transaction of one. `destroy()` closes a pool. */
@@ -93,7 +93,16 @@ export const createPool = (options: PoolOptions): Db => {
     client.on('error', () => undefined);
     closeWhenLate(client);
   });
-  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  // Whatever keeps a connection from being made, such as a database that is not restored yet or a certificate that has
+  // expired.
+  const connecting = () =>
+    pool.connect().catch((error: unknown) => {
+      throw unavailable(error);
+    });
+  const dialect = new PostgresDialect({
+    pool: { connect: connecting, end: () => pool.end(), options: pool.options },
+  });
+  return new Kysely<Tables>({ dialect });
 };
 
 /** Resolves when Postgres answers; else throws `audit_store_unavailable`. */

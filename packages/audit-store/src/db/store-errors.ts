@@ -29,14 +29,19 @@ const isLost = (error: unknown): boolean => {
 const isUnavailable = (error: unknown): boolean =>
   PASSING.has(classOf(error) ?? '') || (sqlState(error) === null && isLost(error));
 
-/** `audit_store_unavailable` for what passes by itself; other errors as they are. */
-export const storeError = (error: unknown): Error => {
-  if (!isUnavailable(error)) return error instanceof Error ? error : new Error(messageOf(error));
+/** No statement is at fault: no connection was made, or what failed passes by itself. */
+export const unavailable = (error: unknown): SignalboxError => {
   const why = messageOf(error) || 'no answer';
   return new SignalboxError('audit_store_unavailable', `Postgres cannot be used now (${why}); try again`, {
     cause: error,
     retryAfter: 1,
   });
+};
+
+/** `audit_store_unavailable` for what passes by itself; other errors as they are. */
+export const storeError = (error: unknown): Error => {
+  if (isUnavailable(error)) return unavailable(error);
+  return error instanceof Error ? error : new Error(messageOf(error));
 };
 
 const CANCELED = '57014';
