@@ -166,6 +166,7 @@ const health = await startHealthServer({
   ready: () =>
     checkReadiness({
       redis: { run: () => state.ping(), required: true },
+      queue: { run: () => queuePartition.redis.ping(), required: true },
       lease: { run: async () => leases.current() ?? Promise.reject(new Error('no lease')), required: true },
       opens: {
         run: async () =>

@@ -92,6 +92,19 @@ describe('the worker process', { concurrency: 2 }, () => {
     assert.deepEqual(await worker.stop(), { code: 0, signal: null });
   });
 
+  test('whose queue is away can fetch nothing, so it is alive but not ready', async () => {
+    const queueServer = await startRedis({ dir: await temporaryDir() });
+    const { worker, probe, answers } = await deployment({ QUEUE_REDIS_URL: queueServer.url });
+    await answers('/readyz', 200, /"ok"/);
+    await queueServer.stop();
+    await answers('/readyz', 503, /"queue":{"ok":false/);
+    assert.equal((await probe('/healthz')).status, 200);
+    await queueServer.start();
+    await answers('/readyz', 200, /"ok"/);
+    assert.deepEqual(await worker.stop({ graceMs: 60_000 }), { code: 0, signal: null });
+    await queueServer.stop();
+  });
+
   test('whose Redis is away when it is told to stop ends soon, with 0', async () => {
     const { server, worker, answers } = await deployment();
     await answers('/readyz', 200, /"ok"/);
