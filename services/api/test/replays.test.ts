@@ -268,12 +268,33 @@ test('a budget goes with mode paid, unknown fields and models are refused', asyn
   }
 });
 
-test('a tenant has ten jobs under way at most', async () => {
+/** How often the audit log of a tenant tells of it. */
+const told = async (tenant: string, type: string): Promise<number> => {
+  await storeAll(h);
+  const events = h.db.selectFrom('audit_events').where('tenant_id', '=', tenant).where('type', '=', type);
+  return (await events.select('seq').execute()).length;
+};
+
+test('a tenant has ten jobs under way at most, however many it asks for at once, and its audit log tells of no other', async () => {
   const key = await h.key('busy', ['runs:write', 'content:read']);
-  const json = { filter: {} };
-  const answers: number[] = [];
-  for (let n = 0; n < 11; n += 1) answers.push((await h.call('POST', '/v1/replays', { json, key })).status);
-  assert.deepEqual(answers, [...Array.from({ length: 10 }, () => 202), 429]);
+  const ask = (): Promise<Response> => h.call('POST', '/v1/replays', { json: { filter: {} }, key });
+  const answers = await Promise.all(Array.from({ length: 15 }, ask));
+  const taken = answers.filter(({ status }) => status === 202);
+  assert.deepEqual([taken.length, (await ask()).status], [10, 429]);
+  assert.equal(await told('busy', 'replay.started'), 10);
+});
+
+test('the audit log tells once of a job that several abort at once', async () => {
+  const key = await h.key('calm', ['runs:write', 'content:read', 'runs:read']);
+  const response = await h.call('POST', '/v1/replays', { json: { filter: {} }, key });
+  const { id } = (await response.json()) as ReplayJob;
+  const abort = (): Promise<Response> => h.call('POST', `/v1/replays/${id}/abort`, { key });
+  const answers = await Promise.all([abort(), abort(), abort()]);
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [202, 202, 202],
+  );
+  assert.equal(await told('calm', 'replay.aborted'), 1);
 });
 
 test("another tenant's runs are not selected, its jobs not found", async () => {

@@ -54,6 +54,7 @@ export interface ReplayOwner {
   readonly owner: string;
 }
 
+/** With the new one, which is taken back when there are too many. */
 const assertRoom = async (db: Db, tenantId: string): Promise<void> => {
   const { n } = await db
     .selectFrom('replays')
@@ -61,7 +62,7 @@ const assertRoom = async (db: Db, tenantId: string): Promise<void> => {
     .where('tenant_id', '=', tenantId)
     .where('status', 'in', ['queued', 'running'])
     .executeTakeFirstOrThrow();
-  if (n < MAX_OPEN) return;
+  if (n <= MAX_OPEN) return;
   throw new SignalboxError(
     'rate_limited',
     `A tenant may have ${MAX_OPEN} replays under way; abort one or wait for its end.`,
@@ -84,30 +85,47 @@ export const findReplayOfKey = (
   keyDigests: readonly string[],
 ): Promise<StoredReplay | null> => reaching(async () => (await oneOfKey(db, tenantId, keyDigests)) ?? null);
 
-/** Null: somebody else used its Idempotency-Key just now. Throws `rate_limited`, `audit_store_unavailable`. */
-export const insertReplay = (db: Db, replay: NewReplay): Promise<StoredReplay | null> =>
-  reaching(async () => {
-    await assertRoom(db, replay.tenantId);
-    const inserted = await db
-      .insertInto('replays')
-      .values({
-        id: replay.id,
-        tenant_id: replay.tenantId,
-        created_by: replay.createdBy,
-        filter: sql`${toJsonParam([replay.filter])}::jsonb -> 0`,
-        compare: replay.compare,
-        mode: replay.mode,
-        changed: sql`${JSON.stringify(replay.changed)}::jsonb`,
-        sealed_changes: replay.sealedChanges,
-        budget_nano: replay.budgetNano,
-        key_digest: replay.idempotency?.keyDigest ?? null,
-        fingerprint: replay.idempotency?.fingerprint ?? null,
-      })
-      .onConflict((conflict) => conflict.columns(['tenant_id', 'key_digest']).doNothing())
-      .returningAll()
-      .executeTakeFirst();
-    return inserted ?? null;
-  });
+/** Told of a deed before it is committed: if it throws, nothing is changed. */
+type Watch = () => Promise<void>;
+
+const insert = async (tx: Db, replay: NewReplay): Promise<StoredReplay | null> => {
+  const inserted = await tx
+    .insertInto('replays')
+    .values({
+      id: replay.id,
+      tenant_id: replay.tenantId,
+      created_by: replay.createdBy,
+      filter: sql`${toJsonParam([replay.filter])}::jsonb -> 0`,
+      compare: replay.compare,
+      mode: replay.mode,
+      changed: sql`${JSON.stringify(replay.changed)}::jsonb`,
+      sealed_changes: replay.sealedChanges,
+      budget_nano: replay.budgetNano,
+      key_digest: replay.idempotency?.keyDigest ?? null,
+      fingerprint: replay.idempotency?.fingerprint ?? null,
+    })
+    .onConflict((conflict) => conflict.columns(['tenant_id', 'key_digest']).doNothing())
+    .returningAll()
+    .executeTakeFirst();
+  return inserted ?? null;
+};
+
+/** Null: its Idempotency-Key is used. Throws `rate_limited`, `audit_store_unavailable`. */
+export const insertReplay = (db: Db, replay: NewReplay, watch: Watch): Promise<StoredReplay | null> =>
+  reaching(() =>
+    db.transaction().execute(async (tx) => {
+      const { tenantId } = replay;
+      // Those who ask at once take turns: no two take the last place.
+      await sql`select pg_advisory_xact_lock(hashtext('signalbox replays'), hashtext(${tenantId}))`.execute(
+        tx,
+      );
+      const inserted = await insert(tx, replay);
+      if (inserted === null) return null;
+      await assertRoom(tx, tenantId);
+      await watch();
+      return inserted;
+    }),
+  );
 
 /** Null: no such job of this tenant. Throws `audit_store_unavailable`. */
 export const readReplay = (db: Db, tenantId: string, id: string): Promise<StoredReplay | null> =>
@@ -169,8 +187,17 @@ export const endReplay = (
   });
 
 /** One that has ended stays as it is. Throws `audit_store_unavailable`. */
-export const abortReplay = (db: Db, tenantId: string, id: string): Promise<void> =>
-  reaching(async () => {
-    await sql`update replays set status = 'aborted', ${ENDED}
-      where tenant_id = ${tenantId} and id = ${id} and status in ('queued', 'running')`.execute(db);
-  });
+export const abortReplay = (
+  db: Db,
+  { tenantId, id }: { readonly tenantId: string; readonly id: string },
+  watch: Watch,
+): Promise<void> =>
+  reaching(() =>
+    db.transaction().execute(async (tx) => {
+      const { rows } = await sql`update replays set status = 'aborted', ${ENDED}
+        where tenant_id = ${tenantId} and id = ${id} and status in ('queued', 'running') returning id`.execute(
+        tx,
+      );
+      if (rows.length > 0) await watch();
+    }),
+  );

@@ -114,11 +114,8 @@ const insert = async (
   const changes = wellFormedDeep(request.changes as Parameters<typeof wellFormedDeep>[0]) as ReplayChanges;
   const id = newId('rpl');
   const changed = Object.keys(changes);
-  await recordFact(deps, byKey(principal), {
-    type: 'replay.started',
-    data: { replay_id: id, filter: fieldsOf(filter), changed, mode, max_cost_usd: max_cost_usd ?? null },
-  });
-  return insertReplay(deps.db, {
+  const data = { replay_id: id, filter: fieldsOf(filter), changed, mode, max_cost_usd: max_cost_usd ?? null };
+  const replay = {
     id,
     tenantId: principal.tenantId,
     createdBy: principal.keyId,
@@ -129,7 +126,10 @@ const insert = async (
     sealedChanges: sealText(deps.keyring, JSON.stringify(changes), replayAad(id)),
     budgetNano: max_cost_usd === undefined ? null : fromUsd(max_cost_usd),
     idempotency: mark === undefined ? null : { keyDigest: mark.key_digest, fingerprint: mark.fingerprint },
-  });
+  };
+  return insertReplay(deps.db, replay, () =>
+    recordFact(deps, byKey(principal), { type: 'replay.started', data }),
+  );
 };
 
 /**
@@ -152,10 +152,8 @@ export const startReplayJob = async (deps: JobDeps, order: ReplayOrder): Promise
 /** Forks that are there go on. Throws `not_found`, `state_unavailable`, `audit_store_unavailable`. */
 export const abortReplayJob = async (deps: JobDeps, principal: Principal, id: string): Promise<ReplayJob> => {
   const { tenantId } = principal;
-  const { status } = await findReplayJob(deps, tenantId, id);
-  if (status === 'queued' || status === 'running') {
-    await recordFact(deps, byKey(principal), { type: 'replay.aborted', data: { replay_id: id } });
-    await abortReplay(deps.db, tenantId, id);
-  }
+  await abortReplay(deps.db, { tenantId, id }, () =>
+    recordFact(deps, byKey(principal), { type: 'replay.aborted', data: { replay_id: id } }),
+  );
   return findReplayJob(deps, tenantId, id);
 };
