@@ -24,6 +24,9 @@ test('what is done to a tenant is in its audit log, with who did it, without sec
   await of('PUT', '/v1/caps/tenant', { daily_usd: 5 });
   await of('PUT', '/v1/caps/users/u1', { daily_usd: 1 });
   await of('DELETE', '/v1/caps/users/u1');
+  // What changes nothing is no change.
+  await of('DELETE', '/v1/caps/users/u1');
+  await of('PUT', '/v1/caps/tenant', { daily_usd: 5 });
   await of('PUT', '/v1/agents/helper', { model: 'mock/echo' });
   await of('PUT', '/v1/agents/helper', { model: 'mock/echo' });
   const run = await h.submit({}, { key });

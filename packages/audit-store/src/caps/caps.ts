@@ -2,6 +2,7 @@
  * Caps as they are decided. Who changes one writes here first and mirrors afterwards; the lock on all caps
  * makes the order of the mirrors the order of the changes.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
 import {
@@ -24,7 +25,7 @@ export interface CapsChange<T> {
   readonly before: T | null;
   readonly after: T | null;
 }
-/** Told of a change before it is committed: if it throws, nothing is changed. */
+/** Told of a change before it is committed: if it throws, nothing is changed. What changes nothing is not told of. */
 type Watch<T> = ((change: CapsChange<T>) => Promise<void>) | undefined;
 
 /** Makes a change between two looks at what it changes. */
@@ -36,7 +37,8 @@ const watched = async <T>(
   if (watch === undefined) return change();
   const before = await read();
   await change();
-  await watch({ before, after: await read() });
+  const after = await read();
+  if (!isDeepStrictEqual(before, after)) await watch({ before, after });
 };
 
 interface Write {
