@@ -95,3 +95,35 @@ test(`a backlog of ${BACKLOG} runs of one user over its cap makes no call slow a
   assert.ok(most <= MOST_PER_CALL, `${most} runs put aside by one call`);
   assert.deepEqual(await demand(partition), { runnable: 77, waiting: BACKLOG + 77, active: 0 });
 });
+
+const USERS = 3000;
+/** Of a user: one that holds the permit, and others that wait for it. */
+const HELD_BACK = 2;
+
+/** Users of one tenant at their caps, all of whose first runs are with workers. */
+const fillUsers = async (partition: Partition): Promise<void> => {
+  const pipeline = partition.redis.pipeline();
+  for (let n = 0; n < USERS; n += 1) {
+    pipeline.sadd(keyOf(partition, 'capped_users'), JSON.stringify([TENANT, `u${n}`]));
+    for (let run = 0; run < HELD_BACK; run += 1) {
+      for (const list of [`held_back:${TENANT}:u${n}`, 'queued:1'])
+        pipeline.zadd(keyOf(partition, list), n, `r${n}-${run}`);
+    }
+  }
+  await pipeline.exec();
+};
+
+test('demand looks at no list of a user, however many of them a cap keeps back', async (t) => {
+  const server = await startRedis({ dir: await temporaryDir() });
+  t.after(() => server.stop());
+  const redis = await openRedis('state', server.url);
+  const partition = await freshPartition(redis);
+  await setTenantCaps(partition, TENANT, { userMaxRuns: 1 });
+  await submitAll(partition, times(2, { userId: 'u' }));
+  await fillUsers(partition);
+  await redis.config('RESETSTAT');
+  assert.deepEqual(await demand(partition), { runnable: 1, waiting: 2 + USERS * HELD_BACK, active: 0 });
+  const calls = [...(await redis.info('commandstats')).matchAll(/:calls=(\d+)/g)];
+  const commands = calls.reduce((sum, [, n]) => sum + Number(n), 0);
+  assert.ok(commands < 100, `${commands} commands`);
+});

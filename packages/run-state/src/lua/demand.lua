@@ -44,19 +44,23 @@ local function look_at_ready(tenant)
   end
 end
 
-local capped = 0
-for _, user in ipairs(redis.call('SMEMBERS', key('capped_users'))) do
-  capped = capped + redis.call('ZCARD', key('held_back', unpack(cjson.decode(user))))
-end
+local high, normal, low = size('queued:0'), size('queued:1'), size('queued:2')
+local queued = high + normal + low
+
+-- Users are without number, so none of their lists is looked at: what is queued, and neither given to the queue nor in
+-- a ready list, is what their caps keep back.
+local held_back = queued - redis.call('ZCOUNT', key('admitted'), '-inf', '(+inf')
+local above = 0 -- in ready lists, but over the caps of their tenants
 local tenants = append(redis.call('ZRANGE', key('turns'), 0, -1), redis.call('SMEMBERS', key('capped_tenants')))
 local seen, looked = {}, 0
 for _, tenant in ipairs(tenants) do
   if not seen[tenant] then
     seen[tenant] = true
-    local room = concurrency_of(tenant).tenant
+    local room, ready = concurrency_of(tenant).tenant, redis.call('ZCARD', key('ready', tenant))
+    held_back = held_back - ready
     if room < math.huge then
       room = math.max(0, room - redis.call('SCARD', key('busy', tenant)))
-      capped = capped + math.max(0, redis.call('ZCARD', key('ready', tenant)) - room)
+      above = above + math.max(0, ready - room)
     end
     if room > 0 and looked < MOST_TENANTS then
       looked = looked + 1
@@ -66,11 +70,10 @@ for _, tenant in ipairs(tenants) do
 end
 
 local parked = size('parked') + size('asleep') + size('loading')
-local high, normal, low = size('queued:0'), size('queued:1'), size('queued:2')
 local limit = tonumber(redis.call('HGET', key('pressure'), 'backlog_limit') or math.huge)
 local found = pressure_of(used_share(), limit)
 local most = allowed(found, math.max(1, math.floor(offered * 1.5)))
-local pressed = found.level > 0 and high + normal + low - math.max(0, most - size('running')) or 0
-local kept_back = math.max(capped, pressed)
+local pressed = found.level > 0 and queued - math.max(0, most - size('running')) or 0
+local kept_back = math.max(math.max(0, held_back) + above, pressed)
 return { high, normal, low, size('running'), parked, size('timers'),
   #slots, offered, found.backlog, oldest < math.huge and oldest or 0, kept_back, found.level }
