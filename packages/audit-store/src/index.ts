@@ -127,10 +127,9 @@ export {
   type AuditCursor,
   type AuditQuery,
   type AuditRow,
-  exportAuditEvents,
-  type ExportedEvent,
   listAuditEvents,
 } from './audit/read-audit.ts';
+export { exportAuditEvents, type ExportedEvent } from './audit/export-audit.ts';
 export { sumUnstoredSpend, type UnstoredSpend } from './trust/unstored-spend.ts';
 export {
   countWrapped,

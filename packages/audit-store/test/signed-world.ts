@@ -6,7 +6,7 @@ import { type ExportVerdict, keyIdOf, merkleRoot, signCheckpoint, verifyExport }
 import { sql } from 'kysely';
 import { type CheckpointSigner, listCheckpoints, takeCheckpoint } from '../src/audit/checkpoints.ts';
 import type { Db } from '../src/db/pool.ts';
-import { exportAuditEvents } from '../src/audit/read-audit.ts';
+import { exportAuditEvents } from '../src/audit/export-audit.ts';
 import { writeBatch } from '../src/write/write-batch.ts';
 import { recordOf, simpleJournal, TENANT } from './journal.ts';
 import { migratedDatabase } from './support.ts';
