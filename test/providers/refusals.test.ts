@@ -83,3 +83,24 @@ it('gemini: how long to stay away stands in the body alone', async () => {
   for (const odd of ['-1s', '1m', 's', '', '1e9s']) assert.equal(await awayMs({ error: error(odd) }), null);
   assert.equal(await awayMs({ error: { message: 'slow', details: 'none' } }), null);
 });
+
+const OVERLOADED = { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } };
+const START = { type: 'message_start', message: { id: 'm', usage: { input_tokens: 9, output_tokens: 1 } } };
+const sse = (...events: readonly { type: string }[]): string =>
+  events.map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`).join('');
+
+for (const [model, name, type, body, billed] of [
+  ['anthropic/claude-haiku-4-5', 'in a stream', 'text/event-stream', sse(OVERLOADED), 'none'],
+  ['anthropic/claude-opus-5', 'as a body', 'application/json', JSON.stringify(OVERLOADED), 'none'],
+  ['anthropic/claude-opus-5', 'where it began', 'text/event-stream', sse(START, OVERLOADED), 'unknown'],
+  ['openai/gpt-5', 'where it does not say that it begins', 'text/event-stream', sse(OVERLOADED), 'unknown'],
+] as const) {
+  it(`${model}: overloaded, told with HTTP 200 ${name}`, async () => {
+    const answer = async (): Promise<Response> => new Response(body, { headers: { 'content-type': type } });
+    const models = createModels({ clock: systemClock, fetch: answer });
+    const failure: unknown = await ask(models, requestTo(model)).catch((thrown: unknown) => thrown);
+    assert.ok(failure instanceof ModelError, String(failure));
+    assert.deepEqual([failure.code, failure.retryable, failure.billed], ['provider_error', true, billed]);
+    assert.match(failure.message, /: Overloaded$/);
+  });
+}

@@ -19,6 +19,8 @@ export class AnswerBuilder {
   /** Set once the provider said that, and why, the answer is over: then it is complete. */
   finishReason: FinishReason | null = null;
   modelServed: string | null = null;
+  /** The model may be at work on it. */
+  mayHaveBegun: boolean;
   requestId: string | null = null;
   /** More may have been billed than what arrived. */
   mayHideOutput: boolean;
@@ -29,9 +31,10 @@ export class AnswerBuilder {
   #waiting = '';
   #bytes = 0;
 
-  constructor(onDelta: (text: string) => void, mayHideOutput: boolean) {
+  constructor(onDelta: (text: string) => void, mayHideOutput: boolean, mayHaveBegun = true) {
     this.#onDelta = onDelta;
     this.mayHideOutput = mayHideOutput;
+    this.mayHaveBegun = mayHaveBegun;
   }
 
   /** UTF-8 bytes of everything the model wrote so far: text, arguments, hidden reasoning. */

@@ -9,6 +9,7 @@ import { z } from 'zod';
 import type { AnswerBuilder } from './answer-builder.ts';
 import { argumentsObject, calledName, instructionsOf, sendable } from './conversation-text.ts';
 import { parseWire, wireUsage } from './parse-wire.ts';
+import { SaidError } from './said.ts';
 import { ToolUseBlocks } from './tool-use-blocks.ts';
 
 /** The Anthropic Messages wire format: our request to theirs, their events and bodies into our answer. */
@@ -37,6 +38,8 @@ const WireMessage = z.object({
   content: z.array(Block).nullish(),
   stop_reason: z.string().nullish(),
   usage: SentUsage,
+  /** Some gateways answer an error with HTTP 200. */
+  error: z.unknown().optional(),
 });
 
 const Delta = z.object({
@@ -140,6 +143,7 @@ export const createMessagesReader = (): {
   const read: Readonly<Record<string, (event: z.infer<typeof StreamEvent>, answer: AnswerBuilder) => void>> =
     {
       message_start: ({ message }, answer) => {
+        answer.mayHaveBegun = true;
         answer.modelServed = message?.model ?? null;
         answer.requestId ??= message?.id ?? null;
         usage = message?.usage ?? {};
@@ -177,6 +181,7 @@ export const createMessagesReader = (): {
 
 const readWhole = (body: unknown, answer: AnswerBuilder): void => {
   const message = parseWire(WireMessage, body);
+  if (message.error) throw new SaidError(message.error);
   answer.modelServed = message.model ?? null;
   answer.requestId ??= message.id ?? null;
   answer.usage = message.usage ? toUsage(message.usage) : null;

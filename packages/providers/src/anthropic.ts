@@ -27,6 +27,7 @@ export const createAnthropic = (options: ClientOptions): ProviderClient => {
           ...createMessagesReader(),
           modelAsked: model,
           mayHideOutput: mayThinkUnasked(model),
+          saysWhenItBegins: true,
           requestIdHeader: 'request-id',
           send: (signal) => client.messages.create(toMessagesBody(request, model), { signal }).asResponse(),
           events: (response, controller) => Stream.fromSSEResponse<unknown>(response, controller, client),

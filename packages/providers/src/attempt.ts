@@ -31,6 +31,8 @@ export interface Exchange {
   readonly requestIdHeader: string;
   /** Until the answer shows otherwise. */
   readonly mayHideOutput: boolean;
+  /** Its first event says that the model is at work. */
+  readonly saysWhenItBegins: boolean;
   send(signal: AbortSignal): Promise<Response>;
   /** Events of a streamed answer, parsed from JSON. */
   events(response: Response, controller: AbortController): AsyncIterable<unknown>;
@@ -90,7 +92,7 @@ export const attemptCall = async (
   exchange: Exchange,
   { signal, onDelta }: CallOptions,
 ): Promise<ModelAnswer> => {
-  const answer = new AnswerBuilder(onDelta, exchange.mayHideOutput);
+  const answer = new AnswerBuilder(onDelta, exchange.mayHideOutput, !exchange.saysWhenItBegins);
   const socket = new AbortController();
   let accepted = false;
   let readToEnd = false;
@@ -101,6 +103,7 @@ export const attemptCall = async (
     usage: answer.usage,
     outputBytes: answer.outputBytes,
     mayHideOutput: answer.mayHideOutput,
+    mayHaveBegun: answer.mayHaveBegun,
     now: deps.clock.now(),
   });
   if (signal.aborted) throw abortedError(seen(), false);

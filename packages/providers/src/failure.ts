@@ -3,7 +3,7 @@ import { createRedactor } from '@signalbox/engine';
 import { messageOf } from '@signalbox/runtime';
 import { refusalOf } from './refusal.ts';
 import { retryAfterMs, retryDelayMs } from './retry-after.ts';
-import { type Said, SaidError, saidIn, saysTooLong, wordsOf } from './said.ts';
+import { type Said, SaidError, saidIn, saysOverloaded, saysTooLong, wordsOf } from './said.ts';
 
 /** What goes wrong on the way to a provider becomes a `ModelError` here, and only here. */
 export interface FailedAttempt {
@@ -16,6 +16,8 @@ export interface FailedAttempt {
   readonly outputBytes: number;
   /** More may have been billed than what arrived. */
   readonly mayHideOutput: boolean;
+  /** False: the provider says so when it begins, and has not. */
+  readonly mayHaveBegun: boolean;
   /** Wall time, ms: for a Retry-After that is a date. */
   readonly now: number;
 }
@@ -86,6 +88,10 @@ export const statusError = (failure: StatusFailure, { provider, secrets }: Faile
 const billedSoFar = ({ mayHideOutput }: FailedAttempt): 'partial' | 'unknown' =>
   mayHideOutput ? 'unknown' : 'partial';
 
+/** The provider said that it has no room, in the place of an answer's beginning: it took the request no further. */
+const neverBegan = ({ mayHaveBegun }: FailedAttempt, said: Said): boolean =>
+  !mayHaveBegun && saysOverloaded(said);
+
 /** The caller gave up. `sent`: false when nothing had left for the provider yet. */
 export const abortedError = (attempt: FailedAttempt, sent: boolean): ModelError =>
   new ModelError('provider_error', `the call to ${attempt.provider} was aborted`, {
@@ -108,10 +114,11 @@ export const timeoutError = (attempt: FailedAttempt, timeoutMs: number): ModelEr
 export const brokenError = (attempt: FailedAttempt, said: Said): ModelError => {
   const { provider, secrets, usage, outputBytes } = attempt;
   const tooLong = saysTooLong(said);
+  const billed = neverBegan(attempt, said) ? 'none' : billedSoFar(attempt);
   return new ModelError(
     tooLong ? 'context_too_long' : 'provider_error',
     `the answer of ${provider} broke off after ${outputBytes} bytes: ${clean(wordsOf(said), secrets)}`,
-    { retryable: !tooLong, billed: billedSoFar(attempt), usage, outputBytes },
+    { retryable: !tooLong, billed, usage, outputBytes },
   );
 };
 

@@ -58,6 +58,7 @@ const attemptAt = (now: number, sent: string): FailedAttempt => ({
   usage: null,
   outputBytes: Buffer.byteLength(sent),
   mayHideOutput: false,
+  mayHaveBegun: true,
   now,
 });
 

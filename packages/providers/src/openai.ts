@@ -36,6 +36,7 @@ export const createOpenAi = (options: OpenAiOptions): ProviderClient => {
           ...createCompletionsReader(dialect),
           modelAsked: model,
           mayHideOutput: !dialect.streamsAllOutput(model),
+          saysWhenItBegins: false,
           requestIdHeader: 'x-request-id',
           send: (signal) =>
             client.chat.completions

@@ -28,6 +28,7 @@ export const attemptPing = async (
       usage: null,
       outputBytes: 0,
       mayHideOutput: false,
+      mayHaveBegun: true,
       now: clock.now(),
     };
     throw timedOut ? timeoutError(seen, timeoutMs) : toModelError(error, seen, errors);
