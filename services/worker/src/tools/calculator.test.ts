@@ -31,7 +31,17 @@ describe('calculator', () => {
     ['sqrt(2) ^ 2 > 0 ? 1 : 0', 'refused'],
     ['max(1, sqrt(16), 3) + abs(-2)', '6'],
     ['round(2 * pi) + floor(e)', '8'],
-    ['pow(2, 8) / log2(8)', String(256 / 3)],
+    ['pow(2, 8) / log2(8)', '85.3333333333333333333333333333'],
+    ['0.1 + 0.2', '0.3'],
+    ['floor(4.35 * 100)', '435'],
+    ['1 / 3 * 3', '1'],
+    ['123456789 * 987654321', '121932631112635269'],
+    ['9007199254740993', '9007199254740993'],
+    ['2 ^ 100', '1267650600228229401496703205376'],
+    ['2 ^ 0.5', String(Math.SQRT2)],
+    ['1e-7 * 1', '1e-7'],
+    ['round(-2.5)', '-3'],
+    ['-7 % 3', '-1'],
     ['(3 + 4) * sqrt(4)', '14'],
   ];
   for (const [expression, expected] of known) {
@@ -84,6 +94,8 @@ describe('calculator', () => {
     assert.equal(await value(`${'-'.repeat(998)}1`), '1');
     assert.equal(await value(`1${'^1'.repeat(499)}`), '1');
     assert.equal(await value(`${'abs('.repeat(190)}-1${')'.repeat(190)}`), '1');
+    const slowest = Array.from({ length: 110 }, () => '1.1^1e15').join('+');
+    await assert.rejects(value(slowest), refused('tool_error'));
     assert.equal(calculator.parameters.safeParse({ expression: '1'.repeat(1001) }).success, false);
   });
 });

@@ -1,34 +1,55 @@
 import { messageOf } from '@signalbox/runtime';
+import { Decimal } from 'decimal.js';
 import jsep from 'jsep';
 import { z } from 'zod';
 import { type Tool, ToolError } from './tool.ts';
 
 const Arguments = z.strictObject({ expression: z.string().min(1).max(1000) });
 
-const BINARY: Record<string, (a: number, b: number) => number> = {
-  '+': (a, b) => a + b,
-  '-': (a, b) => a - b,
-  '*': (a, b) => a * b,
-  '/': (a, b) => a / b,
-  '%': (a, b) => a % b,
+/**
+ * Decimal, so that sums of money and long integers are exact, where a double's are not. What has no end anyway is
+ * computed as a double, and what a double cannot hold is not finite: so no expression takes long.
+ */
+const Exact = Decimal.clone({ precision: 40, maxE: 308, minE: -324 });
+type Exact = InstanceType<typeof Exact>;
+
+const NOT_A_NUMBER = new Exact(Number.NaN);
+
+const ofOne =
+  (f: (value: Exact) => Exact) =>
+  (value: Exact = NOT_A_NUMBER): Exact =>
+    f(value);
+
+const asDouble = (f: (value: number) => number): ((value?: Exact) => Exact) =>
+  ofOne((value) => new Exact(f(value.toNumber())));
+
+const pow = (base: Exact, exponent: Exact): Exact =>
+  exponent.isInteger() ? base.pow(exponent) : new Exact(base.toNumber() ** exponent.toNumber());
+
+const BINARY: Record<string, (a: Exact, b: Exact) => Exact> = {
+  '+': (a, b) => a.plus(b),
+  '-': (a, b) => a.minus(b),
+  '*': (a, b) => a.times(b),
+  '/': (a, b) => a.div(b),
+  '%': (a, b) => a.mod(b),
 };
 
-const FUNCTIONS: Record<string, (...args: number[]) => number> = {
-  abs: Math.abs,
-  ceil: Math.ceil,
-  exp: Math.exp,
-  floor: Math.floor,
-  ln: Math.log,
-  log10: Math.log10,
-  log2: Math.log2,
-  max: Math.max,
-  min: Math.min,
-  pow: Math.pow,
-  round: Math.round,
-  sqrt: Math.sqrt,
+const FUNCTIONS: Record<string, (...args: Exact[]) => Exact> = {
+  abs: ofOne((value) => value.abs()),
+  ceil: ofOne((value) => value.ceil()),
+  exp: asDouble(Math.exp),
+  floor: ofOne((value) => value.floor()),
+  ln: asDouble(Math.log),
+  log10: asDouble(Math.log10),
+  log2: asDouble(Math.log2),
+  max: (first = NOT_A_NUMBER, ...others) => Exact.max(first, ...others),
+  min: (first = NOT_A_NUMBER, ...others) => Exact.min(first, ...others),
+  pow: (base = NOT_A_NUMBER, exponent = NOT_A_NUMBER) => pow(base, exponent),
+  round: ofOne((value) => value.round()),
+  sqrt: ofOne((value) => value.sqrt()),
 };
 
-const CONSTANTS: Record<string, number> = { pi: Math.PI, e: Math.E };
+const CONSTANTS: Record<string, Exact> = { pi: Exact.acos(-1), e: Exact.exp(1) };
 
 // `^` means power here, as people write it, and binds like `**`.
 jsep.addBinaryOp('^', 11, true);
@@ -59,25 +80,25 @@ interface Node {
 
 const nodeOf = (value: unknown): Node => value as Node;
 
-const call = (node: Node): number => {
+const call = (node: Node): Exact => {
   const name = String(nodeOf(node['callee'])['name']);
   const fn = own(FUNCTIONS, name);
   if (fn === undefined) throw unsupported(`the function ${name.slice(0, 40)}`);
   return fn(...(node['arguments'] as unknown[]).map((argument) => evaluate(nodeOf(argument))));
 };
 
-const signed = (operator: unknown, value: number): number => {
-  if (operator === '-') return -value;
+const signed = (operator: unknown, value: Exact): Exact => {
+  if (operator === '-') return value.neg();
   if (operator === '+') return value;
   throw unsupported(`the sign ${String(operator)}`);
 };
 
-const power = (base: Node, exponent: number): number =>
+const power = (base: Node, exponent: Exact): Exact =>
   base.type === 'UnaryExpression'
     ? signed(base['operator'], power(nodeOf(base['argument']), exponent))
-    : evaluate(base) ** exponent;
+    : pow(evaluate(base), exponent);
 
-const binary = (node: Node): number => {
+const binary = (node: Node): Exact => {
   const name = String(node['operator']);
   const left = nodeOf(node['left']);
   const right = evaluate(nodeOf(node['right']));
@@ -87,12 +108,13 @@ const binary = (node: Node): number => {
   return operator(evaluate(left), right);
 };
 
-const evaluate = (node: Node): number => {
+const evaluate = (node: Node): Exact => {
   switch (node.type) {
     case 'Group':
       return evaluate(nodeOf(node['argument']));
     case 'Literal':
-      if (typeof node['value'] === 'number') return node['value'];
+      // As it was written: its value is a double already.
+      if (typeof node['value'] === 'number') return new Exact(String(node['raw']));
       throw unsupported('text');
     case 'Identifier': {
       const constant = own(CONSTANTS, String(node['name']));
@@ -118,6 +140,14 @@ const parse = (expression: string): Node => {
   }
 };
 
+/** Of what has no end; beyond it no digit is meant. */
+const MOST_DIGITS = 30;
+
+const shown = (value: Exact): string => {
+  if (value.isInteger() && value.precision(true) <= Exact.precision) return value.toFixed();
+  return value.toSignificantDigits(MOST_DIGITS).toString();
+};
+
 export const calculator: Tool<z.infer<typeof Arguments>> = {
   name: 'calculator',
   description: 'Evaluates an arithmetic expression, for example "(3 + 4) * sqrt(2)".',
@@ -127,8 +157,8 @@ export const calculator: Tool<z.infer<typeof Arguments>> = {
   inline: true,
   execute: async ({ expression }) => {
     const value = evaluate(parse(expression));
-    if (!Number.isFinite(value))
-      throw new ToolError('tool_error', `The result is not a finite number: ${value}.`);
-    return String(value);
+    if (!value.isFinite())
+      throw new ToolError('tool_error', `The result is not a finite number: ${value.toString()}.`);
+    return shown(value);
   },
 };
