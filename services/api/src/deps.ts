@@ -9,6 +9,7 @@ import type { Context } from 'hono';
 import type { ApiMetrics } from './api-metrics.ts';
 import type { RateLimit } from './http/rate-limit.ts';
 import type { Refusals } from './audit/refusals.ts';
+import type { OpenAnswers } from './runs/open-answers.ts';
 import type { RunReader } from './runs/run-reader.ts';
 import type { RunViews } from './runs/run-views.ts';
 import type { StoreShare } from './audit/store-share.ts';
@@ -43,6 +44,7 @@ export interface ApiDeps {
   readonly rateLimit: RateLimit;
   readonly refusals: Refusals;
   readonly storeShare: StoreShare;
+  readonly openAnswers: OpenAnswers;
   /** Of each tenant, as it is now. */
   readonly vault: KeyVault;
   readonly models: Pick<Models, 'ping'>;

@@ -37,6 +37,7 @@ import { startServer } from './http/http-server.ts';
 import { createRateLimit } from './http/rate-limit.ts';
 import { createRefusals, type Refusals } from './audit/refusals.ts';
 import { runReplays } from './replays/replay-loop.ts';
+import { createOpenAnswers } from './runs/open-answers.ts';
 import { createRunReader } from './runs/run-reader.ts';
 import { createRunViews } from './runs/run-views.ts';
 import { createStoreShare } from './audit/store-share.ts';
@@ -138,6 +139,7 @@ const buildDeps = (frame: Frame): ApiDeps => {
     rateLimit: createRateLimit(partition, config.rateLimitPerSecond),
     refusals: countRefusals(frame, { partition, clock, redactorOf, logger }),
     storeShare: createStoreShare(),
+    openAnswers: createOpenAnswers(),
     vault: createKeyVault({
       keyring,
       clock,

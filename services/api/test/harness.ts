@@ -31,6 +31,7 @@ import { createApp } from '../src/http/app.ts';
 import type { Api, ApiDeps } from '../src/deps.ts';
 import { createRateLimit } from '../src/http/rate-limit.ts';
 import { createRefusals } from '../src/audit/refusals.ts';
+import { createOpenAnswers } from '../src/runs/open-answers.ts';
 import { createRunReader } from '../src/runs/run-reader.ts';
 import { createRunViews } from '../src/runs/run-views.ts';
 import { createStoreShare } from '../src/audit/store-share.ts';
@@ -138,6 +139,7 @@ export const openHarness = async (overrides: Partial<ApiDeps> = {}): Promise<Har
     rateLimit: createRateLimit(partition, 0),
     refusals: createRefusals({ partition, clock, redactorOf, logger }),
     storeShare: createStoreShare(),
+    openAnswers: createOpenAnswers(),
     vault: createKeyVault({
       keyring,
       clock,

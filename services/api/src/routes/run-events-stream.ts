@@ -43,8 +43,10 @@ async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<stri
   const over = new AbortController();
   const signal = AbortSignal.any([gone, deps.closing, over.signal]);
   void watchKey(deps.clock, checkKey, { over: signal, onRefused: () => over.abort() });
-  yield `retry: ${RETRY_MS}\n\n`;
+  // Here, since nobody may ever read what was answered.
+  const close = deps.openAnswers.open(run.tenantId);
   try {
+    yield `retry: ${RETRY_MS}\n\n`;
     for await (const item of followRun(deps, { run, after, withDeltas, signal })) yield frameOf(item, runId);
     if (deps.closing.aborted) {
       yield `retry: ${LEAST_RETRY_MS + Math.round(Math.random() * RETRY_SPREAD_MS)}\n\n`;
@@ -53,6 +55,7 @@ async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<stri
     // The answer has begun, so the client only sees the cut, and comes back.
     deps.logger.error('event stream broke', { run_id: runId, request_id: requestId, error });
   } finally {
+    close();
     over.abort();
   }
 }
@@ -76,13 +79,14 @@ const streamOf = (texts: AsyncGenerator<string>, onCancel: () => void): Readable
     { highWaterMark: 0 },
   );
 
-/** A run's events as server-sent events. Throws `not_found` before the stream begins. */
+/** A run's events as server-sent events. Throws `rate_limited`, `not_found` before the stream begins. */
 export const streamRunEvents = async (
   c: ApiContext,
   deps: ApiDeps,
   { runId, after }: StreamRequest,
 ): Promise<Response> => {
   const principal = c.get('principal');
+  deps.openAnswers.assertRoom(principal.tenantId);
   const run = await deps.runs.find(principal.tenantId, runId, 'none');
   const withDeltas = hasScope(principal, 'content:read');
   if (withDeltas) await noteContentRead(deps, principal, { runId, by: 'stream' });

@@ -6,7 +6,7 @@ import { isEnd, lastSeqOf, lastTypeOf } from './entries.ts';
 import type { ShownRun } from './run-views.ts';
 import { watchRun } from './watch-run.ts';
 
-type AwaitDeps = Pick<ApiDeps, 'runs' | 'views' | 'tail' | 'partition' | 'clock' | 'closing'>;
+type AwaitDeps = Pick<ApiDeps, 'runs' | 'views' | 'tail' | 'partition' | 'clock' | 'closing' | 'openAnswers'>;
 
 export interface AwaitRequest {
   readonly tenantId: string;
@@ -30,10 +30,8 @@ const added = async (deps: AwaitDeps, request: AwaitRequest, after: number): Pro
   }
 };
 
-/** Resolves when the run has ended, the time is over, or nobody waits any more. Throws like `RunViews.show`. */
-export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ShownRun> => {
-  const shown = await deps.views.show(request.tenantId, request.runId);
-  if (request.seconds === 0 || shown.view.finished_at !== null) return shown;
+/** Behind what was shown of the run already. */
+const untilEnd = async (deps: AwaitDeps, request: AwaitRequest, shown: ShownRun): Promise<void> => {
   const { clock, closing } = deps;
   const deadline = clock.monotonic() + request.seconds * 1000;
   const bell = new Bell();
@@ -58,5 +56,22 @@ export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<
     unwatch();
     gone.removeEventListener('abort', bell.ring);
   }
-  return deps.views.show(request.tenantId, request.runId);
+};
+
+/**
+ * Resolves when the run has ended, the time is over, or nobody waits any more. Throws `rate_limited`, and like
+ * `RunViews.show`.
+ */
+export const awaitEnd = async (deps: AwaitDeps, request: AwaitRequest): Promise<ShownRun> => {
+  const { tenantId, runId, seconds } = request;
+  const shown = await deps.views.show(tenantId, runId);
+  if (seconds === 0 || shown.view.finished_at !== null) return shown;
+  deps.openAnswers.assertRoom(tenantId);
+  const close = deps.openAnswers.open(tenantId);
+  try {
+    await untilEnd(deps, request, shown);
+  } finally {
+    close();
+  }
+  return deps.views.show(tenantId, runId);
 };
