@@ -47,8 +47,23 @@ export async function startTelemetry({
   return { shutdown: () => sdk.shutdown() };
 }
 
+/** The SDK tells of an error as JSON, in which its stack has a place too; null: it says something else. */
+function faultIn(message: string): Error | null {
+  try {
+    const told = JSON.parse(message) as { message?: unknown } | null;
+    if (typeof told?.message !== 'string') return null;
+    return Object.assign(new Error(told.message), { stack: undefined });
+  } catch {
+    return null;
+  }
+}
+
 function logDiagnostics(logger: Logger): void {
-  const warn = (message: string, ...details: unknown[]) => logger.warn(`telemetry: ${message}`, { details });
+  const warn = (message: string, ...details: unknown[]) => {
+    const fault = faultIn(message);
+    if (fault === null) logger.warn(`telemetry: ${message}`, { details });
+    else logger.warn('spans cannot be delivered to OTEL_EXPORTER_OTLP_ENDPOINT', { error: fault });
+  };
   const ignore = () => undefined;
   const options = { logLevel: DiagLogLevel.WARN, suppressOverrideMessage: true };
   diag.setLogger({ error: warn, warn, info: ignore, debug: ignore, verbose: ignore }, options);
