@@ -19,6 +19,12 @@ export interface Service {
   readonly shutdown: Shutdown;
 }
 
+/** Node would write them on stderr, as text of several lines: what pg says of an `sslmode`, say. */
+const logWarnings = (logger: Logger): void => {
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => logger.warn('a library or Node warns', { error: warning }));
+};
+
 /** Telemetry is the last to stop, so that spans of the stop are delivered too. */
 export const startService = async ({
   name,
@@ -27,6 +33,7 @@ export const startService = async ({
   redactor,
 }: ServiceOptions): Promise<Service> => {
   const logger = createLogger({ service: name, level: logLevel, redactor });
+  logWarnings(logger);
   const shutdown = createShutdown({ logger, exit: (code) => process.exit(code) });
   const telemetry = await startTelemetry({
     service: `signalbox-${name}`,
