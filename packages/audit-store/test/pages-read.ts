@@ -7,7 +7,10 @@ interface Explained {
 }
 
 /** Runs `read`, and each of its statements again for the pages of tables and indexes that it went through. */
-export const pagesRead = async (db: Db, read: (db: Db) => Promise<unknown>): Promise<number> => {
+export const pagesByStatement = async (
+  db: Db,
+  read: (db: Db) => Promise<unknown>,
+): Promise<readonly number[]> => {
   const statements: CompiledQuery[] = [];
   const recorder: KyselyPlugin = {
     transformQuery: ({ node, queryId }) => {
@@ -17,17 +20,22 @@ export const pagesRead = async (db: Db, read: (db: Db) => Promise<unknown>): Pro
     transformResult: ({ result }) => Promise.resolve(result),
   };
   await read(db.withPlugin(recorder));
-  let pages = 0;
+  const pages: number[] = [];
   for (const statement of statements) {
     const text = `explain (analyze, buffers, format json) ${statement.sql}`;
     const { rows } = await db.executeQuery<{ 'QUERY PLAN': readonly Explained[] }>(
       CompiledQuery.raw(text, [...statement.parameters]),
     );
     const [explained] = rows[0]?.['QUERY PLAN'] ?? [];
-    pages += (explained?.Plan['Shared Hit Blocks'] ?? NaN) + (explained?.Plan['Shared Read Blocks'] ?? NaN);
+    const { 'Shared Hit Blocks': hit = NaN, 'Shared Read Blocks': fetched = NaN } = explained?.Plan ?? {};
+    pages.push(hit + fetched);
   }
   return pages;
 };
+
+/** Of all its statements together. */
+export const pagesRead = async (db: Db, read: (db: Db) => Promise<unknown>): Promise<number> =>
+  (await pagesByStatement(db, read)).reduce((sum, pages) => sum + pages, 0);
 
 /** What autovacuum does in time: the planner knows how much there is. */
 export const settle = async (db: Db, table: string): Promise<void> => {

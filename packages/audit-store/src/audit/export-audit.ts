@@ -4,6 +4,7 @@ import { sql } from 'kysely';
 import { pagesOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
+import { behindInChains } from './chain-page.ts';
 import { type AuditFilter, conditions } from './read-audit.ts';
 
 /** An event as it was hashed. `body` null: it lies in quarantine, and only its seq and hash are known. */
@@ -23,10 +24,9 @@ const pageOfChains = async (
   filter: AuditFilter,
   { chains, last }: { chains: readonly string[]; last: ExportedEvent | null },
 ): Promise<ExportedEvent[]> => {
-  const where = [...conditions(filter), sql`run_id = any(${chains}::text[])`];
+  const where = [...conditions(filter), behindInChains(chains, last)];
   const { rows } = await sql<ExportedEvent>`
-    select run_id, seq, hash, body from audit_events
-    where ${sql.join(where, sql` and `)} and (run_id, seq) > (${last?.run_id ?? ''} collate "C", ${last?.seq ?? 0}::int)
+    select run_id, seq, hash, body from audit_events where ${sql.join(where, sql` and `)}
     order by run_id, seq limit ${EVENTS_PER_PAGE}`.execute(db);
   return rows;
 };

@@ -7,6 +7,7 @@
 import { adminChainOf, type Event, isAdminChain } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
 import { sql } from 'kysely';
+import { behindInChains } from './chain-page.ts';
 import { DerivedRows } from './derived-rows.ts';
 import { type EventColumns, strayColumn } from './event-columns.ts';
 import { CHAINS_PER_PAGE, chainsBehind, type Expected, expectedOf, isKnown } from './expected-chains.ts';
@@ -51,7 +52,7 @@ const eventsBehind = async (
       ) as in_quarantine
     from (
       select * from audit_events
-      where run_id = any(${chains}::text[]) and (run_id, seq) > (${last?.run_id ?? ''} collate "C", ${last?.seq ?? 0}::int)
+      where ${behindInChains(chains, last)}
       order by run_id, seq limit ${EVENTS_PER_PAGE}
     ) e
     left join checkpoint_leaves l on l.tenant_id = ${tenantId} and l.run_id = e.run_id and l.seq = e.seq
