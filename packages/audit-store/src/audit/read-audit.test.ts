@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { claimed, journalOf, recordsOf, runIdAt, submitted, succeeded, TENANT } from '../../test/journal.ts';
+import { adminChainOf, type AdminEventDraft, type AdminFact, type AuditRecord } from '@signalbox/contracts';
+import {
+  claimed,
+  journalOf,
+  recordOf,
+  recordsOf,
+  runIdAt,
+  submitted,
+  succeeded,
+  TENANT,
+} from '../../test/journal.ts';
 import { pagesRead, settle } from '../../test/pages-read.ts';
 import { migratedDatabase } from '../../test/support.ts';
 import type { Db } from '../db/pool.ts';
@@ -8,6 +18,25 @@ import { type AuditCursor, type AuditFilter, type AuditRow, listAuditEvents } fr
 import { writeBatch } from '../write/write-batch.ts';
 
 const RUNS = 1000;
+const READS = 3000;
+const CHAIN = adminChainOf(TENANT);
+
+/** A key, and who read what was said ever since. */
+const administration = (startMs: number): AuditRecord[] =>
+  Array.from({ length: READS }, (_, n) => {
+    const fact: AdminFact =
+      n === 0
+        ? { type: 'key.revoked', data: { key_id: 'key_2', name: 'k' } }
+        : { type: 'content.read', data: { run_id: 'run_1', by: 'steps' } };
+    const draft: AdminEventDraft = {
+      event_id: `evt_${String(n).padStart(32, '0')}`,
+      tenant_id: TENANT,
+      ts: new Date(startMs + n * 60_000).toISOString(),
+      actor: { type: 'operator', id: n === 0 ? 'founder' : 'reader' },
+      ...fact,
+    };
+    return recordOf(CHAIN, [], { userId: null, agent: null, adminDraft: JSON.stringify(draft) });
+  });
 
 let db: Db;
 before(async () => {
@@ -18,6 +47,7 @@ before(async () => {
     return journalOf(runIdAt(ms), [submitted(), claimed(), succeeded(0)], ms);
   });
   await writeBatch(db, journals.flatMap(recordsOf));
+  await writeBatch(db, administration(startMs));
   await settle(db, 'audit_events');
 });
 
@@ -58,7 +88,7 @@ test('a search in short looks finds what one long look finds, in its order', asy
 });
 
 test('nothing is found in as many looks as there are', async () => {
-  const events = (await search({}, { limit: 10_000, mostLookedAt: 1 })).rows.length;
+  const events = RUNS * 3 + READS;
   const { rows, pages } = await search({ actor: 'nobody' }, { limit: 10, mostLookedAt: 100 });
   assert.deepEqual([rows.length, pages], [0, Math.floor(events / 100) + 1]);
 });
@@ -96,5 +126,26 @@ test('a page of large events ends early, and the next ones have the rest, in any
       ends.map(({ run_id }) => run_id),
       large.map(({ runId }) => runId).toReversed(),
     );
+  }
+});
+
+const SEARCHES: readonly Omit<AuditFilter, 'tenantId'>[] = [
+  { category: 'admin', actor: 'founder' },
+  { category: 'admin', type: 'key.revoked' },
+  { runId: CHAIN, actor: 'founder' },
+  { runId: CHAIN, type: 'key.revoked' },
+  { runId: CHAIN, to: '2026-01-01T00:00:30Z' },
+];
+
+test('a search of the administration goes through so many events at a look too, however long that chain is', async () => {
+  for (const filter of SEARCHES) {
+    const whole = await search(filter, { limit: 10, mostLookedAt: 1_000_000 });
+    const { rows, pages } = await search(filter, { limit: 10, mostLookedAt: 100 });
+    assert.deepEqual([whole.rows.length, rows], [1, whole.rows], JSON.stringify(filter));
+    assert.equal(pages, READS / 100 + 1);
+    const query = { tenantId: TENANT, ...filter, limit: 10 };
+    const long = await pagesRead(db, (read) => listAuditEvents(read, query));
+    const short = await pagesRead(db, (read) => listAuditEvents(read, query, { mostLookedAt: 50 }));
+    assert.ok(short * 5 < long, `${short} of ${long} pages`);
   }
 });

@@ -83,19 +83,41 @@ export const behind = ({ ts, runId, seq }: AuditCursor): Condition =>
 const cursorAt = (row: Pick<AuditRow, 'ts' | 'run_id' | 'seq'> | undefined): AuditCursor | null =>
   row === undefined ? null : { ts: row.ts, runId: row.run_id, seq: row.seq };
 
-/** The last event that a look through so many of the tenant's comes to; null when there are fewer. */
+/** What an index alone finds, so that a look through it is as long as it is said to be. */
+const indexed = ({ tenantId, runId, category, from, to }: AuditFilter): AuditFilter => {
+  if (runId !== undefined) return { tenantId, runId };
+  return { tenantId, from, to, category: category === 'admin' ? category : undefined };
+};
+
+/** Behind the cursor of the query, in its order. */
+const goingOn = ({ runId, after }: AuditQuery): readonly Condition[] => {
+  if (after === undefined) return [];
+  return [runId === undefined ? behind(after) : sql`seq > ${after.seq}`];
+};
+
+const orderOf = ({ runId }: AuditQuery): Condition => (runId === undefined ? order : sql`seq`);
+
+/** The last event that a look through so many comes to; null when there are fewer. */
 const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<AuditCursor | null> => {
-  const { tenantId, from, to, after } = query;
-  const where = [...conditions({ tenantId, from, to }), ...(after === undefined ? [] : [behind(after)])];
+  const where = [...conditions(indexed(query)), ...goingOn(query)];
   const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
     select ${AUDIT_TS} as ts, run_id, seq from audit_events
-    where ${sql.join(where, sql` and `)} order by ${order} offset ${most - 1} limit 1`.execute(db);
+    where ${sql.join(where, sql` and `)} order by ${orderOf(query)} offset ${most - 1} limit 1`.execute(db);
   return cursorAt(rows[0]);
 };
 
-/** No index holds these, so what is rare may lie behind millions of events. The administration is a chain by itself. */
-const isSearch = ({ runId, category, actor, type }: AuditFilter): boolean =>
-  runId === undefined && category !== 'admin' && (category ?? actor ?? type) !== undefined;
+const upTo = ({ ts, runId, seq }: AuditCursor, query: AuditQuery): Condition =>
+  query.runId === undefined
+    ? sql`(ts, run_id, seq) >= (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`
+    : sql`seq <= ${seq}`;
+
+/** No index holds these, so what is rare may lie behind millions of events, of a chain as of all runs. */
+const isSearch = ({ runId, category, actor, type, from, to }: AuditFilter): boolean => {
+  if ((actor ?? type) !== undefined) return true;
+  return runId === undefined
+    ? category !== undefined && category !== 'admin'
+    : (category ?? from ?? to) !== undefined;
+};
 
 /** Events that one search looks through; far below the time limit of a statement. */
 const MOST_LOOKED_AT = 20_000;
@@ -119,20 +141,15 @@ export const listAuditEvents = (
   { mostLookedAt = MOST_LOOKED_AT } = {},
 ): Promise<AuditPage> =>
   reaching(async () => {
-    const where = [...conditions(query)];
-    const { after, runId, limit } = query;
-    if (after !== undefined) where.push(runId === undefined ? behind(after) : sql`seq > ${after.seq}`);
+    const where = [...conditions(query), ...goingOn(query)];
     const lookedTo = isSearch(query) ? await endOfLook(db, query, mostLookedAt) : null;
-    if (lookedTo !== null) {
-      const { ts, runId: last, seq } = lookedTo;
-      where.push(sql`(ts, run_id, seq) >= (${ts}::timestamptz, ${last} collate "C", ${seq}::int)`);
-    }
+    if (lookedTo !== null) where.push(upTo(lookedTo, query));
     const found = sql`
       select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash,
         coalesce(octet_length(body), 0) as bytes
       from audit_events where ${sql.join(where, sql` and `)}
-      order by ${runId === undefined ? order : sql`seq`} limit ${limit}`;
-    const ordered = runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
+      order by ${orderOf(query)} limit ${query.limit}`;
+    const ordered = query.runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
     const { rows, cut } = await readWithin<AuditRow>(db, found, { order: ordered, maxBytes: MAX_PAGE_BYTES });
     return { rows, lookedTo: cut ? cursorAt(rows.at(-1)) : lookedTo };
   });
