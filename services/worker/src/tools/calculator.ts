@@ -140,12 +140,13 @@ const parse = (expression: string): Node => {
   }
 };
 
-/** Of what has no end; beyond it no digit is meant. */
-const MOST_DIGITS = 30;
+/** Of what has no end, as many as a double has: nobody means more. */
+const ENDLESS_DIGITS = 16;
 
 const shown = (value: Exact): string => {
   if (value.isInteger() && value.precision(true) <= Exact.precision) return value.toFixed();
-  return value.toSignificantDigits(MOST_DIGITS).toString();
+  const hasEnd = value.precision() < Exact.precision;
+  return (hasEnd ? value : value.toSignificantDigits(ENDLESS_DIGITS)).toString();
 };
 
 export const calculator: Tool<z.infer<typeof Arguments>> = {
