@@ -7,6 +7,7 @@ import { toCompletionsBody } from './openai-request.ts';
 import { createCompletionsReader } from './openai-wire.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
+import { readOn } from './read-on.ts';
 import { type ClientOptions, sdkOptions } from './sdk-options.ts';
 
 export interface OpenAiOptions extends ClientOptions {
@@ -42,7 +43,9 @@ export const createOpenAi = (options: OpenAiOptions): ProviderClient => {
             client.chat.completions
               .create(toCompletionsBody(request, model, dialect), { signal })
               .asResponse(),
-          events: (response, controller) => Stream.fromSSEResponse<unknown>(response, controller, client),
+          // The SDK stops at [DONE].
+          events: (response, controller) =>
+            Stream.fromSSEResponse<unknown>(readOn(response, clock), controller, client),
         },
         callOptions,
       );
