@@ -23,11 +23,13 @@ const route = createRoute({
 export const eraseContent: Route = (app, deps) => {
   app.openapi(route, async (c) => {
     const { reason } = c.req.valid('query');
-    const run = await eraseRun(deps, {
-      principal: c.get('principal'),
+    const principal = c.get('principal');
+    const order = {
+      principal,
       runId: c.req.valid('param').id,
       reason: reason === undefined ? null : wellFormed(reason),
-    });
-    return c.json(run, 200);
+    };
+    const erase = () => eraseRun(deps, order);
+    return c.json(await deps.storeShare.take(principal.tenantId, 'change', erase), 200);
   });
 };

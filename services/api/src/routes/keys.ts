@@ -66,7 +66,10 @@ export const keys: Route = (app, deps) => {
     const { body } = await readBody(c, keyRequest(deps.clock));
     const { name, scopes, expires_at } = body;
     const expiresAt = expires_at === undefined || expires_at === null ? null : new Date(expires_at);
-    const { key, secret } = await issueKey(deps, c.get('principal'), { name, scopes, expiresAt });
+    const principal = c.get('principal');
+    const { key, secret } = await deps.storeShare.take(principal.tenantId, 'change', () =>
+      issueKey(deps, principal, { name, scopes, expiresAt }),
+    );
     c.header('cache-control', 'no-store');
     return c.json({ ...viewOf(key), secret }, 201);
   });
@@ -82,7 +85,12 @@ export const keys: Route = (app, deps) => {
     const { page, next_cursor } = toPage(found, limit, (key) => key.id);
     return c.json({ data: page.map(viewOf), next_cursor }, 200);
   });
-  app.openapi(revoke, async (c) =>
-    c.json(viewOf(await revokeKey(deps, c.get('principal'), c.req.valid('param').id)), 200),
-  );
+  app.openapi(revoke, async (c) => {
+    const principal = c.get('principal');
+    const { id } = c.req.valid('param');
+    const key = await deps.storeShare.take(principal.tenantId, 'change', () =>
+      revokeKey(deps, principal, id),
+    );
+    return c.json(viewOf(key), 200);
+  });
 };

@@ -35,11 +35,15 @@ export const legalHold: Route = (app, deps) => {
     const principal = c.get('principal');
     const runId = c.req.valid('param').id;
     const { body: wanted } = await readBody(c, LegalHoldRequest);
-    await deps.runs.find(principal.tenantId, runId, 'none');
-    return c.json(await changeLegalHold(deps, principal, { runId, wanted }), 200);
+    const { tenantId } = principal;
+    await deps.runs.find(tenantId, runId, 'none');
+    const change = () => changeLegalHold(deps, principal, { runId, wanted });
+    return c.json(await deps.storeShare.take(tenantId, 'change', change), 200);
   });
   app.openapi(ofTenant, async (c) => {
     const { body: wanted } = await readBody(c, LegalHoldRequest);
-    return c.json(await changeLegalHold(deps, c.get('principal'), { runId: null, wanted }), 200);
+    const principal = c.get('principal');
+    const change = () => changeLegalHold(deps, principal, { runId: null, wanted });
+    return c.json(await deps.storeShare.take(principal.tenantId, 'change', change), 200);
   });
 };

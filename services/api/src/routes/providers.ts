@@ -73,6 +73,8 @@ const readKey = async (c: ApiContext): Promise<string> => {
 export const providers: Route = (app, deps) => {
   const view = async ({ principal, provider }: ProviderRef): Promise<ProviderView> =>
     (await providerViews(deps, principal.tenantId))(providerEntry(provider));
+  const changing = ({ principal }: ProviderRef, change: () => Promise<void>): Promise<void> =>
+    deps.storeShare.take(principal.tenantId, 'change', change);
   app.openapi(list, async (c) => {
     const data = catalogue.map(await providerViews(deps, c.get('principal').tenantId));
     return c.json({ data, next_cursor: null }, 200);
@@ -80,12 +82,13 @@ export const providers: Route = (app, deps) => {
   app.openapi(setKey, async (c) => {
     const ref = { principal: c.get('principal'), ...c.req.valid('param') };
     assertTakesKey(providerEntry(ref.provider));
-    await setProviderKey(deps, ref, await readKey(c));
+    const key = await readKey(c);
+    await changing(ref, () => setProviderKey(deps, ref, key));
     return c.json(await view(ref), 200);
   });
   app.openapi(removeKey, async (c) => {
     const ref = { principal: c.get('principal'), ...c.req.valid('param') };
-    await removeProviderKey(deps, ref);
+    await changing(ref, () => removeProviderKey(deps, ref));
     return c.json(await view(ref), 200);
   });
   app.openapi(ping, async (c) => {

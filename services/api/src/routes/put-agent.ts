@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { ensureTenantWithCaps, publishAgentVersion } from '@signalbox/audit-store';
-import { AgentName, AgentSpec } from '@signalbox/contracts';
+import { ensureTenantWithCaps, publishAgentVersion, type Published } from '@signalbox/audit-store';
+import { AgentName, AgentSpec, type Principal } from '@signalbox/contracts';
 import { mirrorAgent, reachingState } from '@signalbox/run-state';
 import { wellFormedDeep } from '@signalbox/runtime';
 import { byKey, recordFact } from '../audit/admin-trail.ts';
@@ -8,7 +8,7 @@ import { sealSpec, specDigest } from '../agents/agent-specs.ts';
 import { agentView } from '../agents/agent-view.ts';
 import { checkModels } from '../submission/check-models.ts';
 import { checkOutputSchema } from '../submission/check-output-schema.ts';
-import type { Route } from '../deps.ts';
+import type { ApiDeps, Route } from '../deps.ts';
 import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
 import { invalidFromZod, readBody } from '../http/validation.ts';
 
@@ -29,6 +29,30 @@ const route = createRoute({
   },
 });
 
+/** Throws `quota_exceeded`, `state_unavailable`, `audit_store_unavailable`. */
+const publish = async (
+  deps: ApiDeps,
+  principal: Principal,
+  { tenantId, name, spec }: { readonly tenantId: string; readonly name: string; readonly spec: AgentSpec },
+): Promise<Published> => {
+  // A tenant that Postgres has not met yet: its first key may be in Redis alone.
+  await ensureTenantWithCaps(deps.db, {
+    id: tenantId,
+    partition: deps.partition.index,
+    timeZone: 'UTC',
+    defaults: deps.defaultCaps,
+  });
+  const agent = { tenantId, name };
+  const digest = specDigest(agent, spec);
+  const sealed = { ...agent, digest, sealedSpec: sealSpec(deps.keyring, agent, spec) };
+  return publishAgentVersion(deps.db, sealed, (version) =>
+    recordFact(deps, byKey(principal), {
+      type: 'agent.changed',
+      data: { name, version, spec_digest: digest },
+    }),
+  );
+};
+
 export const putAgent: Route = (app, deps) => {
   app.openapi(
     route,
@@ -40,20 +64,8 @@ export const putAgent: Route = (app, deps) => {
       const { tenantId } = principal;
       await checkOutputSchema(deps, spec, { tenantId, at: '' });
       const agent = { tenantId, name: c.req.valid('param').name };
-      // A tenant that Postgres has not met yet: its first key may be in Redis alone.
-      await ensureTenantWithCaps(deps.db, {
-        id: tenantId,
-        partition: deps.partition.index,
-        timeZone: 'UTC',
-        defaults: deps.defaultCaps,
-      });
-      const digest = specDigest(agent, spec);
-      const sealed = { ...agent, digest, sealedSpec: sealSpec(deps.keyring, agent, spec) };
-      const published = await publishAgentVersion(deps.db, sealed, (version) =>
-        recordFact(deps, byKey(principal), {
-          type: 'agent.changed',
-          data: { name: agent.name, version, spec_digest: digest },
-        }),
+      const published = await deps.storeShare.take(tenantId, 'publish', () =>
+        publish(deps, principal, { ...agent, spec }),
       );
       // Without its mirror the version would not be what `name` means; who repeats the request makes it.
       const { version, sealedSpec } = published;

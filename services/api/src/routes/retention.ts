@@ -37,6 +37,8 @@ export const retention: Route = (app, deps) => {
   app.openapi(read, async (c) => c.json(await readRetention(deps.db, c.get('principal').tenantId), 200));
   app.openapi(change, async (c) => {
     const { body } = await readBody(c, RetentionRequest);
-    return c.json(await changeTenantRetention(deps, c.get('principal'), body), 200);
+    const principal = c.get('principal');
+    const change = () => changeTenantRetention(deps, principal, body);
+    return c.json(await deps.storeShare.take(principal.tenantId, 'change', change), 200);
   });
 };

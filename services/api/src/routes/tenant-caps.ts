@@ -35,7 +35,8 @@ export const tenantCaps: Route = (app, deps) => {
   app.openapi(change, async (c) => {
     const principal = c.get('principal');
     const { body } = await readBody(c, TenantCapsRequest);
-    await changeTenantCaps(deps, principal, body);
-    return c.json(await viewTenantCaps(deps, principal.tenantId), 200);
+    const { tenantId } = principal;
+    await deps.storeShare.take(tenantId, 'change', () => changeTenantCaps(deps, principal, body));
+    return c.json(await viewTenantCaps(deps, tenantId), 200);
   });
 };

@@ -53,13 +53,16 @@ export const userCaps: Route = (app, deps) => {
     const principal = c.get('principal');
     const userId = idOf(c.req.valid('param'));
     const { body } = await readBody(c, UserCapsRequest);
-    await changeUserCaps(deps, principal, { userId, wanted: body });
-    return c.json(await viewUserCaps(deps, { tenantId: principal.tenantId, userId }), 200);
+    const { tenantId } = principal;
+    const change = { userId, wanted: body };
+    await deps.storeShare.take(tenantId, 'change', () => changeUserCaps(deps, principal, change));
+    return c.json(await viewUserCaps(deps, { tenantId, userId }), 200);
   });
   app.openapi(drop, async (c) => {
     const principal = c.get('principal');
     const userId = idOf(c.req.valid('param'));
-    await dropUserCaps(deps, principal, userId);
-    return c.json(await viewUserCaps(deps, { tenantId: principal.tenantId, userId }), 200);
+    const { tenantId } = principal;
+    await deps.storeShare.take(tenantId, 'change', () => dropUserCaps(deps, principal, userId));
+    return c.json(await viewUserCaps(deps, { tenantId, userId }), 200);
   });
 };
