@@ -4,7 +4,7 @@ import { sql } from 'kysely';
 import { pagesOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
-import { behindInChains } from './chain-page.ts';
+import { behindInChains, type ChainPlace } from './chain-page.ts';
 import { type AuditFilter, conditions } from './read-audit.ts';
 
 /** An event as it was hashed. `body` null: it lies in quarantine, and only its seq and hash are known. */
@@ -19,26 +19,55 @@ export interface ExportedEvent {
 const EVENTS_PER_PAGE = 500;
 const RUNS_PER_PAGE = 200;
 
+interface Look {
+  readonly chains: readonly string[];
+  readonly last: ChainPlace | null;
+  /** No event of a higher seq. */
+  readonly upTo?: number;
+}
+
 const pageOfChains = async (
   db: Db,
   filter: AuditFilter,
-  { chains, last }: { chains: readonly string[]; last: ExportedEvent | null },
+  { chains, last, upTo }: Look,
 ): Promise<ExportedEvent[]> => {
   const where = [...conditions(filter), behindInChains(chains, last)];
+  if (upTo !== undefined) where.push(sql`seq <= ${upTo}::int`);
   const { rows } = await sql<ExportedEvent>`
-    select run_id, seq, hash, body from audit_events where ${sql.join(where, sql` and `)}
+    select run_id, seq, hash, body from audit_events
+    where ${sql.join(where, sql` and `)}
     order by run_id, seq limit ${EVENTS_PER_PAGE}`.execute(db);
   return rows;
 };
 
-const eventsOf = (
+const eventsOf = (db: Db, filter: AuditFilter, look: Look): AsyncGenerator<readonly ExportedEvent[]> =>
+  pagesOf<ExportedEvent>(EVENTS_PER_PAGE, (last) =>
+    reaching(() => pageOfChains(db, filter, { ...look, last: last ?? look.last })),
+  );
+
+/** Events that one statement looks through; far below its time limit. */
+const MOST_LOOKED_AT = 20_000;
+
+const endOf = (db: Db, chain: string): Promise<number> =>
+  reaching(async () => {
+    const { rows } = await sql<{ seq: number | null }>`
+      select max(seq) as seq from audit_events where run_id = ${chain}`.execute(db);
+    return rows[0]?.seq ?? 0;
+  });
+
+/** No index holds the times of a chain, and a period may lie behind millions of its events: so many are looked at at once. */
+async function* chainOf(
   db: Db,
   filter: AuditFilter,
-  chains: readonly string[],
-): AsyncGenerator<readonly ExportedEvent[]> =>
-  pagesOf<ExportedEvent>(EVENTS_PER_PAGE, (last) =>
-    reaching(() => pageOfChains(db, filter, { chains, last })),
-  );
+  { chain, most }: { readonly chain: string; readonly most: number },
+): AsyncGenerator<readonly ExportedEvent[]> {
+  if ((filter.from ?? filter.to) === undefined)
+    return yield* eventsOf(db, filter, { chains: [chain], last: null });
+  const end = await endOf(db, chain);
+  for (let seq = 0; seq < end; seq += most) {
+    yield* eventsOf(db, filter, { chains: [chain], last: { run_id: chain, seq }, upTo: seq + most });
+  }
+}
 
 const runsBehind = (db: Db, tenantId: string, after: string): Promise<string[]> =>
   reaching(async () => {
@@ -60,9 +89,11 @@ const runsBehind = (db: Db, tenantId: string, after: string): Promise<string[]> 
 export async function* exportAuditEvents(
   db: Db,
   filter: AuditFilter,
+  { mostLookedAt: most = MOST_LOOKED_AT } = {},
 ): AsyncGenerator<readonly ExportedEvent[]> {
-  if (filter.runId !== undefined) return yield* eventsOf(db, filter, [wellFormed(filter.runId)]);
-  yield* eventsOf(db, filter, [adminChainOf(filter.tenantId)]);
+  if (filter.runId !== undefined)
+    return yield* chainOf(db, filter, { chain: wellFormed(filter.runId), most });
+  yield* chainOf(db, filter, { chain: adminChainOf(filter.tenantId), most });
   const runs = pagesOf<string>(RUNS_PER_PAGE, (last) => runsBehind(db, filter.tenantId, last ?? ''));
-  for await (const page of runs) yield* eventsOf(db, filter, page);
+  for await (const chains of runs) yield* eventsOf(db, filter, { chains, last: null });
 }
