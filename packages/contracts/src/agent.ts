@@ -14,7 +14,13 @@ export type ToolName = z.infer<typeof ToolName>;
 /** A tool by its name, or with what this agent says of it. */
 const ToolEntry = z.union([
   ToolName,
-  z.strictObject({ name: ToolName, repeatable: z.boolean().default(false) }),
+  z.strictObject({
+    name: ToolName,
+    repeatable: z
+      .boolean()
+      .default(false)
+      .describe('A call whose end is not known, after a crash, may be made once more.'),
+  }),
 ]);
 
 export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
@@ -25,28 +31,55 @@ export const ToolEntries = z.array(ToolEntry).max(32).default([]);
 const namesEachOnce = (entries: z.infer<typeof ToolEntries>): boolean =>
   new Set(entries.map(toolEntryName)).size === entries.length;
 
+export const DEFAULT_LIMITS = { max_steps: 20, max_output_tokens: 1024, timeout_seconds: 600 } as const;
+
+const unlessSaid = (limit: keyof typeof DEFAULT_LIMITS): string => `Default: ${DEFAULT_LIMITS[limit]}.`;
+
 /** Limits as an agent or a submission states them; unset ones fall back to `DEFAULT_LIMITS` and caps. */
 export const LimitsInput = z.strictObject({
-  max_steps: z.int().min(1).max(1000).optional(),
-  max_output_tokens: z.int().min(1).max(200_000).optional(),
-  timeout_seconds: z.int().min(1).max(86_400).optional(),
-  cost_usd: CapUsd.optional(),
+  max_steps: z
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .describe(`Model calls and tool calls together. ${unlessSaid('max_steps')}`),
+  max_output_tokens: z
+    .int()
+    .min(1)
+    .max(200_000)
+    .optional()
+    .describe(`Of one model call, with what a model spends on reasoning. ${unlessSaid('max_output_tokens')}`),
+  timeout_seconds: z
+    .int()
+    .min(1)
+    .max(86_400)
+    .optional()
+    .describe(`At work; waiting does not count. ${unlessSaid('timeout_seconds')}`),
+  cost_usd: CapUsd.optional().describe('Of the whole run. Default: run_usd of the caps of its user and tenant.'),
 });
 export type LimitsInput = z.infer<typeof LimitsInput>;
 
-export const DEFAULT_LIMITS = { max_steps: 20, max_output_tokens: 1024, timeout_seconds: 600 } as const;
-
 /** What an agent is. Versions are immutable: same content, same version. */
 export const AgentSpec = z.strictObject({
-  instructions: z.string().max(200_000).default(''),
+  instructions: z.string().max(200_000).default('').describe('Goes before the conversation at each call.'),
   model: ModelRef,
-  fallbacks: z.array(ModelRef).max(5).default([]),
+  fallbacks: z.array(ModelRef).max(5).default([]).describe('Asked in turn when a model fails.'),
   // Providers refuse a name that is there twice.
   tools: ToolEntries.refine(namesEachOnce, 'expected each tool once'),
   limits: LimitsInput.default({}),
-  temperature: z.number().min(0).max(2).nullable().default(null),
-  output_schema: z.record(z.string(), JsonValue).nullable().default(null),
-  cost_intent: z.enum(['free', 'paid']).default('paid'),
+  temperature: z
+    .number()
+    .min(0)
+    .max(2)
+    .nullable()
+    .default(null)
+    .describe('Null: none is sent. Models that reason refuse one, fallbacks too.'),
+  output_schema: z
+    .record(z.string(), JsonValue)
+    .nullable()
+    .default(null)
+    .describe('JSON Schema of the output. An answer that does not follow it is asked for again.'),
+  cost_intent: z.enum(['free', 'paid']).default('paid').describe('free: a model with a price is refused.'),
 });
 export type AgentSpec = z.infer<typeof AgentSpec>;
 

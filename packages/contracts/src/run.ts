@@ -37,14 +37,14 @@ const Metadata = withFewKeys(50, z.record(z.string().max(64), z.string().max(512
 
 /** Body of `POST /v1/runs`. */
 export const RunSubmission = z.strictObject({
-  agent: z.union([AgentRef, AgentSpec]),
+  agent: z.union([AgentRef, AgentSpec]).describe('name, name@version, or a spec for this run alone.'),
   input: RunInput,
-  user_id: Label.nullish(),
-  session_id: Label.nullish(),
+  user_id: Label.nullish().describe('Whose caps count beside those of the tenant.'),
+  session_id: Label.nullish().describe('For lists: groups runs.'),
   metadata: Metadata.default({}),
   priority: Priority.default('normal'),
-  run_at: Instant.nullish(),
-  limits: LimitsInput.default({}),
+  run_at: Instant.nullish().describe('Not before then.'),
+  limits: LimitsInput.default({}).describe('May only tighten those of the agent.'),
 });
 export type RunSubmission = z.infer<typeof RunSubmission>;
 
@@ -96,9 +96,9 @@ export const Run = z.object({
   usage: Usage,
   cost: z.object({
     cap_usd: z.number().nullable(),
-    observed_usd: z.number(),
-    held_usd: z.number(),
-    estimated: z.boolean(),
+    observed_usd: z.number().describe('Spent.'),
+    held_usd: z.number().describe('Held for calls under way, at their worst case.'),
+    estimated: z.boolean().describe('Some provider gave no usage, so its call was charged at a bound.'),
   }),
   /** Who asked for the abort and, once it took effect, its receipt. */
   abort: z
