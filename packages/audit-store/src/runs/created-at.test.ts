@@ -21,7 +21,11 @@ type Period = Pick<RunFilter, 'created_after' | 'created_before'>;
 
 /** Both lists, which must agree. */
 const list = async (from: Db, tenantId: string, period: Period): Promise<string[]> => {
-  const ids = await listRunIds(from, { tenantId, filter: { ...period, status: 'succeeded' }, limit: 50 });
+  const { runIds } = await listRunIds(from, {
+    tenantId,
+    filter: { ...period, status: 'succeeded' },
+    limit: 50,
+  });
   const { runs: replayable } = await listReplayable(from, {
     tenantId,
     filter: period,
@@ -30,9 +34,9 @@ const list = async (from: Db, tenantId: string, period: Period): Promise<string[
   });
   assert.deepEqual(
     replayable.map(({ id }) => id),
-    ids,
+    runIds,
   );
-  return ids;
+  return [...runIds];
 };
 
 const storeRun = async (tenant_id: string, id: string, createdMs: number): Promise<void> => {

@@ -4,25 +4,84 @@ import type { Db } from '../db/pool.ts';
 import { fits } from './run-filter.ts';
 import { reaching } from '../db/store-errors.ts';
 
+type Filter = RunFilter & { readonly status?: RunStatus | undefined };
+
 export interface RunListQuery {
   readonly tenantId: string;
-  readonly filter: RunFilter & { readonly status?: RunStatus | undefined };
+  readonly filter: Filter;
   readonly limit: number;
   /** Continue behind this run (the last of the page before). */
   readonly before?: string | undefined;
 }
 
-/** Ids, newest first. Throws `audit_store_unavailable`. */
-export const listRunIds = (db: Db, { tenantId, filter, limit, before }: RunListQuery): Promise<string[]> =>
+export interface RunIdPage {
+  /** Newest first. */
+  readonly runIds: readonly string[];
+  /** Where a search ended that did not look at all there is; it goes on behind. */
+  readonly lookedTo: string | null;
+}
+
+/** Runs that one look goes through; far below the time limit of a statement. */
+const MOST_LOOKED_AT = 20_000;
+
+/** An index has each of these, by id, and none has two of them. What is likely to be the rarest first. */
+const INDEXED = ['session_id', 'user_id', 'agent', 'status'] as const;
+
+/** What an index alone finds of what is asked for. */
+const waysOf = (filter: Filter): readonly Filter[] => {
+  const { created_after, created_before } = filter;
+  const given = INDEXED.filter((name) => filter[name] !== undefined);
+  return given.map((name) => ({ [name]: filter[name], created_after, created_before }));
+};
+
+const found = (db: Db, { tenantId, before }: RunListQuery, filter: Filter) =>
+  db
+    .selectFrom('runs')
+    .select(['id', 'status', 'agent', 'user_id', 'session_id', 'created_at'])
+    .where('tenant_id', '=', tenantId)
+    .where(fits(filter))
+    .$if(before !== undefined, (q) => q.where('id', '<', wellFormed(before ?? '')))
+    .orderBy('id', 'desc');
+
+/** Among the newest `most` of one way: it stops where the page is full. */
+const look = async (db: Db, query: RunListQuery, way: Filter, most: number): Promise<RunIdPage> => {
+  const rows = await db
+    .selectFrom(found(db, query, way).limit(most).as('look'))
+    .select('id')
+    .where(fits(query.filter))
+    .orderBy('id', 'desc')
+    .limit(query.limit)
+    .execute();
+  const runIds = rows.map(({ id }) => id);
+  if (runIds.length === query.limit) return { runIds, lookedTo: null };
+  const last = await found(db, query, way)
+    .offset(most - 1)
+    .limit(1)
+    .executeTakeFirst();
+  return { runIds, lookedTo: last?.id ?? null };
+};
+
+/**
+ * A page of ids. Of two filters each may have millions of runs and both together none: a search looks at so many of
+ * each and no more, so its page may be short, or empty, and there be another. Throws `audit_store_unavailable`.
+ */
+export const listRunIds = (
+  db: Db,
+  query: RunListQuery,
+  { mostLookedAt: most = MOST_LOOKED_AT } = {},
+): Promise<RunIdPage> =>
   reaching(async () => {
-    const rows = await db
-      .selectFrom('runs')
-      .select('id')
-      .where('tenant_id', '=', tenantId)
-      .where(fits(filter))
-      .$if(before !== undefined, (q) => q.where('id', '<', wellFormed(before ?? '')))
-      .orderBy('id', 'desc')
-      .limit(limit)
-      .execute();
-    return rows.map((row) => row.id);
+    const ways = waysOf(query.filter);
+    if (ways.length < 2) {
+      const rows = await found(db, query, query.filter).limit(query.limit).execute();
+      return { runIds: rows.map(({ id }) => id), lookedTo: null };
+    }
+    const looks: RunIdPage[] = [];
+    for (const way of ways) {
+      const page = await look(db, query, way, most);
+      // Full, or a way that was gone to its end.
+      if (page.lookedTo === null) return page;
+      looks.push(page);
+    }
+    return looks.reduce((a, b) => ((b.lookedTo ?? '') < (a.lookedTo ?? '') ? b : a));
   });

@@ -15,7 +15,7 @@ const route = createRoute({
   tags: ['runs'],
   summary: 'Runs, newest first.',
   description:
-    'Read from the audit store: a run appears here moments after it was submitted. A page of runs with long texts may be short before the last one: go on until next_cursor is null.',
+    'Read from the audit store: a run appears here moments after it was submitted. A page of runs with long texts may be short before the last one, and one that looks for two or more of status, agent, user_id and session_id short or empty: go on until next_cursor is null.',
   request: {
     query: z.strictObject({
       status: RunStatus.optional(),
@@ -49,9 +49,8 @@ export const listRuns: Route = (app, deps) => {
       limit,
       before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
     };
-    const { runs, more } = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
-    const last = runs.at(-1);
-    const next_cursor = more && last !== undefined ? toCursor(last.runId) : null;
+    const { runs, next } = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
+    const next_cursor = next === null ? null : toCursor(next);
     return c.json({ data: runs.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
   });
 };

@@ -45,8 +45,8 @@ export interface ListedRun {
 
 export interface RunPage {
   readonly runs: readonly ListedRun[];
-  /** Others come behind them. */
-  readonly more: boolean;
+  /** The list goes on behind this run, which may be none of the page; null: that was all. */
+  readonly next: string | null;
 }
 
 /** Of sealed contents in a page: what one answer may take of this process, whoever else waits. */
@@ -135,12 +135,12 @@ export const createRunReader = ({ partition, db }: Stores): RunReader => ({
   entries: createPageReader({ partition, db }),
   list: async (query) => {
     const { tenantId, limit } = query;
-    const found = await listRunIds(db, { ...query, limit: limit + 1 });
+    const { runIds: found, lookedTo } = await listRunIds(db, { ...query, limit: limit + 1 });
     const runIds = found.slice(0, limit);
     const wanted = { tenantId, runIds, choose: shown, maxBytes: MAX_PAGE_BYTES };
     const { runs, looked } = await readRunsWithin(db, wanted);
     const stored = new Map(runs.map((run) => [run.runId, { ...run, entries: whole(run.entries) }]));
     const page = runIds.slice(0, looked).map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
-    return { runs: page, more: looked < found.length };
+    return { runs: page, next: looked < found.length ? (page.at(-1)?.runId ?? null) : lookedTo };
   },
 });
