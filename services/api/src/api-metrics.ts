@@ -14,6 +14,7 @@ import {
   type Spend,
 } from '@signalbox/run-state';
 import type { Clock, Gauge, Metrics } from '@signalbox/runtime';
+import { sharedRead } from './http/shared-read.ts';
 
 /** The metrics of contract §4 that the api can tell. Gauges are read when they are scraped. */
 export interface ApiMetrics extends EndMetrics, CostMetric {
@@ -30,22 +31,8 @@ interface MetricsDeps {
   readonly clock: Clock;
 }
 
-/** One read serves all gauges of a scrape. */
-const SHARED_MS = 250;
 const MOST_TENANTS = 1000;
 const STATES = ['waiting', 'prioritized', 'active', 'parked', 'delayed'] as const;
-
-const shared = <T>(clock: Clock, read: () => Promise<T>): (() => Promise<T>) => {
-  let at = Number.NEGATIVE_INFINITY;
-  let last: Promise<T> | undefined;
-  return () => {
-    if (last === undefined || clock.monotonic() - at > SHARED_MS) {
-      at = clock.monotonic();
-      last = read();
-    }
-    return last;
-  };
-};
 
 /**
  * What is left of a cap as a part of it. Null without a cap, and for one of 0: that tenant is meant to spend nothing,
@@ -132,13 +119,14 @@ export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
     help: 'Time until the answer began.',
     labels: ['method', 'route', 'status'],
   });
+  // One read serves all gauges of a scrape.
   addDemandGauges(
     metrics,
-    shared(deps.clock, () => readDemand(deps.partition, deps.clock.now())),
+    sharedRead(deps.clock, () => readDemand(deps.partition, deps.clock.now())),
   );
   addMoneyGauges(
     metrics,
-    shared(deps.clock, () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant)))),
+    sharedRead(deps.clock, () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant)))),
   );
   return {
     ...createEndMetrics(metrics),

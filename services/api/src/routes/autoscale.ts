@@ -2,6 +2,7 @@ import { createRoute } from '@hono/zod-openapi';
 import { reachingState, readDemand } from '@signalbox/run-state';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS } from '../http/openapi.ts';
+import { sharedRead } from '../http/shared-read.ts';
 
 const route = createRoute({
   method: 'get',
@@ -14,8 +15,10 @@ const route = createRoute({
 });
 
 export const autoscale: Route = (app, { partition, clock }) => {
+  // Every tenant may ask, as often as its rate allows, and an answer costs Redis a look at every tenant.
+  const demandNow = sharedRead(clock, () => reachingState(() => readDemand(partition, clock.now())));
   app.openapi(route, async (c) => {
-    const demand = await reachingState(() => readDemand(partition, clock.now()));
+    const demand = await demandNow();
     const { runnable, waiting, prioritized, active, parked, delayed, workers, slots } = demand;
     return c.json(
       {
