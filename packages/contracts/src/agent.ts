@@ -55,7 +55,9 @@ export const LimitsInput = z.strictObject({
     .max(86_400)
     .optional()
     .describe(`At work; waiting does not count. ${unlessSaid('timeout_seconds')}`),
-  cost_usd: CapUsd.optional().describe('Of the whole run. Default: run_usd of the caps of its user and tenant.'),
+  cost_usd: CapUsd.optional().describe(
+    'Of the whole run. Default: run_usd of the caps of its user and tenant.',
+  ),
 });
 export type LimitsInput = z.infer<typeof LimitsInput>;
 

@@ -31,6 +31,8 @@ interface MetricsDeps {
   readonly clock: Clock;
 }
 
+/** One read serves all gauges of a scrape. */
+const ONE_SCRAPE = { leastMs: 250 };
 const MOST_TENANTS = 1000;
 const STATES = ['waiting', 'prioritized', 'active', 'parked', 'delayed'] as const;
 
@@ -119,14 +121,17 @@ export const createApiMetrics = (deps: MetricsDeps): ApiMetrics => {
     help: 'Time until the answer began.',
     labels: ['method', 'route', 'status'],
   });
-  // One read serves all gauges of a scrape.
   addDemandGauges(
     metrics,
-    sharedRead(deps.clock, () => readDemand(deps.partition, deps.clock.now())),
+    sharedRead(deps.clock, () => readDemand(deps.partition, deps.clock.now()), ONE_SCRAPE),
   );
   addMoneyGauges(
     metrics,
-    sharedRead(deps.clock, () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant)))),
+    sharedRead(
+      deps.clock,
+      () => Promise.all([...tenants].map((tenant) => readMoney(deps, tenant))),
+      ONE_SCRAPE,
+    ),
   );
   return {
     ...createEndMetrics(metrics),

@@ -1,19 +1,28 @@
 import type { Clock } from '@signalbox/runtime';
 
-/** What changes all the time is not more wrong for being so old. */
-const SHARED_MS = 250;
-
-/** Whoever asks while a read is under way, or moments after it began, gets its answer: it costs the same for one as for many. */
+/**
+ * Whoever asks while a read is under way gets its answer: it costs the same for one as for many. So does who asks
+ * behind its end for as long as it took, and for `leastMs`: no more than half of the time goes into reading, and what
+ * is read quickly is always news.
+ */
 export const sharedRead = <T>(
   clock: Pick<Clock, 'monotonic'>,
   read: () => Promise<T>,
+  { leastMs = 0 }: { readonly leastMs?: number } = {},
 ): (() => Promise<T>) => {
-  let last: { readonly answer: Promise<T>; readonly at: number; over: boolean } | undefined;
+  let last: { readonly answer: Promise<T>; goodUntil: number } | undefined;
   return () => {
-    if (last !== undefined && (!last.over || clock.monotonic() - last.at <= SHARED_MS)) return last.answer;
-    const begun = { answer: read(), at: clock.monotonic(), over: false };
-    const end = (): void => void (begun.over = true);
-    begun.answer.then(end, end);
+    if (last !== undefined && clock.monotonic() < last.goodUntil) return last.answer;
+    const begunAt = clock.monotonic();
+    const begun = { answer: read(), goodUntil: Number.POSITIVE_INFINITY };
+    const goodFor = (ms: (tookMs: number) => number) => (): void => {
+      const now = clock.monotonic();
+      begun.goodUntil = now + ms(now - begunAt);
+    };
+    begun.answer.then(
+      goodFor((tookMs) => Math.max(leastMs, tookMs)),
+      goodFor(() => 0),
+    );
     last = begun;
     return begun.answer;
   };
