@@ -38,6 +38,7 @@ test('the run of a dead worker goes to a worker again (R10)', async () => {
   assert.deepEqual(seen, [run.epoch + 1]);
   assert.equal(await sampleOf(bench.registry, 'resumes_total{reason="lease_expired"}'), 1);
   assert.ok(bench.log.some(({ msg, lost }) => msg === 'repaired' && lost === 1));
+  assert.equal(bench.log.find(({ msg }) => msg === 'repaired')?.['level'], 'info');
 });
 
 test('a due timer wakes its run, one that is not due does not', async () => {
@@ -51,6 +52,7 @@ test('a due timer wakes its run, one that is not due does not', async () => {
     [runId],
   );
   assert.equal(await sampleOf(bench.registry, 'timers_fired_total'), 1);
+  assert.equal(bench.log.find(({ msg }) => msg === 'repaired')?.['level'], 'debug');
   assert.deepEqual((await tick(bench)).activations, []);
 });
 
