@@ -194,6 +194,32 @@ test('a job whose lock is lost comes twice, but the run is claimed once: the epo
   gate.resolve();
 });
 
+test('that BullMQ lost the lock of a job at work is no trouble of the queue', async () => {
+  const partition = await freshPartition();
+  const queue = await openQueue(partition);
+  const gate = Promise.withResolvers<void>();
+  const told: string[] = [];
+  let delivered = 0;
+  const consumer = consumeActivations(partition, await openRedis('queue-worker'), {
+    slots: 2,
+    lockMs: 1000,
+    onError: ({ message }) => void told.push(message),
+    onActivation: async () => {
+      delivered += 1;
+      const [lock] = await partition.redis.keys(`${partition.root}:activations:*:lock`);
+      if (delivered === 1 && lock !== undefined) await partition.redis.del(lock);
+      await gate.promise;
+      return 'done';
+    },
+  });
+  closing.push(() => consumer.close());
+  await queue.add([{ runId: 'run_1', wakeSeq: 1 }]);
+  await until('the second delivery', () => delivered === 2);
+  gate.resolve();
+  await consumer.close();
+  assert.deepEqual(told, []);
+});
+
 test('what is given back goes to another consumer, and leaves nothing behind', async () => {
   const partition = await freshPartition();
   const queue = await openQueue(partition);

@@ -120,6 +120,9 @@ export interface ActivationConsumer {
 // A stalled job costs one refused claim; BullMQ must never be the one that fails a run for it.
 const STALLS_ALLOWED = 1_000_000;
 
+/** After an outage BullMQ tells of each job at work that its lock is gone, which says nothing that its run's lease does not. */
+const LOST_LOCK = /lock for job/i;
+
 /** As lib/queue.lua counts them. */
 const spareOf = (slots: number): number => Math.floor(slots / 10);
 
@@ -146,7 +149,9 @@ export const consumeActivations = (
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
   });
-  worker.on('error', options.onError);
+  worker.on('error', (error) => {
+    if (!LOST_LOCK.test(error.message)) options.onError(error);
+  });
   return {
     pause: () => worker.pause(true),
     offer: (slots) => void (worker.concurrency = most(slots)),
