@@ -58,7 +58,9 @@ shutdown.onStop('queue', () => queue.close());
 const onActivations = (activations: readonly Activation[]): void => {
   queue
     .add(activations)
-    .catch((error: unknown) => logger.warn('activations not queued', { count: activations.length, error }));
+    .catch((error: unknown) =>
+      logger.warn('activations are not queued; the scheduler adds them again', { error }),
+    );
 };
 
 const metrics = createWorkerMetrics();
@@ -146,7 +148,7 @@ const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue
   slots: config.concurrency,
   lockMs: config.leaseMs,
   onActivation: (activation) => intake.take(activation),
-  onError: (error) => logger.warn('the queue cannot be read and is tried again', { error }),
+  onError: (error) => logger.warn('the queue failed and is tried again', { error }),
 });
 
 const fetchFor = (slots: number): void => {

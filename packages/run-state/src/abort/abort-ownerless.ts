@@ -113,5 +113,7 @@ export const abortOwnerless = async (deps: AbortDeps, runId: string): Promise<vo
     deps.logger.warn('abort left to the next owner', { run_id: runId, code: reply.code });
   deps.queue
     .add(reply.activations)
-    .catch((error: unknown) => deps.logger.warn('activation not queued', { run_id: runId, error }));
+    .catch((error: unknown) =>
+      deps.logger.warn('activations are not queued; the scheduler adds them again', { error }),
+    );
 };

@@ -116,7 +116,9 @@ export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Crea
     // The run is there; if its activation is lost, the scheduler adds it again (R10).
     deps.queue
       .add(outcome.activations)
-      .catch((error: unknown) => deps.logger.warn('activation not queued', { run_id: runId, error }));
+      .catch((error: unknown) =>
+        deps.logger.warn('activations are not queued; the scheduler adds them again', { error }),
+      );
   }
   deps.counters.runSubmitted(agent.name);
   return { run: runView(state, { submission: saidIn(submission), output: null }), created: true };
