@@ -16,9 +16,15 @@ export interface Rest {
   /** Workers that ended runs after the last healing, of all. */
   readonly working: number;
   readonly workers: number;
+  /** Keys that Redis had when nothing was open any more. */
+  readonly keys: number;
+  /** Those of them that there are only for runs that go on. */
+  readonly left: readonly string[];
 }
 
 const REST_MS = 90_000;
+/** Room that was promised is kept for 10 s. */
+const LEFT_MS = 30_000;
 const PROBES = 12;
 const QUEUE = 'activations';
 
@@ -81,6 +87,32 @@ const probe = async (world: World): Promise<number> => {
   return worked();
 };
 
+/** Indexes (lua/lib/base.lua) and notes: what they name has not ended. */
+const OF_LIVE_RUNS =
+  /:(?:(?:ready|ready_user|held_back|busy|busy_user|queued|waiters|lease):.+|turns|admitted|promised|pressured|capped_tenants|capped_users|running|parked|asleep|loading|unrestored|timers|aborting|scopes|run:[^:]+:inbox)$/;
+
+const lookForLeft = async ({ partition: { redis, root } }: World): Promise<Pick<Rest, 'keys' | 'left'>> => {
+  const keys = (await redis.keys(`${root}:*`)).map((key) => key.slice(root.length));
+  const scopes = keys.filter((key) => key.startsWith(':spend:'));
+  const promised = await Promise.all(scopes.map((key) => redis.hget(`${root}${key}`, 'promised')));
+  const kept = scopes.filter((_, n) => Number(promised[n] ?? 0) !== 0);
+  const live = keys.filter((key) => OF_LIVE_RUNS.test(key));
+  return { keys: keys.length, left: [...live, ...kept.map((key) => `${key} (room is kept)`)] };
+};
+
+/** Repair lets go of some of it only with its next rounds. */
+const findLeft = async (world: World): Promise<Pick<Rest, 'keys' | 'left'>> => {
+  let found: Pick<Rest, 'keys' | 'left'> = { keys: 0, left: [] };
+  await waitFor(
+    async () => {
+      found = await lookForLeft(world);
+      return found.left.length === 0 ? true : undefined;
+    },
+    { what: 'nothing to be left in Redis of what has ended', timeoutMs: LEFT_MS, everyMs: 200 },
+  ).catch(() => undefined);
+  return found;
+};
+
 const settle = async (world: World): Promise<string[]> => {
   let open: string[] = [];
   await waitFor(
@@ -99,10 +131,7 @@ export const comeToRest = async (world: World): Promise<Rest> => {
   const open = await settle(world);
   const tookMs = performance.now() - startedAt;
   const working = open.length > 0 ? 0 : await probe(world);
-  return {
-    tookMs,
-    open: [...open, ...(await settle(world))].slice(0, 20),
-    working,
-    workers: world.fleet.of('worker').length,
-  };
+  const stillOpen = [...open, ...(await settle(world))].slice(0, 20);
+  const { keys, left } = stillOpen.length > 0 ? { keys: 0, left: [] } : await findLeft(world);
+  return { tookMs, open: stillOpen, working, workers: world.fleet.of('worker').length, keys, left };
 };

@@ -14,7 +14,7 @@ import {
 } from './journals.ts';
 import { budget } from './money.ts';
 import { endings, isolation, lostRuns, phantomRuns, readYourAccept } from './runs.ts';
-import { concurrency, liveness, memory, parkedHoldsNothing, wakeUps } from './waiting.ts';
+import { concurrency, liveness, memory, nothingLeft, parkedHoldsNothing, wakeUps } from './waiting.ts';
 
 export type { Verdict } from './invariant.ts';
 
@@ -43,6 +43,7 @@ const INVARIANTS: readonly Invariant[] = [
   liveness,
   readYourAccept,
   endings,
+  nothingLeft,
 ];
 
 export const judgeAll = (all: Case): Verdict[] =>

@@ -76,3 +76,9 @@ export const liveness: Invariant = {
     note: `at rest ${(rest.tookMs / 1000).toFixed(1)} s after the last healing`,
   }),
 };
+
+export const nothingLeft: Invariant = {
+  name: 'what has ended leaves nothing behind',
+  how: 'no index in Redis names a run, no note waits for one, no room is kept for one',
+  judge: ({ rest }) => ({ checked: rest.keys, violations: rest.left }),
+};
