@@ -20,7 +20,6 @@ import { planTests, provesAPromise } from './src/test-files.ts';
 import { addTallies, type FileReport, runTestFile, type Tally } from './src/test-report.ts';
 import { testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
 
-const AT_ONCE = 3;
 const MOST_FLAKY = 2;
 const MINUTE = 60_000;
 
@@ -31,6 +30,8 @@ const { values, positionals: filters } = parseArgs({
 if (values.full) process.env['PROVE'] = 'full';
 process.env['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE;
 const limitMs = values.full ? 60 * MINUTE : 10 * MINUTE;
+/** Files at a time. Most of what they do is wait; at full size each keeps the machine busy. */
+const FILES_AT_ONCE = values.full ? { together: 2, last: 1 } : { together: 3, last: 2 };
 
 /** Test files run in processes of their own, which a signal to this one does not reach. */
 const stopping = new AbortController();
@@ -109,15 +110,15 @@ async function provideServers(): Promise<void> {
 async function main(): Promise<void> {
   const started = performance.now();
   const plan = planTests(REPOSITORY, filters);
-  if (filters.length > 0 && plan.together.length + plan.alone.length === 0) {
+  if (filters.length > 0 && plan.together.length + plan.last.length === 0) {
     throw new Error(`No test file's path contains ${filters.join(' or ')}.`);
   }
   const [checks] = await Promise.all([
     filters.length === 0 ? runChecks() : { passed: 0, failed: 0, skipped: 0 },
     provideServers(),
   ]);
-  const together = await runFiles(plan.together, AT_ONCE);
-  const first = [...together, ...(await runFiles(plan.alone, 1))];
+  const together = await runFiles(plan.together, FILES_AT_ONCE.together);
+  const first = [...together, ...(await runFiles(plan.last, FILES_AT_ONCE.last))];
   const again = secondChances(first);
   if (again.length > 0) console.log(`\nonce more, alone: ${again.join(', ')}`);
   const second = await runAgain(again);

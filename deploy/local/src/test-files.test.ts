@@ -10,17 +10,17 @@ test('what is named as slow is there', () => {
 });
 
 test('every file is planned once, the slowest first', () => {
-  const { together, alone } = planTests(REPOSITORY, []);
-  const all = [...together, ...alone];
+  const { together, last } = planTests(REPOSITORY, []);
+  const all = [...together, ...last];
   assert.equal(new Set(all).size, all.length);
   assert.deepEqual(together.slice(0, SLOW.length), SLOW);
-  assert.ok(alone.includes('test/chaos/chaos.test.ts') && together.includes('test/docs/readme.test.ts'));
+  assert.ok(last.includes('test/chaos/chaos.test.ts') && together.includes('test/docs/readme.test.ts'));
   assert.ok(all.includes('deploy/local/src/test-files.test.ts'));
 });
 
 test('what proves a promise is known by its path', () => {
-  const { together, alone } = planTests(REPOSITORY, []);
-  const promises = [...together, ...alone].filter(provesAPromise);
+  const { together, last } = planTests(REPOSITORY, []);
+  const promises = [...together, ...last].filter(provesAPromise);
   for (const file of [
     'test/crash/table.test.ts',
     'test/e2e/redis-loss.test.ts',

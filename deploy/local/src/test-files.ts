@@ -4,8 +4,8 @@ import { relative } from 'node:path';
 export interface TestPlan {
   /** Some at a time, in this order. */
   readonly together: readonly string[];
-  /** One at a time, with the machine to itself. */
-  readonly alone: readonly string[];
+  /** Behind the others, and fewer at a time. */
+  readonly last: readonly string[];
 }
 
 const ROOTS = ['packages', 'services', 'deploy', 'test'];
@@ -57,6 +57,6 @@ export function planTests(root: string, filters: readonly string[]): TestPlan {
     .toSorted((a, b) => rank(a) - rank(b));
   return {
     together: files.filter((file) => !AGAINST_THE_CLOCK.test(file)),
-    alone: files.filter((file) => AGAINST_THE_CLOCK.test(file)),
+    last: files.filter((file) => AGAINST_THE_CLOCK.test(file)),
   };
 }
