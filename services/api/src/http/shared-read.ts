@@ -15,13 +15,12 @@ export const sharedRead = <T>(
     if (last !== undefined && clock.monotonic() < last.goodUntil) return last.answer;
     const begunAt = clock.monotonic();
     const begun = { answer: read(), goodUntil: Number.POSITIVE_INFINITY };
-    const goodFor = (ms: (tookMs: number) => number) => (): void => {
-      const now = clock.monotonic();
-      begun.goodUntil = now + ms(now - begunAt);
-    };
     begun.answer.then(
-      goodFor((tookMs) => Math.max(leastMs, tookMs)),
-      goodFor(() => 0),
+      () => {
+        const now = clock.monotonic();
+        begun.goodUntil = now + Math.max(leastMs, now - begunAt);
+      },
+      () => (last = undefined),
     );
     last = begun;
     return begun.answer;

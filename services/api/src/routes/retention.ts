@@ -38,7 +38,9 @@ export const retention: Route = (app, deps) => {
   app.openapi(change, async (c) => {
     const { body } = await readBody(c, RetentionRequest);
     const principal = c.get('principal');
-    const change = () => changeTenantRetention(deps, principal, body);
-    return c.json(await deps.storeShare.take(principal.tenantId, 'change', change), 200);
+    const changed = await deps.storeShare.take(principal.tenantId, 'change', () =>
+      changeTenantRetention(deps, principal, body),
+    );
+    return c.json(changed, 200);
   });
 };

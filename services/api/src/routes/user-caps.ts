@@ -52,10 +52,9 @@ export const userCaps: Route = (app, deps) => {
   app.openapi(change, async (c) => {
     const principal = c.get('principal');
     const userId = idOf(c.req.valid('param'));
-    const { body } = await readBody(c, UserCapsRequest);
+    const { body: wanted } = await readBody(c, UserCapsRequest);
     const { tenantId } = principal;
-    const change = { userId, wanted: body };
-    await deps.storeShare.take(tenantId, 'change', () => changeUserCaps(deps, principal, change));
+    await deps.storeShare.take(tenantId, 'change', () => changeUserCaps(deps, principal, { userId, wanted }));
     return c.json(await viewUserCaps(deps, { tenantId, userId }), 200);
   });
   app.openapi(drop, async (c) => {

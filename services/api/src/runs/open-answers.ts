@@ -12,7 +12,7 @@ export interface OpenAnswers {
 }
 
 /** Far above what one tenant needs of one process, below what fills it. */
-export const MOST_OPEN = 2000;
+const MOST_OPEN = 2000;
 
 const RETRY_SECONDS = 5;
 

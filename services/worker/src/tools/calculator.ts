@@ -7,8 +7,8 @@ import { type Tool, ToolError } from './tool.ts';
 const Arguments = z.strictObject({ expression: z.string().min(1).max(1000) });
 
 /**
- * Decimal, so that sums of money and long integers are exact, where a double's are not. What has no end anyway is
- * computed as a double, and what a double cannot hold is not finite: so no expression takes long.
+ * Decimal, so that sums of money and long integers are exact, where a double's are not. Logarithms and powers that are
+ * no integer are computed as doubles, and what a double cannot hold is not finite: so no expression takes long.
  */
 const Exact = Decimal.clone({ precision: 40, maxE: 308, minE: -324 });
 type Exact = InstanceType<typeof Exact>;
