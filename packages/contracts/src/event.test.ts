@@ -109,7 +109,7 @@ const WRONG: readonly [string, object][] = [
   ['a negative epoch', { epoch: -1 }],
   ['an unknown actor', { actor: { type: 'robot', id: 'x' } }],
   ['a short hash', { hash: 'abc' }],
-  ['an upper-case hash', { prev: 'A'.repeat(64) }],
+  ['a short prev', { prev: 'A'.repeat(63) }],
   ['a ref that is no text', { refs: { output: 1 } }],
   ['step 0', { data: { ...requested.data, step: 0 } }],
   ['attempt 0', { data: { ...requested.data, attempt: 0 } }],
