@@ -31,8 +31,8 @@ end
 local found = pressure(now)
 if found.level > 0 then return { 'PRESSURE', int(found.backlog), tostring(found.share) } end
 
-local mark = h.idem[1]
-if mark then
+-- Under each of the keys: while a new one comes into use, others have but the old one.
+for _, mark in ipairs(h.idem) do
   redis.call('SET', key('idem', h.tenant, mark.key_digest), mark.fingerprint .. ' ' .. h.run, 'PX', int(h.idem_ttl_ms))
 end
 redis.call('HSET', key('run', h.run),
