@@ -134,13 +134,16 @@ export { sumUnstoredSpend, type UnstoredSpend } from './trust/unstored-spend.ts'
 export {
   countWrapped,
   listProviderKeysNotUnder,
+  listReplaysNotUnder,
   listRunKeysNotUnder,
   listSpecsNotUnder,
+  replaceReplays,
   replaceRunKeys,
   replaceSpecs,
   rewrapProviderKeys,
   type Rewrapped,
   type WrappedProviderKey,
+  type WrappedReplay,
   type WrappedRunKey,
   type WrappedSpec,
 } from './keys/wrapped.ts';

@@ -88,6 +88,7 @@ export {
   type ReplayMode,
   ReplaysRequest,
   type ReplayStatus,
+  replayAad,
 } from './replays.ts';
 export {
   isTerminal,

@@ -38,6 +38,9 @@ export const ReplayChanges = z.strictObject({
 });
 export type ReplayChanges = z.infer<typeof ReplayChanges>;
 
+/** The associated data of sealed changes (AAD), so that they do not pass for those of another job. */
+export const replayAad = (id: string): string => `replay:${id}`;
+
 /** Body of `POST /v1/replays`. */
 export const ReplaysRequest = z
   .strictObject({

@@ -3,13 +3,16 @@ import { test } from 'node:test';
 import {
   countWrapped,
   ensureTenant,
+  endReplay,
+  claimReplay,
   eraseRunContents,
+  insertReplay,
   publishAgentVersion,
   readProviderKeys,
   replaceRunKeys,
   saveProviderKey,
 } from '@signalbox/audit-store';
-import { agentAad, newId, providerKeyAad } from '@signalbox/contracts';
+import { agentAad, newId, providerKeyAad, replayAad } from '@signalbox/contracts';
 import { eraseHot, findProviderKeys, mirrorAgent, replaceProviderKeys, runKey } from '@signalbox/run-state';
 import {
   createKeyring,
@@ -96,6 +99,35 @@ test('every key and spec is wrapped by the first key, wherever it lies, and open
     assert.equal(openText(after, text, providerKeyAad(TENANT, 'openai')), 'the key of acme');
   }
   assert.deepEqual([again.length, [...(await countWrapped(db)).keys()]], [1, ['k2']]);
+});
+
+test('the changes of a replay job are wrapped again while it is open, and counted', async () => {
+  const loss = await openLoss();
+  const { db } = loss;
+  const id = newId('rpl');
+  const job = {
+    id,
+    tenantId: TENANT,
+    createdBy: 'key_a',
+    filter: { limit: 1 },
+    compare: 'requests',
+    mode: 'offline',
+    changed: ['instructions'],
+    sealedChanges: sealText(before, '{"instructions":"Be brief."}', replayAad(id)),
+    budgetNano: null,
+    idempotency: null,
+  } as const;
+  await insertReplay(db, job, async () => undefined);
+  assert.deepEqual([...(await rotate(loss, after)).left], [['k1', 1]], 'the old key is needed');
+  assert.equal((await rotate(loss)).replays, 1);
+  const { sealed_changes } = await db
+    .selectFrom('replays')
+    .select('sealed_changes')
+    .executeTakeFirstOrThrow();
+  assert.equal(openText(after, sealed_changes ?? '', replayAad(id)), '{"instructions":"Be brief."}');
+  await claimReplay(db, { owner: 'o', leaseSeconds: 60 });
+  await endReplay(db, { id, owner: 'o' }, { status: 'done', error: null });
+  assert.deepEqual([...(await countWrapped(db)).keys()], []);
 });
 
 test('what was erased or changed since it was read stays as it is', async () => {

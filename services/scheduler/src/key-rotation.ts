@@ -11,14 +11,16 @@ import {
   countWrapped,
   type Db,
   listProviderKeysNotUnder,
+  listReplaysNotUnder,
   listRunKeysNotUnder,
   listSpecsNotUnder,
   pagesOf,
+  replaceReplays,
   replaceRunKeys,
   replaceSpecs,
   rewrapProviderKeys,
 } from '@signalbox/audit-store';
-import { agentAad, providerKeyAad } from '@signalbox/contracts';
+import { agentAad, providerKeyAad, replayAad } from '@signalbox/contracts';
 import { listHotWrapped, listStreamWrapped, type Partition, replaceHotWrapped } from '@signalbox/run-state';
 import { type Clock, type Keyring, SealError } from '@signalbox/runtime';
 
@@ -35,6 +37,8 @@ export interface Rotation {
   readonly runKeys: number;
   readonly agentVersions: number;
   readonly providerKeys: number;
+  /** Changes that open replay jobs try. */
+  readonly replays: number;
   /** Run records, mirrored agents and provider keys in Redis. */
   readonly hot: number;
   /** What no key of the keyring opens, by where it is. */
@@ -67,6 +71,7 @@ class Pass {
   runKeys = 0;
   agentVersions = 0;
   providerKeys = 0;
+  replays = 0;
   hot = 0;
 
   constructor(deps: RotationDeps) {
@@ -74,13 +79,14 @@ class Pass {
   }
 
   get changed(): number {
-    return this.runKeys + this.agentVersions + this.providerKeys + this.hot;
+    return this.runKeys + this.agentVersions + this.providerKeys + this.replays + this.hot;
   }
 
   async make(): Promise<void> {
     await this.#runKeys();
     await this.#specs();
     await this.#providerKeys();
+    await this.#replays();
     await this.#hot();
   }
 
@@ -116,6 +122,16 @@ class Pass {
       }),
       async (keys) => {
         this.providerKeys += await rewrapProviderKeys(this.#deps.db, keys);
+      },
+    );
+  }
+
+  #replays(): Promise<void> {
+    return this.#walk(
+      listReplaysNotUnder,
+      ({ replayId }) => ({ name: replayId, aad: replayAad(replayId) }),
+      async (replays) => {
+        this.replays += await replaceReplays(this.#deps.db, replays);
       },
     );
   }
@@ -181,8 +197,8 @@ export const rotateKeys = async (deps: RotationDeps): Promise<Rotation> => {
     clean = left.size === 0 ? clean + 1 : 0;
     if (pass.changed > before) movedAt = clock.monotonic();
     if (clean === 2 || clock.monotonic() - movedAt >= patienceMs) {
-      const { runKeys, agentVersions, providerKeys, hot, unreadable } = pass;
-      return { runKeys, agentVersions, providerKeys, hot, unreadable: [...unreadable], left };
+      const { runKeys, agentVersions, providerKeys, replays, hot, unreadable } = pass;
+      return { runKeys, agentVersions, providerKeys, replays, hot, unreadable: [...unreadable], left };
     }
     await clock.sleep(PAUSE_MS);
   }

@@ -12,12 +12,12 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 /** False: not all is done. */
 const report = (
-  { runKeys, agentVersions, providerKeys, hot, unreadable, left }: Rotation,
+  { runKeys, agentVersions, providerKeys, replays, hot, unreadable, left }: Rotation,
   ids: readonly string[],
 ): boolean => {
   const [current = '', ...others] = ids;
   say(
-    `wrapped again by key ${current}: ${runKeys} run keys, ${agentVersions} agent versions and ${providerKeys} provider keys in Postgres, ${hot} in Redis`,
+    `wrapped again by key ${current}: ${runKeys} run keys, ${agentVersions} agent versions, ${providerKeys} provider keys and ${replays} replays in Postgres, ${hot} in Redis`,
   );
   for (const where of unreadable)
     say(`no key opens what is wrapped for ${where}: add the key that wrapped it`);

@@ -1,6 +1,7 @@
 /**
- * What the keyring wraps here: the keys of runs, and agent specs and provider keys with theirs. Text begins with the id of the key that
- * wrapped it. A replacement names the text it replaces, so it changes nothing that was erased or replaced meanwhile.
+ * What the keyring wraps here: the keys of runs, and with theirs agent specs, provider keys and what replays try. Text
+ * begins with the id of the key that wrapped it. A replacement names the text it replaces, so it changes nothing that
+ * was erased or replaced meanwhile.
  */
 import { sql } from 'kysely';
 import { toJsonParam } from '../db/json-param.ts';
@@ -22,6 +23,12 @@ export interface WrappedSpec {
   readonly tenantId: string;
   readonly name: string;
   readonly version: number;
+  readonly wrapped: string;
+}
+
+/** Of a replay job that has not ended. */
+export interface WrappedReplay {
+  readonly replayId: string;
   readonly wrapped: string;
 }
 
@@ -76,6 +83,19 @@ export const listProviderKeysNotUnder = (
     return rows;
   });
 
+/** Open replay jobs whose changes are not wrapped by `keyId`. Throws `audit_store_unavailable`. */
+export const listReplaysNotUnder = (
+  db: Db,
+  { keyId, after, limit }: Page<WrappedReplay>,
+): Promise<WrappedReplay[]> =>
+  reaching(async () => {
+    const { rows } = await sql<WrappedReplay>`
+      select id as "replayId", sealed_changes as wrapped from replays
+      where id > ${after?.replayId ?? ''} and split_part(sealed_changes, '.', 1) <> ${keyId}
+      order by id limit ${limit}`.execute(db);
+    return rows;
+  });
+
 /** Answers how many were still what they were. Throws `audit_store_unavailable`. */
 export const replaceRunKeys = (db: Db, keys: readonly Rewrapped<WrappedRunKey>[]): Promise<number> =>
   reaching(async () => {
@@ -110,6 +130,16 @@ export const rewrapProviderKeys = (db: Db, keys: readonly Rewrapped<WrappedProvi
     return rows.length;
   });
 
+/** Like `replaceRunKeys`. */
+export const replaceReplays = (db: Db, replays: readonly Rewrapped<WrappedReplay>[]): Promise<number> =>
+  reaching(async () => {
+    const { rows } = await sql`
+      update replays r set sealed_changes = x.next
+      from json_to_recordset(${toJsonParam(replays)}::json) as x ("replayId" text, wrapped text, next text)
+      where r.id = x."replayId" collate "C" and r.sealed_changes = x.wrapped returning r.id`.execute(db);
+    return rows.length;
+  });
+
 /** By id of the wrapping key: how much it wraps here. Throws `audit_store_unavailable`. */
 export const countWrapped = (db: Db): Promise<ReadonlyMap<string, number>> =>
   reaching(async () => {
@@ -118,6 +148,7 @@ export const countWrapped = (db: Db): Promise<ReadonlyMap<string, number>> =>
         select split_part(wrapped_key, '.', 1) as key_id from run_keys
         union all select split_part(sealed_spec, '.', 1) from agent_versions
         union all select split_part(sealed_key, '.', 1) from provider_keys
+        union all select split_part(sealed_changes, '.', 1) from replays where sealed_changes is not null
       ) all_wrapped group by key_id`.execute(db);
     return new Map(rows.map(({ key_id, wrapped }) => [key_id, wrapped]));
   });

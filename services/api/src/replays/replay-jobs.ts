@@ -13,6 +13,7 @@ import {
   fromUsd,
   newId,
   type Principal,
+  replayAad,
   type ReplayChanges,
   type ReplaysRequest,
   SignalboxError,
@@ -27,9 +28,6 @@ import type { ReplayJob } from './replay-schemas.ts';
 
 /** Jobs that replay many runs, as their tenant sees them; replay-turn.ts works them. */
 type JobDeps = Pick<ApiDeps, 'db' | 'keyring' | 'partition' | 'clock' | 'redactorOf' | 'prices'>;
-
-/** The associated data of sealed changes. */
-export const replayAad = (id: string): string => `replay:${id}`;
 
 const viewOf = (job: StoredReplay, forks: readonly StoredFork[]): ReplayJob => ({
   id: job.id,

@@ -11,10 +11,9 @@ import {
   saveReplay,
   type StoredReplay,
 } from '@signalbox/audit-store';
-import { ReplayChanges, SignalboxError, type StoredRun } from '@signalbox/contracts';
+import { replayAad, ReplayChanges, SignalboxError, type StoredRun } from '@signalbox/contracts';
 import { openText, pause, SealError } from '@signalbox/runtime';
 import { type ForkDeps, forkDiverged } from './replay-fork.ts';
-import { replayAad } from './replay-jobs.ts';
 import { ReplayPage } from './replay-page.ts';
 import { replayStored } from './replay-stored.ts';
 
