@@ -24,7 +24,10 @@ const CAP_NAMES: Record<keyof typeof MONEY_FIELDS, string> = {
 
 const decode = (value: string | null | undefined): number | null | undefined => {
   if (value === null || value === undefined) return undefined;
-  return value === NO_CAP ? null : Number(value);
+  if (value === NO_CAP) return null;
+  // Garbage is no cap, as for the scripts.
+  const amount = Number.parseInt(value, 10);
+  return String(amount) === value ? amount : undefined;
 };
 
 const known = (amount: number | null | undefined, name: keyof typeof MONEY_FIELDS): Nano | null => {

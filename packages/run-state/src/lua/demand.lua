@@ -12,7 +12,7 @@ local function size(name) return redis.call('ZCARD', key(name)) end
 local slots = redis.call('HVALS', key('slots'))
 local offered = 0
 for _, n in ipairs(slots) do
-  offered = offered + tonumber(n)
+  offered = offered + (tonumber(n) or 0)
 end
 
 local oldest = math.huge
@@ -70,7 +70,7 @@ for _, tenant in ipairs(tenants) do
 end
 
 local parked = size('parked') + size('asleep') + size('loading')
-local limit = tonumber(redis.call('HGET', key('pressure'), 'backlog_limit') or math.huge)
+local limit = tonumber(redis.call('HGET', key('pressure'), 'backlog_limit')) or math.huge
 local found = pressure_of(used_share(), limit)
 local most = allowed(found, math.max(1, math.floor(offered * 1.5)))
 local pressed = found.level > 0 and queued - math.max(0, most - size('running')) or 0

@@ -72,7 +72,7 @@ end
 
 -- Runs that pressure parked go on, the oldest first and a few at a time, however often this is called.
 local WOKEN_AT_ONCE, WAKE_EVERY_MS = 25, 250
-local woken_at = tonumber(redis.call('HGET', key('pressure'), 'woken_at') or 0)
+local woken_at = tonumber(redis.call('HGET', key('pressure'), 'woken_at')) or 0
 if math.abs(now - woken_at) >= WAKE_EVERY_MS then
   local fleet = fleet_of(now)
   local room = pressure(now).level == 0 and WOKEN_AT_ONCE

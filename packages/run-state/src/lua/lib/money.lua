@@ -26,7 +26,10 @@ local function scopes_of(run, r, day)
     -- Only a run's record has the cap beside the counters.
     local at = redis.call('HMGET', scope.key, 'spent', 'held', 'cap')
     scope.spent, scope.held = tonumber(at[1] or 0), tonumber(at[2] or 0)
-    if scope.name == 'run' then scope.cap = at[3] else scope.cap = caps[scope.name] end
+    local cap = at[3]
+    if scope.name ~= 'run' then cap = caps[scope.name] end
+    -- Garbage is no cap, which denies.
+    scope.cap = (cap == 'inf' or tonumber(cap)) and cap
   end
   return scopes
 end

@@ -27,8 +27,8 @@ end
 -- The share, and how many commits may wait.
 local function sampled(now)
   local last = redis.call('HMGET', key('pressure'), 'at', 'share', 'backlog_limit')
-  local limit = tonumber(last[3] or math.huge)
-  if last[1] and math.abs(now - tonumber(last[1])) < SAMPLE_MS then return tonumber(last[2]), limit end
+  local at, known, limit = tonumber(last[1]), tonumber(last[2]), tonumber(last[3]) or math.huge
+  if at and known and math.abs(now - at) < SAMPLE_MS then return known, limit end
   local share = string.format('%.4f', used_share())
   redis.call('HSET', key('pressure'), 'at', int(now), 'share', share)
   return tonumber(share), limit

@@ -22,7 +22,12 @@ local stirred = false
 local TURN_SPAN = 2 ^ 32
 
 local function turn_of(tenant)
-  return int(redis.call('SCARD', key('busy', tenant)) * TURN_SPAN + redis.call('INCR', key('turn')))
+  local turn = redis.pcall('INCR', key('turn'))
+  if type(turn) == 'table' then
+    redis.call('SET', key('turn'), 0)
+    turn = 0
+  end
+  return int(redis.call('SCARD', key('busy', tenant)) * TURN_SPAN + turn)
 end
 
 local function take_turn(tenant)
@@ -42,7 +47,8 @@ end
 
 local function concurrency_of(tenant)
   local set = redis.call('HMGET', key('caps', tenant), 'max_runs', 'user_max_runs')
-  local limit = function(value) return (not value or value == 'inf') and math.huge or tonumber(value) end
+  -- Garbage keeps back this tenant's runs, and must not stop a script that has to do with all tenants.
+  local limit = function(value) return (not value or value == 'inf') and math.huge or tonumber(value) or 0 end
   return { tenant = limit(set[1]), user = limit(set[2]) }
 end
 
@@ -221,8 +227,9 @@ local SPARE_SHARE = 0.1
 local function fleet_of(now)
   local slots, spare = 0, 0
   for _, n in ipairs(redis.call('HVALS', key('slots'))) do
-    slots = slots + tonumber(n)
-    spare = spare + math.floor(tonumber(n) * SPARE_SHARE)
+    local offered = tonumber(n) or 0
+    slots = slots + offered
+    spare = spare + math.floor(offered * SPARE_SHARE)
   end
   local found = pressure(now)
   local most = allowed(found, math.max(1, math.floor(slots * 1.5)))
@@ -286,8 +293,12 @@ local function repair_capped(limit)
   end
   local left = limit
   for _, capped in ipairs(redis.call('SRANDMEMBER', key('capped_users'), limit)) do
-    local tenant, user = unpack(cjson.decode(capped))
-    left = left - call_back({ tenant = tenant, user = user }, left)
+    local readable, pair = pcall(cjson.decode, capped)
+    if readable and type(pair) == 'table' and type(pair[1]) == 'string' and type(pair[2]) == 'string' then
+      left = left - call_back({ tenant = pair[1], user = pair[2] }, left)
+    else
+      redis.call('SREM', key('capped_users'), capped)
+    end
     if left <= 0 then break end
   end
 end
