@@ -27,7 +27,10 @@ const OURS = '@signalbox/';
 const CORE = ['contracts', 'engine', 'runtime'];
 const STORES = ['run-state', 'audit-store', 'providers'];
 
-/** Which of our packages each unit may import. Services import packages, never services; the worker no audit-store (R11). */
+/**
+ * Which of our packages each unit may import. Services import packages, never services; the worker no audit-store
+ * (R11).
+ */
 const UNITS: Readonly<Record<string, readonly string[]>> = {
   'packages/contracts': [],
   'packages/engine': ['contracts'],

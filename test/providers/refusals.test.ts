@@ -1,4 +1,6 @@
-/** What single providers mean by a refusal, in their own words and shapes: what is tried again, and what is said of it. */
+/**
+ * What single providers mean by a refusal, in their own words and shapes: what is tried again, and what is said of it.
+ */
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import { ModelError } from '@signalbox/contracts';

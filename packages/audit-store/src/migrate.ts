@@ -2,7 +2,8 @@
  * Brings a database to the newest schema: numbered files, forward only. Each file is applied once, in
  * one transaction with its line in schema_migrations; an advisory lock lets any number of processes
  * try at once. It may run beside the services: a statement that waits for a table gives up after a moment and is tried
- * again, since everybody else who wants the table queues up behind it. `node packages/audit-store/src/migrate.ts` does it with DATABASE_URL.
+ * again, since everybody else who wants the table queues up behind it. `node packages/audit-store/src/migrate.ts` does
+ * it with DATABASE_URL.
  */
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';

@@ -2,6 +2,7 @@
  * The one catalogue of errors (craft: fastify). Every code a user can meet, over HTTP (`status`)
  * or as the end of a run (`Run.error.code`, no status), and whether trying again can help.
  */
+
 interface CatalogueEntry {
   readonly title: string;
   readonly retryable: boolean;

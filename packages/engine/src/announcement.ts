@@ -6,6 +6,7 @@ import type { RunState } from './state.ts';
  * The events that announce an action of `next` (R3). What they say that the journal could not know (money, limits
  * that fit, due times) is handed in by the worker, and by a replay from what was recorded (R12).
  */
+
 type Draft<T extends EventDraft['type']> = Extract<EventDraft, { type: T }>;
 
 /** Of a call that warns the model of a loop. */

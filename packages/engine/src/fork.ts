@@ -24,6 +24,7 @@ import { lastAttempt, type RunState, type StepState } from './state.ts';
  * taken from, holds nothing and costs nothing, and is sealed and digested under the new run's key. Of a step only the
  * attempt that gave its result is copied, so a fork begins with the agent's first model again.
  */
+
 export interface ForkPoint {
   /** The first step that is made anew. */
   readonly fromStep: number;

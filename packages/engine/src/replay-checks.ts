@@ -19,6 +19,7 @@ import { lastAttempt, type RunState } from './state.ts';
  * other processes, providers, tools, money, time (R12). Steps that a fork took over were decided in another run: only
  * what they say of their contents is looked at.
  */
+
 interface ReplayPoint {
   readonly events: readonly Event[];
   readonly index: number;

@@ -5,6 +5,7 @@ import { isTerminal, type Retention, type RunStatus } from '@signalbox/contracts
  * period of the events that name it; what was said in a run that goes on stays, whatever the periods say. What is
  * under legal hold the store neither offers nor erases.
  */
+
 const DAY_MS = 86_400_000;
 
 /** `defaultEventDays` counts for a tenant that has set none. Null: for ever. */

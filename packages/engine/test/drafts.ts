@@ -1,5 +1,4 @@
-import type { EventData, EventDraft, Hold } from '@signalbox/contracts';
-import { NO_USAGE } from '@signalbox/contracts';
+import { type EventData, type EventDraft, type Hold, NO_USAGE } from '@signalbox/contracts';
 import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
 import { fold } from '../src/fold.ts';
 import type { RunState } from '../src/state.ts';

@@ -90,7 +90,10 @@ export const record = (journey: Journey, drafts: readonly EventDraft[]): void =>
   journey.ownedMs = 0;
 };
 
-/** Commits an announcement; false when the store refused it because of the abort flag. Only then may the worker act (R3). */
+/**
+ * Commits an announcement; false when the store refused it because of the abort flag. Only then may the worker act
+ * (R3).
+ */
 export const announce = (journey: Journey, drafts: readonly EventDraft[]): boolean => {
   journey.abortFlag ||= journey.dice.chance(journey.world.aborts);
   if (journey.abortFlag) return false;

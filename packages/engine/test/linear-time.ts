@@ -5,7 +5,10 @@ import assert from 'node:assert/strict';
  * that each time reads to the end, 8e10 steps.
  */
 const STEPS_IF_QUADRATIC = 8e10;
-/** Ten times what the slowest linear pattern takes. Of this process's CPU time, so that what else the machine does adds nothing. */
+/**
+ * Ten times what the slowest linear pattern takes. Of this process's CPU time, so that what else the machine does adds
+ * nothing.
+ */
 const LIMIT_SECONDS = 30;
 
 /** Asserts that the time of `work` grows with the text, not with its square, on repetitions of `unit`. */

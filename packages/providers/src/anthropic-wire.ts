@@ -197,7 +197,10 @@ const readWhole = (body: unknown, answer: AnswerBuilder): void => {
 
 const finishOf = (reason: string): FinishReason => FINISH.get(reason) ?? 'stop';
 
-/** Counts only grow: a last one with less input than the start is a gateway's filler. Of the output the start knows nothing. */
+/**
+ * Counts only grow: a last one with less input than the start is a gateway's filler. Of the output the start knows
+ * nothing.
+ */
 const merged = (start: WireUsage, last: WireUsage): WireUsage => {
   const filled: WireUsage = {
     input_tokens: last.input_tokens ?? start.input_tokens,

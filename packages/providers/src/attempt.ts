@@ -16,6 +16,7 @@ import { saidIn } from './said.ts';
  * Owns the attempt's abort controller: whoever gives up first (caller, deadline), the socket is closed.
  * Never sends twice (each attempt is its own hold).
  */
+
 export interface AttemptDeps {
   readonly provider: string;
   readonly secrets: readonly string[];

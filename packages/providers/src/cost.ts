@@ -4,6 +4,7 @@ import { MAX_NANO, type Nano, picoToNano, type Price, type Rates, type Usage } f
  * Money of one model call, exact: pico-USD sums as BigInt, rounded up once to nano-USD. `worstCaseNano` is
  * what is held before the call and is never below `costNano` of what the call can use (R1).
  */
+
 export interface CallBound {
   /** Upper bound of all input tokens. */
   readonly inputBound: number;

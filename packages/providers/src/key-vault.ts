@@ -10,6 +10,7 @@ import type { PerProvider } from './provider-environment.ts';
  * environment. Whatever is opened is known to the redaction before anybody is given it. A key in the vault that cannot
  * be opened is not replaced by another: nobody is charged for what the tenant meant to pay itself.
  */
+
 export interface KeyVaultOptions {
   readonly keyring: Keyring;
   readonly clock: Pick<Clock, 'monotonic'>;

@@ -9,6 +9,7 @@ import { echoTurn, type PlayedTurn, playTurn, scriptOf } from './mock-script.ts'
  * Models that need no key and cost nothing: `mock/echo` answers with the last user text, `mock/script` plays
  * a script (format in mock-script.ts). Deterministic: the same conversation gives the same answer.
  */
+
 export const MOCK_MODELS = ['mock/echo', 'mock/script'] as const;
 
 export const createMock = ({ clock }: { readonly clock: Clock }): ProviderClient => ({

@@ -8,6 +8,7 @@ import { argumentsJson, calledName, instructionsOf, sendable } from './conversat
 import type { Dialect } from './dialects.ts';
 
 /** Our request in the Chat Completions wire format, in the dialect of its provider. */
+
 type Body = ChatCompletionCreateParamsStreaming & { readonly thinking?: { readonly type: 'disabled' } };
 
 const effortOf = (request: ModelRequest, model: string, dialect: Dialect): Pick<Body, 'reasoning_effort'> =>

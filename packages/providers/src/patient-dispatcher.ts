@@ -3,6 +3,7 @@
  * byte, and a model that reasons out of sight is silent for longer; an attempt has a deadline of its own. All else is
  * as the process has it, a proxy too.
  */
+
 type Dispatcher = NonNullable<RequestInit['dispatcher']>;
 
 /** Where undici, also the one inside Node, keeps the dispatcher that a `fetch` without one uses. */

@@ -10,6 +10,7 @@ import { PRICES_VERSION, type PricesOptions } from './prices.ts';
  * USD per million tokens; `cache_read` and `cache_write` are the input rate where they are left out. The
  * version is stored with every hold made at these prices, so change it whenever a price changes.
  */
+
 type Overrides = NonNullable<PricesOptions['overrides']>;
 
 /** Far above any real rate, small enough that a worst case stays a safe integer. */

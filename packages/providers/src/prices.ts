@@ -9,6 +9,7 @@ import { flat, higherOf, priceOf, type RateSteps, type Schedule } from './price-
  * Fails closed (R1): no entry, an entry without an input and an output rate, or one that bills more than tokens, is an
  * unknown price.
  */
+
 const DAY_MS = 86_400_000;
 
 /** Kept equal to the installed package by a test. */

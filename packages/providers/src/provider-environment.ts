@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { fitsHeader } from './header-value.ts';
 
 /** The environment of providers, the same for every process that calls them. */
+
 const key = z
   .string()
   .refine(fitsHeader, 'expected a key without line breaks, control characters and characters above U+00FF')

@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { startRedis, temporaryDir } from '@signalbox/local';
 import { systemClock } from '@signalbox/runtime';
-import { disconnect } from '../src/index.ts';
+import { disconnect, openPartition } from '../src/index.ts';
 import { rewriteAppendLog } from '../src/redis/append-log.ts';
-import { openPartition } from '../src/index.ts';
 import { openRedis } from './support.ts';
 
 /** Cuts the file within its last transaction, as a machine does that loses its power. */

@@ -1,4 +1,6 @@
-/** The thread of json-schema.ts: answers each question with one message, in order; the first one says that it is there. */
+/**
+ * The thread of json-schema.ts: answers each question with one message, in order; the first one says that it is there.
+ */
 import { parentPort } from 'node:worker_threads';
 import { Ajv, type ValidateFunction } from 'ajv';
 import { Ajv2019 } from 'ajv/dist/2019.js';
@@ -10,7 +12,10 @@ import { messageOf } from './message-of.ts';
 const MOST_COMPILED = 64;
 const OPTIONS = { strict: false, logger: false } as const;
 
-/** By the dialect it names; without one it is of the latest. An `Ajv` keeps what it compiled, so each schema has its own. */
+/**
+ * By the dialect it names; without one it is of the latest. An `Ajv` keeps what it compiled, so each schema has its
+ * own.
+ */
 const ajvOf = (dialect: unknown): Ajv => {
   if (typeof dialect !== 'string') return new Ajv2020(OPTIONS);
   if (/draft-0[67]/.test(dialect)) return new Ajv(OPTIONS);

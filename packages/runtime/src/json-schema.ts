@@ -12,6 +12,7 @@ import { sha256Hex } from './sealing.ts';
  * States: none -> idle <-> asked; a thread that does not answer in time, or runs out of memory, is ended (none), and its
  * schema is condemned: it is not tried again.
  */
+
 export type SchemaVerdict =
   | { readonly type: 'fits' }
   /** Text that is no JSON fits nothing. */

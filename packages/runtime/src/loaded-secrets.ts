@@ -4,6 +4,7 @@ import type { Environment } from './config.ts';
  * The secrets a process was given with its environment, so that redaction can take them out of any text by exact
  * match (R13): values of variables whose name says so, and passwords in URLs. For config.ts files only.
  */
+
 const SECRET_VARIABLE = /(?:KEYS?|TOKEN|SECRET|PASSWORD|HEADERS)$/;
 
 /** `id:key,id:key` and `name=value,name=value` hold several; what stands before the sign is a name. */

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
  * Warnings that say again what was just said: while a store is away, every loop and request meets the same error, and
  * would write it many times a second. Owns, for each of them, when it was last written and how often it came since.
  */
+
 const AGAIN_MS = 60_000;
 /** More kinds of trouble at once than there are. */
 const MOST = 500;

@@ -10,8 +10,8 @@ import {
 
 /**
  * Writes again what the api mirrors from Postgres: caps, provider keys, API keys, the newest agent versions (design §5).
- * API keys that Redis has beyond that stay, as one that has not reached Postgres yet; a revoked one stays revoked. A provider key
- * that Postgres does not have was removed: it goes.
+ * API keys that Redis has beyond that stay, as one that has not reached Postgres yet; a revoked one stays revoked. A
+ * provider key that Postgres does not have was removed: it goes.
  */
 export const restoreDirectory = async (partition: Partition, tx: Db): Promise<void> => {
   const here = <T extends { readonly partition: number }>(rows: readonly T[]): readonly T[] =>

@@ -1,4 +1,7 @@
-/** How runs that hibernate come back: what cannot be loaded, and what a Redis that was lost or rolled back makes of them. */
+/**
+ * How runs that hibernate come back: what cannot be loaded, and what a Redis that was lost or rolled back makes of
+ * them.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { EventDraft } from '@signalbox/contracts';

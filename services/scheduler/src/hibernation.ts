@@ -2,9 +2,9 @@
  * Makes long waits cheap, and ends those that last too long (design §5, Read). Owns no run: every step is a script
  * that looks again, so that two leaders do no harm.
  *
- * Turn: woken runs, and those that a verification could not put back, are loaded from Postgres; waits that are too long are ended; runs parked for long whose
- * journal Postgres has whole are put to sleep. While Postgres is away runs stay as they are: the parked ones in
- * Redis, the woken ones in `loading`, where the next turn finds them (R10).
+ * Turn: waits that are too long are ended; woken runs, and those that a verification could not put back, are loaded
+ * from Postgres; runs parked for long whose journal Postgres has whole are put to sleep. While Postgres is away runs stay
+ * as they are: the parked ones in Redis, the woken ones in `loading`, where the next turn finds them (R10).
  */
 import { type Db, listRunHeads, listWholeHeads, readStoredRuns } from '@signalbox/audit-store';
 import { SignalboxError, type StoredRun } from '@signalbox/contracts';
@@ -166,7 +166,10 @@ export interface HibernationLoop {
   readonly random: () => number;
 }
 
-/** A turn four times a second while this process leads, at once again after a full one. Ends after `stopping`. Never rejects. */
+/**
+ * A turn four times a second while this process leads, at once again after a full one. Ends after `stopping`. Never
+ * rejects.
+ */
 export const runHibernation = async (loop: HibernationLoop, stopping: AbortSignal): Promise<void> => {
   const { hibernation, isLeader, clock, logger, heart, random } = loop;
   let failures = 0;

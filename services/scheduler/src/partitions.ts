@@ -34,8 +34,8 @@ const keepOnce = async ({
 
 /**
  * Makes the coming months' partitions of the audit log and detaches those past their tenants' retention, at the start
- * and every hour. They are made months ahead, so a Postgres that is away is only logged, and asked again in a minute. Every
- * replica does it: the store lets one at a time. Ends after `stopping`. Never rejects.
+ * and every hour. They are made months ahead, so a Postgres that is away is only logged, and asked again in a minute.
+ * Every replica does it: the store lets one at a time. Ends after `stopping`. Never rejects.
  */
 export const keepPartitions = async (deps: PartitionDeps, stopping: AbortSignal): Promise<void> => {
   const { clock, logger } = deps;

@@ -6,7 +6,9 @@ import { sampleOf, tickBench, until } from '../test/support.ts';
 import { createReindexCounter } from './metrics.ts';
 import { keepIndexes } from './reindex.ts';
 
-/** The Redis of the tests holds the keys of many, and all are walked past: without the second's rest between two looks. */
+/**
+ * The Redis of the tests holds the keys of many, and all are walked past: without the second's rest between two looks.
+ */
 const hasty: Clock = {
   ...systemClock,
   sleep: (ms, signal) => systemClock.sleep(ms > 1000 ? ms : 1, signal),

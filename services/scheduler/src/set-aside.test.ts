@@ -1,4 +1,6 @@
-/** Runs that a verification cannot put back: nobody goes on with less than Postgres has, and each comes back (R6, R10). */
+/**
+ * Runs that a verification cannot put back: nobody goes on with less than Postgres has, and each comes back (R6, R10).
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { countUnrestored, requestAbort } from '@signalbox/run-state';

@@ -59,6 +59,7 @@ import { toLoadable } from './to-loadable.ts';
  *      leaves everybody waiting, and it is tried again.
  * What neither Postgres nor Redis has, is gone: the commits that the lost Redis had not handed to the audit-writer.
  */
+
 export interface VerificationDeps {
   readonly partition: Partition;
   readonly db: Db;

@@ -7,6 +7,7 @@ import type { RunWorker } from './worker.ts';
  * second, since a hint may be lost or the channel closed to us. Neither failing stops the other. The same look
  * finds runs that the store believes to be ours and are not.
  */
+
 export interface AbortWatchDeps {
   readonly partition: Partition;
   readonly tail: Tail;

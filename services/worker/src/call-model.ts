@@ -11,6 +11,7 @@ import { RunLostError } from './session.ts';
  * One attempt at a model: announce with its hold (R1, R3), call, record the result with its settlement (R2).
  * Nothing is sent to a provider before the store said OK.
  */
+
 const asModelError = (error: unknown): ModelError =>
   error instanceof ModelError
     ? error

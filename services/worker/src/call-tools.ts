@@ -14,6 +14,7 @@ import { type PlannedCall, ToolError, WAIT_OVER } from './tools/index.ts';
  * write with its calls, their results and the announcement of what follows. Of a run of such steps that spares two
  * writes in five and a tenth of its processor time.
  */
+
 type CallTools = Extract<Action, { type: 'call_tools' }>;
 
 interface Planned {

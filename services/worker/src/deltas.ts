@@ -5,6 +5,7 @@ import type { Clock, Logger, SealingKey } from '@signalbox/runtime';
  * Token deltas on their way to whoever watches: coalesced, sealed (R13), and only while somebody listens.
  * They are ephemeral: losing one loses nothing, so nothing here may slow or fail the call.
  */
+
 export interface DeltaDeps {
   readonly partition: Partition;
   readonly clock: Clock;

@@ -8,6 +8,7 @@ import type { LeaseKeeper } from './lease-keeper.ts';
  * time for that is over, open calls are cut off, settled at what they cost, and handed over too: no run fails because
  * its worker had to go, and none waits for a lease to expire.
  */
+
 export interface DrainDeps {
   readonly consumer: Pick<ActivationConsumer, 'pause' | 'close'>;
   readonly intake: Intake;

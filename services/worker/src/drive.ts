@@ -12,6 +12,7 @@ import type { RunContext } from './run-context.ts';
  * The one loop (design §2): fold, next, act, until the run ends, parks or is handed over. Live and resumed
  * runs go through it alike.
  */
+
 /** A pause longer than this gives the slot back. */
 const LONGEST_PAUSE_MS = 5000;
 

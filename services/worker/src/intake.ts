@@ -7,6 +7,7 @@ import { type CheckResult, type Clock, pause } from '@signalbox/runtime';
  * States: fetching -> starved (jobs wait, slots are free, none comes) -> fetching. Starved for longer than the limit
  * is not alive. A queue that cannot be read says nothing: a Redis that is away is no fault of this process.
  */
+
 export interface IntakeDeps {
   readonly slots: number;
   readonly work: (activation: Activation) => Promise<ActivationEnd>;

@@ -8,6 +8,7 @@ import { type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runti
  * signal abort, and a new identity is taken. The deadline is on the monotonic clock and earlier than the
  * store's, so that a paused process notices before it sends anything (R4).
  */
+
 export interface Identity {
   readonly leaseId: string;
   /** Aborts when the identity is lost. */

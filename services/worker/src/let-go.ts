@@ -19,6 +19,7 @@ import { openHolds } from './open-holds.ts';
  * and would get it again before those that work. It ends once several workers tried for longer than a deploy takes,
  * or its claims are used up, and what it still holds is charged (R2, R10).
  */
+
 export interface LetGoDeps {
   readonly partition: Partition;
   readonly clock: Clock;

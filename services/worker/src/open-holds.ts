@@ -7,6 +7,7 @@ import { z } from 'zod';
  * The holds that a journal announced and never settled, read with as little as possible: a run whose journal this
  * version cannot fold must still end without leaving money held (R2).
  */
+
 const Requested = z.object({
   data: z.object({
     step: z.int(),

@@ -18,6 +18,7 @@ import type { RunContext } from './run-context.ts';
 import type { StopReason } from './stop.ts';
 
 /** After a model was called: what it gave and what it cost, in one record (R2). */
+
 const RETRY_BACKOFF = { baseMs: 500, capMs: 8000, random: Math.random };
 
 /** What a call is charged, and the settlement that says so; none where nothing was held. */

@@ -14,6 +14,7 @@ import { splitModelRef } from '@signalbox/contracts';
  * OpenTelemetry spans with GenAI names (semantic conventions 1.41). An activation is its own trace, linked to
  * the submitter's: a run may be queued for hours. No prompt or completion text goes on a span (R13).
  */
+
 const tracer = trace.getTracer('signalbox');
 
 const PROVIDER_NAMES: Record<string, string> = {

@@ -14,6 +14,7 @@ import type { Toolbox } from './tools/index.ts';
  * Agents as a worker's runs read them. Runs of one agent hold the same text, so it is read once for all of them: by
  * itself each would keep instructions that are most of what a waiting run needs.
  */
+
 export interface ReadSpec {
   readonly spec: AgentSpec;
   readonly toolNames: readonly string[];

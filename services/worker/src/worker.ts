@@ -26,6 +26,7 @@ import { isStateAway } from './state-away.ts';
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
  * session's. An activation that finds nothing to do just ends: BullMQ is a doorbell (design §5).
  */
+
 export interface WorkerDeps extends WorkerPorts {
   readonly leases: LeaseKeeper;
   readonly keyring: Keyring;

@@ -1,4 +1,6 @@
-/** What a step costs in a journal of so many steps: the same in a short one and in a long one, or growth is not linear. */
+/**
+ * What a step costs in a journal of so many steps: the same in a short one and in a long one, or growth is not linear.
+ */
 import { metered } from '../meter.ts';
 import { type Context, countedCpu, partsOf, type Sample, type Trial } from '../trial.ts';
 import { publishAgent, scriptOf } from './signalbox-agent.ts';

@@ -123,7 +123,10 @@ const store = async (tx: Db, { leaves, ...checkpoint }: CheckpointLine): Promise
 const leafOf = ({ run_id, seq, hash, signed_seq }: DueRow): CheckpointLeaf[] =>
   hash === null || seq <= signed_seq ? [] : [{ run_id, seq, hash }];
 
-/** A mark whose event is missing stays, and shows in the age: it is not settled until the event or its month explains it. */
+/**
+ * A mark whose event is missing stays, and shows in the age: it is not settled until the event or its month explains
+ * it.
+ */
 const isSettled = ({ hash, has_left }: DueRow): boolean => hash !== null || has_left;
 
 /** The rows are locked, so none has moved on meanwhile. */

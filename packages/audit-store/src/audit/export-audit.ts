@@ -55,7 +55,10 @@ const endOf = (db: Db, chain: string): Promise<number> =>
     return rows[0]?.seq ?? 0;
   });
 
-/** No index holds the times of a chain, and a period may lie behind millions of its events: so many are looked at at once. */
+/**
+ * No index holds the times of a chain, and a period may lie behind millions of its events: so many are looked at at
+ * once.
+ */
 async function* chainOf(
   db: Db,
   filter: AuditFilter,

@@ -134,7 +134,8 @@ const endFault = (walk: ChainWalk, chain: Expected): Fault => {
   const cut = walk.cut(Math.max(chain.signed_seq, 0));
   if (cut !== null) return cut;
   const { seq, hash } = walk.head;
-  // The administration chain of a tenant of which nothing is stored yet; a run without a row was signed, or not asked for.
+  // The administration chain of a tenant of which nothing is stored yet; a run without a row was signed, or not asked
+  // for.
   if (chain.last_seq === null)
     return seq === 0 ? null : { seq: 1, why: 'the run is gone; its events are there' };
   if (seq < chain.last_seq) {

@@ -42,7 +42,10 @@ const dayBehind = async (db: Db, tenantId: string, after: string): Promise<DayRo
   return rows[0] ?? null;
 };
 
-/** Whether what each day cost is what its calls cost, day by day: a writer changes both at once. Throws `audit_store_unavailable`. */
+/**
+ * Whether what each day cost is what its calls cost, day by day: a writer changes both at once. Throws
+ * `audit_store_unavailable`.
+ */
 export const verifyDays = async (db: Db, tenantId: string): Promise<FirstBad | null> => {
   for (let after = '-infinity'; ; ) {
     const from = after;

@@ -1,6 +1,7 @@
 import type { CapName } from '../db/tables.ts';
 
 /** Caps as amounts by name, and as the rows of table `caps`. */
+
 type Amount = number | null;
 
 /** nano-USD, or a number of runs. Left out: not set. Null: none. */

@@ -2,6 +2,7 @@
  * Arrays as Postgres sends and takes them in binary: a parameter of thousands of texts that neither side has to quote,
  * escape or search through. As JSON, the bodies of a batch cost Postgres as much to take apart as to index.
  */
+
 const OID = { int8: 20, text: 25 } as const;
 const INT = 4;
 const HEADER = 5 * INT;

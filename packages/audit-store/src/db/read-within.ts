@@ -5,6 +5,7 @@ import type { Db } from './pool.ts';
  * A page that ends early where its rows are large: what one answer may take of its process, whoever else waits. Sizes
  * are known before anything large is read.
  */
+
 export interface Bounds {
   /** Of the rows, by their columns. */
   readonly order: RawBuilder<unknown>;

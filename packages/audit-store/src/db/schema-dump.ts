@@ -6,6 +6,7 @@ import type { Db } from './pool.ts';
  * review and an unplanned one fails a test. Not pg_dump, whose output depends on its version and
  * which may not be installed. Monthly partitions are left out: which exist depends on the day.
  */
+
 const texts = async (db: Db, query: ReturnType<typeof sql<{ text: string }>>): Promise<string[]> =>
   (await query.execute(db)).rows.map((row) => row.text);
 

@@ -6,6 +6,7 @@ import { reaching } from '../db/store-errors.ts';
  * The vault: provider keys as they are decided, sealed. Who changes one writes here first and mirrors afterwards; the
  * lock on all of them makes the order of the mirrors the order of the changes.
  */
+
 export interface ProviderKeyRef {
   readonly tenantId: string;
   readonly provider: string;

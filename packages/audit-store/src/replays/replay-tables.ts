@@ -2,6 +2,7 @@ import type { Comparison, Json, ReplayFilter, ReplayMode, ReplayStatus } from '@
 import type { ColumnType, Generated, RawBuilder } from 'kysely';
 
 /** The tables of replay jobs as kysely sees them, and what their jsonb holds. */
+
 type NullableTimestamp = ColumnType<Date | null, Date | null | undefined, Date | null>;
 /** jsonb that we alone write: it is read as what it was written. */
 type OwnJson<T> = ColumnType<T, RawBuilder<unknown>, never>;

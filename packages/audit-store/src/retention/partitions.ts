@@ -44,7 +44,9 @@ export const detachPartitions = (
     }
   });
 
-/** Whether the month of the chain with this id was detached, as retention has it: a run younger than that has not left. */
+/**
+ * Whether the month of the chain with this id was detached, as retention has it: a run younger than that has not left.
+ */
 export const hasLeft = (id: RawBuilder<unknown>): RawBuilder<boolean> => sql`(
   ${id} < first_run_id_at((now() - make_interval(days => ${MIN_EVENT_DAYS})) at time zone 'UTC')
   and ${id} ~ '^run_[0-9a-f]{12}'

@@ -11,6 +11,7 @@ import { reaching } from '../db/store-errors.ts';
  * Each batch is counted, here in its transaction and in run state when it is acknowledged, so that a Postgres that
  * lost batches (a failover, an older copy) shows at the next one: run state has counted more.
  */
+
 const LOCK_CLASS = 0x51b0;
 
 /** Runs `work` while no batch of the partition is being stored and no other verification runs. */

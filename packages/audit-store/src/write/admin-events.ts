@@ -10,6 +10,7 @@ import { insertFree } from './events.ts';
  * Gives administration events their seq, in the order they came, while their tenant's head is locked. An event that
  * is stored already, as its id says, keeps the seq it has.
  */
+
 export interface PlacedAdminEvents {
   readonly inserted: number;
   readonly duplicates: number;

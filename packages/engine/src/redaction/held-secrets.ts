@@ -6,6 +6,7 @@ import { REDACTED } from './secrets.ts';
  * good and everywhere, and the provider keys that tenants set. A tenant chooses what its keys say, so they are taken
  * out of its own texts alone: no word of another tenant goes, and nobody's text is searched for what everybody set.
  */
+
 const LEAST_LENGTH = 6;
 /** Shorter text of a tenant is no secret: it may be any word, and vendors' keys are longer. */
 export const LEAST_TENANT_SECRET = START;

@@ -2,6 +2,7 @@
  * Personal data by its form: e-mail addresses, payment cards, US social security numbers, phone numbers. Patterns
  * are bounded, so that no text takes more than linear time, and narrow: ids, hashes, times and amounts stay.
  */
+
 export type PersonalDataKind = 'EMAIL' | 'CARD' | 'SSN' | 'PHONE';
 
 /** What stands in place of a value; the value is given in its normal form. */

@@ -2,6 +2,7 @@
  * What a provider says of a failed call may quote the very prompt, and what was said is sealed (R13). So every piece
  * of such a text that stands in the conversation goes. Linear in the conversation; both are compared as one line.
  */
+
 export const QUOTED = '[CONTENT]';
 
 /** A quote of `WINDOW + STRIDE` signs or more holds a whole window, wherever it begins. */

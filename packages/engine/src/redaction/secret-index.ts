@@ -4,6 +4,7 @@ import { REDACTED } from './secrets.ts';
  * Very many secrets at once, found by how they begin: what a text takes depends on its length and not on how many they
  * are. None is shorter than the piece that is looked up.
  */
+
 export const START = 20;
 
 export class SecretIndex {

@@ -3,6 +3,7 @@
  * whose name says so. What text holds may be chosen by an attacker, so every pattern gives up after a bounded
  * number of characters and the whole takes time linear in the text.
  */
+
 const PATTERNS = [
   // Not inside a word: "task-management-application" is prose. The named kinds are never prose.
   String.raw`sk-(?:ant|proj|or-v1)-[\w-]{16,}`,
@@ -25,7 +26,9 @@ const URL_PASSWORD = /([a-z][a-z0-9+.-]{1,20}:\/\/[^\s:/@]{0,100}:)[^\s/@]{1,200
 const BEARER = /\b(bearer)\s+[\w.~+/=-]{8,}/gi;
 /** Base64 of `user:password`; a capital, digit or `=` after the first letter tells it from "basic information". */
 const BASIC = /\b([Bb]asic|BASIC)\s+(?=[\w+/-]{1,100}?[A-Z0-9=])[\w+/=-]{8,}/g;
-/** Also at the end of a longer name (`OPENAI_API_KEY=`, `clientSecret:`) and inside JSON kept as text (`\"token\":\"`). */
+/**
+ * Also at the end of a longer name (`OPENAI_API_KEY=`, `clientSecret:`) and inside JSON kept as text (`\"token\":\"`).
+ */
 const ASSIGNED =
   /(api[_-]?key|access[_-]?key|secret|passwo?r?d|token)(\\?["']?\s*[=:]\s*\\?["']?)[^\s"',;&]{4,}/gi;
 

@@ -23,6 +23,7 @@ import type { ActivationQueue } from '../queue/queue.ts';
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
+
 export interface AbortDeps {
   readonly partition: Partition;
   readonly queue: Pick<ActivationQueue, 'add'>;

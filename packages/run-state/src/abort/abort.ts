@@ -20,7 +20,10 @@ export interface AbortRequest {
   readonly flag: AbortFlag;
 }
 
-/** Sets the abort flag. A repeated abort returns the first one's flag. Throws `not_found`, `run_terminal`, `state_unavailable`. */
+/**
+ * Sets the abort flag. A repeated abort returns the first one's flag. Throws `not_found`, `run_terminal`,
+ * `state_unavailable`.
+ */
 export const requestAbort = async (
   partition: Partition,
   request: AbortRequest,

@@ -6,6 +6,7 @@ import type { Partition } from '../redis/partition.ts';
  * truth; whoever changes it writes here afterwards (mirror-caps.ts). A cap of money that was never set denies
  * (R1); `null` is "none", and was said so.
  */
+
 export interface TenantCaps {
   /** Cap of a run that states none. */
   readonly runNano: Nano | null;

@@ -70,7 +70,9 @@ const openDefaults = (key: string): Writing[] =>
     OPEN_BY_DEFAULT.map((name) => [AMOUNT_FIELDS[name], NO_CAP]),
   );
 
-/** Writes what is given; what is left out stays. Null for `nextTimeZone` calls a change off. Throws `state_unavailable`. */
+/**
+ * Writes what is given; what is left out stays. Null for `nextTimeZone` calls a change off. Throws `state_unavailable`.
+ */
 export const setTenantCaps = async (
   partition: Partition,
   tenantId: string,

@@ -9,6 +9,7 @@ import { writeTogether } from '../redis/write-together.ts';
  * What the api needs to answer without Postgres (design §5): API keys by their hash, and agent versions.
  * Postgres is the truth; whoever changes it writes here too.
  */
+
 const KeyRecord = z.object({
   keyId: z.string(),
   tenantId: z.string(),

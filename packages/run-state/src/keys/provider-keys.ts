@@ -9,6 +9,7 @@ import { writeTogether } from '../redis/write-together.ts';
  * use them (R11). Postgres is the truth; whoever changes it writes here afterwards. Beside them, how the last try of
  * each key went: only seen here, and gone with this Redis.
  */
+
 const keysKey = ({ root }: Partition, tenantId: string): string => `${root}:provider_keys:${tenantId}`;
 const pingsKey = ({ root }: Partition, tenantId: string): string => `${root}:provider_pings:${tenantId}`;
 

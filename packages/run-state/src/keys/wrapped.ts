@@ -9,6 +9,7 @@ import { runScript } from '../redis/scripts.ts';
  * What the keyring wraps here: the keys in run records, and mirrored agent specs and provider keys with theirs. Keys on
  * their way in the audit stream are only counted: they become Postgres's.
  */
+
 export interface HotWrapped {
   /** What the key was wrapped for. */
   readonly aad: string;

@@ -4,6 +4,7 @@ import { splitModelRef } from '@signalbox/contracts';
  * Labels whose values tenants make up, as many as they like: the first that a process meets go by their names, all
  * others as `other`, so that no tenant fills the memory of those who scrape.
  */
+
 const OTHER = 'other';
 
 /** Each makes some dozen series. */

@@ -4,6 +4,7 @@ import { SignalboxError } from '@signalbox/contracts';
  * Pressure (R9): what Postgres has not taken yet fills Redis, so new runs are refused, then running ones park;
  * see lua/lib/pressure.lua for the levels.
  */
+
 interface Pressure {
   /** Commits that wait for Postgres, and how many may. */
   readonly backlog: number;

@@ -9,6 +9,7 @@ import type { Activation } from '../redis/reply.ts';
  * BullMQ as a doorbell (design §5, Activation): a job says that a run is runnable, and the truth stays in
  * the run record. A job may be lost, doubled or late; claim and repair make up for it.
  */
+
 const QUEUE_NAME = 'activations';
 
 const Job = z.object({ runId: z.string(), wakeSeq: z.int() });
@@ -120,7 +121,10 @@ export interface ActivationConsumer {
 // A stalled job costs one refused claim; BullMQ must never be the one that fails a run for it.
 const STALLS_ALLOWED = 1_000_000;
 
-/** After an outage BullMQ tells of each job at work that its lock is gone, which says nothing that its run's lease does not. */
+/**
+ * After an outage BullMQ tells of each job at work that its lock is gone, which says nothing that its run's lease does
+ * not.
+ */
 const LOST_LOCK = /lock for job/i;
 
 /** As lib/queue.lua counts them. */

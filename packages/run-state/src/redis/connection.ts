@@ -6,6 +6,7 @@ import { GatheringRedis } from './gathering-redis.ts';
  * Connections by what they are for (settings measured, see the comments). Every command we send is
  * idempotent, so ioredis may resend one whose reply was lost.
  */
+
 export type ConnectionRole = 'state' | 'subscriber' | 'stream' | 'queue' | 'queue-worker';
 
 const retryStrategy = (attempt: number): number =>

@@ -6,6 +6,7 @@ import { open, seal, SealError, type SealingKey, sha256Hex } from '@signalbox/ru
  * content cannot be moved to another run; its ref is the hash of the ciphertext, so the chain can be
  * checked without the key.
  */
+
 export const sealContent = (dataKey: SealingKey, runId: string, value: unknown): SealedContent => {
   const sealed = seal(dataKey, JSON.stringify(value), runId);
   return [refOf(sealed), sealed.toString('base64')];

@@ -54,7 +54,10 @@ export const listSleepy = (
     return { seen: runIds.length, runs };
   });
 
-/** Puts to sleep what still is as it is said to be; returns those that sleep. Throws `state_unavailable`, `state_untrusted`. */
+/**
+ * Puts to sleep what still is as it is said to be; returns those that sleep. Throws `state_unavailable`,
+ * `state_untrusted`.
+ */
 export const hibernateRuns = async (partition: Partition, runs: readonly SleepyRun[]): Promise<string[]> => {
   if (runs.length === 0) return [];
   const args = runs.flatMap(({ runId, wakeSeq, seq, head }) => [runId, wakeSeq, seq, head]);

@@ -8,7 +8,10 @@ export interface HotPage {
   readonly cursor: string;
 }
 
-/** A part of all runs that are here, whatever index leads to them; `cursor` '0' for the first. Throws `state_unavailable`. */
+/**
+ * A part of all runs that are here, whatever index leads to them; `cursor` '0' for the first. Throws
+ * `state_unavailable`.
+ */
 export const scanHotRuns = (partition: Partition, cursor: string, count: number): Promise<HotPage> =>
   reachingState(async () => {
     const prefix = runKey(partition, '');

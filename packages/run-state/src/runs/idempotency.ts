@@ -8,6 +8,7 @@ import { writeTogether } from '../redis/write-together.ts';
  * Which request made which run. submit.lua writes a record beside the run and compares with it; it expires after a
  * day. The mark is also in the run's first event, so that a verification can put records back.
  */
+
 export const IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000;
 
 export interface IdempotencyRecord extends IdempotencyMark {

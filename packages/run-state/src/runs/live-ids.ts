@@ -10,6 +10,7 @@ import { Texts } from '../redis/reply.ts';
  * loading may have a later one: these are read after the index that runs come from. (A run that parks, sleeps and is
  * woken within one reading would be missed; it sleeps only after minutes.)
  */
+
 export type LiveIndex = 'running' | `queued:${0 | 1 | 2}` | 'parked' | 'asleep' | 'loading';
 
 /** Ids that one read gives of an index. */

@@ -10,6 +10,7 @@ import { readTrust } from '../trust/trust.ts';
  * one of the indexes by state (lib/base.lua). The indexes are those of all tenants of the partition: what others have
  * there is read too, a page at a time (live-ids.ts).
  */
+
 export const LIVE_STATUSES = ['queued', 'running', 'waiting'] as const satisfies readonly RunStatus[];
 export type LiveStatus = (typeof LIVE_STATUSES)[number];
 

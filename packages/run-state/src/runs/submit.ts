@@ -47,7 +47,9 @@ const headerOf = (submission: Submission, backlogLimit: number): string =>
     entries: submission.entries.length,
   });
 
-/** Creates a run. Throws `idempotency_mismatch`, `audit_backlog` (R9) or `state_unavailable`; then nothing was written. */
+/**
+ * Creates a run. Throws `idempotency_mismatch`, `audit_backlog` (R9) or `state_unavailable`; then nothing was written.
+ */
 export const submitRun = async (
   partition: Partition,
   submission: Submission,

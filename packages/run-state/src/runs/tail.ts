@@ -6,6 +6,7 @@ import type { Partition } from '../redis/partition.ts';
  * Hints that something happened, over pub/sub. Owns one subscriber connection and its channels. A hint
  * may be lost: whoever waits for one also looks by himself now and then (design §5, Abort).
  */
+
 export type Hint =
   /** The journal reached this seq. */
   | { readonly type: 'head'; readonly seq: number }

@@ -11,6 +11,7 @@ import { runScript } from '../redis/scripts.ts';
  * failover or a flush stops every write until the scheduler has verified again and written the marker last.
  * So does a change of the replication id that loses nothing: a master's first replica, or an hour without any.
  */
+
 const trustKey = (partition: Partition): string => `${partition.root}:trust`;
 
 /** A process and the data it holds: `server` changes with every start, `replid` whenever a replica becomes master. */

@@ -4,6 +4,7 @@ import { type Keyring, openText, sealText, sha256Hex } from '@signalbox/runtime'
 import { LRUCache } from 'lru-cache';
 
 /** Agent specs at rest: each version sealed with a key of its own, wrapped by the keyring (R13). */
+
 interface AgentId {
   readonly tenantId: string;
   readonly name: string;

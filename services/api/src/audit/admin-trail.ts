@@ -15,6 +15,7 @@ import { redactFact } from './redact-fact.ts';
  * What this api writes into the administration chains. Redacted before it leaves the process (R13), and in the audit
  * stream before the deed is done: who cannot write it down does not act (R9).
  */
+
 export interface TrailDeps {
   readonly partition: Partition;
   readonly clock: Clock;

@@ -8,6 +8,7 @@ import { redactFact } from './redact-fact.ts';
 import { invalidRequest } from '../http/validation.ts';
 
 /** The audit log as requests and answers spell it. */
+
 const label = z.string().min(1).max(300).optional();
 const time = Instant.optional();
 

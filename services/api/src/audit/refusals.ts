@@ -7,6 +7,7 @@ import { bySystem, recordFacts, type TrailDeps } from './admin-trail.ts';
  * log by being refused: of each tenant and reason at most 20 sources are told apart, the others are counted together.
  * What was counted in the minute before a crash is lost; nothing was done by it.
  */
+
 export interface Refusal {
   /** Null: of no tenant we know. */
   readonly tenantId: string | null;

@@ -8,6 +8,7 @@ import type { ApiDeps } from '../deps.ts';
  * The audit store is moments behind a run: who verifies one that has just ended means all of it, and must not hear that
  * there is no such run.
  */
+
 export const STORED_WITHIN_SECONDS = 5;
 
 const RETRY = { baseMs: 50, capMs: 500, random: () => 1 };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 /** Verification of the audit log as requests and answers spell it. */
+
 export const VerifyRequest = z.strictObject({ run_id: z.string().min(1).max(300).optional() });
 
 const count = z.int().min(0);

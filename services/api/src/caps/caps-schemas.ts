@@ -3,6 +3,7 @@ import { CapUsd } from '@signalbox/contracts';
 import { z } from 'zod';
 
 /** Caps as requests and answers spell them. Amounts in USD; null is none. */
+
 const amount = CapUsd.nullable().optional();
 const runs = z.int().min(0).max(1_000_000).nullable().optional();
 

@@ -12,6 +12,7 @@ import type { TenantCapsView, UserCapsView } from './caps-schemas.ts';
 import type { ApiDeps } from '../deps.ts';
 
 /** Caps and what is left of them, from run state alone: what holds are judged by. */
+
 type CapsDeps = Pick<ApiDeps, 'partition' | 'clock'>;
 
 const usdOf = (nano: Nano | null): number | null => (nano === null ? null : toUsd(nano));

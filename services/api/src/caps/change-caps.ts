@@ -24,6 +24,7 @@ import type { ApiDeps } from '../deps.ts';
  * A crash between the two leaves the old cap in force while Postgres has the new one: nobody was told that
  * it counts, the same request again mirrors it, and so does the scheduler's next verification of Redis.
  */
+
 export interface CapsDeps
   extends Pick<ApiDeps, 'partition' | 'db' | 'clock' | 'defaultCaps' | 'redactorOf'> {}
 

@@ -67,7 +67,9 @@ const noteUse = async (
   uses.written(use);
 };
 
-/** Recognises the caller, how often they may ask and what they may do, before anything else of the request is looked at. */
+/**
+ * Recognises the caller, how often they may ask and what they may do, before anything else of the request is looked at.
+ */
 export const auth = (deps: AuthDeps): MiddlewareHandler<ApiEnv> => {
   const uses = createKeyUses(deps.clock);
   return async (c, next) => {

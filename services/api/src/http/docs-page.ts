@@ -1,4 +1,5 @@
 /** The OpenAPI document as one readable page: no script, no style sheet or font from elsewhere. */
+
 interface Operation {
   readonly summary?: string;
   readonly description?: string;

@@ -11,6 +11,7 @@ import { type Clock, listen, systemClock } from '@signalbox/runtime';
  * closing: no new connections; idle ones are closed, answers under way get a while, then they are cut. Node's own idle
  *          list leaves out connections that a client opened ahead of time.
  */
+
 export interface HttpServer {
   readonly port: number;
   stop(options: StopOptions): Promise<void>;

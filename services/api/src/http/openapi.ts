@@ -33,6 +33,7 @@ import { AuditVerdict, VerifyRequest } from '../audit/verify-schemas.ts';
  * The OpenAPI 3.1 document: its schemas are made by zod itself from the very schemas that parse, as JSON
  * Schema 2020-12; routes name them by `$ref`.
  */
+
 /** In the order of the elements: a run or what refused it. */
 const SubmittedRuns = z.object({
   data: z.array(

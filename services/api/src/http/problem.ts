@@ -53,7 +53,9 @@ export const toProblem = (error: SignalboxError): Problem => {
   };
 };
 
-/** What Node says of a request whose client went away in the middle of its body: no fault of ours, and nobody reads on. */
+/**
+ * What Node says of a request whose client went away in the middle of its body: no fault of ours, and nobody reads on.
+ */
 const brokeOff = (error: unknown): boolean =>
   error instanceof Error && error.message === 'aborted' && 'code' in error && error.code === 'ECONNRESET';
 

@@ -9,6 +9,7 @@ import { parseAs, readOptionalBody } from './validation.ts';
  * Unknown fields are refused also where a route takes no query, or no body: with a `?dry_run=true` that nobody reads
  * a rehearsal would stop every run in earnest.
  */
+
 interface Declared {
   readonly query: boolean;
   readonly body: boolean;

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { ApiContext } from '../deps.ts';
 
 /** Turns what zod says into the errors of a problem, and reads bodies. */
+
 const MAX_PROBLEMS = 20;
 /** Far above any honest request, far below what exhausts the call stack. */
 const MAX_DEPTH = 100;
@@ -87,7 +88,9 @@ interface Fault {
   readonly message: string;
 }
 
-/** What no schema may see; null: nothing. Its path is made on the way back, so that looking costs no more than walking. */
+/**
+ * What no schema may see; null: nothing. Its path is made on the way back, so that looking costs no more than walking.
+ */
 const faultIn = (value: unknown, levels: number): Fault | null => {
   if (typeof value !== 'object' || value === null) return null;
   if (levels === 0) return { path: [], message: `nested deeper than ${MAX_DEPTH} levels` };

@@ -16,6 +16,7 @@ import type { DefaultCaps } from '../deps.ts';
  * API keys. Only the SHA-256 of a key is kept; Postgres has the truth, Redis the mirror that requests are
  * judged by. A key's id follows from its hash, so that several processes given the same key agree on it.
  */
+
 export interface KeyDeps {
   readonly partition: Partition;
   readonly db: Db;

@@ -1,13 +1,14 @@
 import { findApiKeyByHash } from '@signalbox/audit-store';
-import { type Clock, type Logger, pause } from '@signalbox/runtime';
-import { backoffMs } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Logger, pause } from '@signalbox/runtime';
 import { bySystem, recordFact, type TrailDeps } from '../audit/admin-trail.ts';
 import { type KeyDeps, keyOf, type KnownKey, mirrorKey, mirrorRevoked, storeKey } from './api-keys.ts';
 
 /**
- * The first key of a deployment. Owns two loops that try until they succeed or the process stops: Redis, on
- * which readiness waits, and Postgres, on which nothing waits (the api is ready with Redis alone). A value that was revoked stays revoked, as Postgres tells.
+ * The first key of a deployment. Owns two loops that try until they succeed or the process stops: Redis, on which
+ * readiness waits, and Postgres, on which nothing waits (the api is ready with Redis alone). A value that was revoked
+ * stays revoked, as Postgres tells.
  */
+
 export interface BootstrapDeps extends KeyDeps, TrailDeps {
   readonly clock: Clock;
   readonly logger: Logger;

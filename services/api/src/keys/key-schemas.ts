@@ -3,6 +3,7 @@ import { type Clock, wellFormed } from '@signalbox/runtime';
 import { z } from 'zod';
 
 /** API keys as requests and answers spell them. */
+
 export const KeyRequest = z.strictObject({
   name: z.string().min(1).max(200).transform(wellFormed),
   scopes: z

@@ -4,6 +4,7 @@ import type { Clock } from '@signalbox/runtime';
  * Whether this use of a key is the first in its hour that this process sees: then it is written down as `key.used`.
  * What it is asked next time is remembered only once that was done.
  */
+
 export interface KeyUse {
   readonly keyId: string;
   /** Of a route that needs scope `admin`. */

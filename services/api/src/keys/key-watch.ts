@@ -5,6 +5,7 @@ import { type Clock, pause } from '@signalbox/runtime';
  * An answer that goes on for hours outlasts the check of its key at the beginning: whoever gives it asks again now and
  * then, and ends it once the key was revoked or has expired.
  */
+
 const LOOK_EVERY_MS = 15_000;
 
 /** A store that cannot be asked refuses nobody. */

@@ -23,6 +23,7 @@ import type { ProviderView } from './provider-schemas.ts';
  * truth; then the mirror that workers read, written from what Postgres says under the lock on all keys. A crash between
  * the two leaves the old key in use: nobody was told otherwise, and the same request again mirrors the new one.
  */
+
 export interface ProviderRef {
   readonly principal: Principal;
   readonly provider: ProviderName;

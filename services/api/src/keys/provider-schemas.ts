@@ -2,6 +2,7 @@ import { LEAST_TENANT_SECRET } from '@signalbox/engine';
 import { z } from 'zod';
 
 /** Providers and their keys as requests and answers spell them. */
+
 const LONGEST = 4096;
 /** A key that is taken is taken out of texts too, and a shorter one could be any word of them. */
 const SHORTEST = LEAST_TENANT_SECRET;

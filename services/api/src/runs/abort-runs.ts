@@ -101,7 +101,9 @@ const abortAll = async (
   return counts;
 };
 
-/** Throws `state_unavailable` and `state_untrusted` before anything was aborted; later failures leave runs to a repeat. */
+/**
+ * Throws `state_unavailable` and `state_untrusted` before anything was aborted; later failures leave runs to a repeat.
+ */
 export const abortRunsBy = async (
   deps: ApiDeps,
   wish: AbortWish,

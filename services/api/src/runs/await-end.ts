@@ -1,5 +1,4 @@
-import type { Entry } from '@signalbox/contracts';
-import { SignalboxError } from '@signalbox/contracts';
+import { type Entry, SignalboxError } from '@signalbox/contracts';
 import { Bell } from './bell.ts';
 import type { ApiDeps } from '../deps.ts';
 import { isEnd, lastSeqOf, lastTypeOf } from './entries.ts';

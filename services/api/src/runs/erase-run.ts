@@ -9,6 +9,7 @@ import { isEnd, lastTypeOf } from './entries.ts';
  * Erases what was said in a run, in Redis and in Postgres, which remembers it and so keeps what is still in the audit
  * stream from coming back. The trail comes before the deed (R9), once. Retention does the same to what is due.
  */
+
 export interface ErasureOrder {
   readonly principal: Principal;
   readonly runId: string;
@@ -25,7 +26,10 @@ const stillLive = (runId: string): SignalboxError =>
 const erasedBut = (error: SignalboxError): SignalboxError =>
   new SignalboxError(error.code, `What was said in the run is erased. ${error.message}`, { cause: error });
 
-/** Throws `not_found`, `run_live`, `legal_hold`; `journal_broken`, then it is erased and cannot be shown; `state_unavailable`, `audit_store_unavailable`: repeat it. */
+/**
+ * Throws `not_found`, `run_live`, `legal_hold`; `journal_broken`, then it is erased and cannot be shown;
+ * `state_unavailable`, `audit_store_unavailable`: repeat it.
+ */
 export const eraseRun = async (deps: ApiDeps, { principal, runId, reason }: ErasureOrder): Promise<Run> => {
   const { partition, db, runs, views } = deps;
   const { tenantId } = principal;

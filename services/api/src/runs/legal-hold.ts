@@ -6,6 +6,7 @@ import { byKey, recordFact } from '../audit/admin-trail.ts';
 import type { ApiDeps } from '../deps.ts';
 
 /** Holds and lifts what must be kept. The trail comes before the deed (R9); what changes nothing leaves none. */
+
 export const LegalHoldRequest = z.strictObject({
   held: z.boolean(),
   reason: z.string().max(1000).transform(wellFormed).nullish(),

@@ -5,6 +5,7 @@ import { peek } from './entries.ts';
  * Pieces of text that a model is generating, on their way to one reader. Ephemeral: shown only between the
  * events that open and close their step, and dropped when the reader is too slow.
  */
+
 interface Delta {
   readonly step: number;
   readonly sealed: string;

@@ -14,6 +14,7 @@ import { watchRun } from './watch-run.ts';
  *
  * States: reading (entries are there) -> waiting (bell, or a look each second) -> reading -> ... -> ended.
  */
+
 export type FeedItem =
   | { readonly type: 'event'; readonly seq: number; readonly name: EventType; readonly json: string }
   | { readonly type: 'delta'; readonly step: number; readonly text: string }

@@ -25,6 +25,7 @@ import { coalesceReads } from './coalesce-reads.ts';
  * A run leaves Redis, or hibernates there, only when Postgres has all of it, so what the one does not know the other
  * has whole. An abort that was asked for of one that hibernates is known to Redis alone.
  */
+
 export interface ReadableRun extends StoredRun {
   /** An abort that was asked for; the journal may not say so yet. */
   readonly abort: AbortFlag | null;

@@ -12,6 +12,7 @@ import { type ViewDeps, viewOf } from './run-view.ts';
  * entry with the known hash at the known seq has the same entries before it (R5). Where it is not there, because
  * Redis lost writes or the run has left, the run is read and folded from its beginning.
  */
+
 export interface ShownRun {
   readonly view: Run;
   /** Of its last event. */

@@ -37,7 +37,10 @@ const refusalOf = (prices: PricePort, spec: AgentSpec, model: string): Refusal |
   return null;
 };
 
-/** `at` names where the spec stands in the body, `''` or `agent`. Throws `model_unknown`, `price_unknown`, `invalid_request`. */
+/**
+ * `at` names where the spec stands in the body, `''` or `agent`. Throws `model_unknown`, `price_unknown`,
+ * `invalid_request`.
+ */
 export const checkModels = (prices: PricePort, spec: AgentSpec, at: string): void => {
   const named = [
     { path: 'model', model: spec.model },

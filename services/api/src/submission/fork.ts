@@ -18,6 +18,7 @@ import type { ResolvedAgent } from '../agents/resolve-agent.ts';
 import { invalidRequest } from '../http/validation.ts';
 
 /** A run of its own that begins with the steps of another one (engine/fork.ts), changed from there on. */
+
 export interface ForkOrder {
   readonly principal: Principal;
   readonly origin: StoredRun;

@@ -1,5 +1,4 @@
-import type { Principal } from '@signalbox/contracts';
-import { SignalboxError } from '@signalbox/contracts';
+import { type Principal, SignalboxError } from '@signalbox/contracts';
 import { findRepeated } from '@signalbox/run-state';
 import type { CreateDeps, Created } from './create-run.ts';
 import { idempotencyMarks, type IdempotentRequest } from './idempotency.ts';

@@ -13,7 +13,10 @@ const FIELDS = ['max_steps', 'max_output_tokens', 'timeout_seconds', 'cost_usd']
 const isLooser = (own: number | undefined, allowed: number | undefined): boolean =>
   own !== undefined && allowed !== undefined && own > allowed;
 
-/** A run's limits may only tighten those its agent states; of all caps, with the `outer` ones, the smallest counts. Throws `invalid_request` naming each looser one, `at` its path in the body. */
+/**
+ * A run's limits may only tighten those its agent states; of all caps, with the `outer` ones, the smallest counts.
+ * Throws `invalid_request` naming each looser one, `at` its path in the body.
+ */
 export const resolveLimits = (
   agent: LimitsInput,
   run: LimitsInput,

@@ -9,6 +9,7 @@ import { parseAs } from '../http/validation.ts';
  * Many runs in one request. Each element is judged alone: one that is refused does not hold up the others, and its
  * answer is a problem in its place.
  */
+
 export const MAX_BATCH = 1000;
 /** Submissions under way at once: enough to fill the round trips, few enough to leave room for others. */
 const CONCURRENCY = 32;

@@ -3,6 +3,7 @@ import { readsHeader } from '../http/header-parameter.ts';
 import { invalidRequest } from '../http/validation.ts';
 
 /** What a submission says beside its body. */
+
 const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 

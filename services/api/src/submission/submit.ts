@@ -7,6 +7,7 @@ import { orRepeated } from './repeated.ts';
 import { resolveAgent } from '../agents/resolve-agent.ts';
 
 /** From a valid body to a run: its agent is resolved, then the run is made. */
+
 export interface SubmitRequest {
   readonly principal: Principal;
   readonly submission: RunSubmission;

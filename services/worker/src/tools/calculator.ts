@@ -10,6 +10,7 @@ const Arguments = z.strictObject({ expression: z.string().min(1).max(1000) });
  * Decimal, so that sums of money and long integers are exact, where a double's are not. Logarithms and powers that are
  * no integer are computed as doubles, and what a double cannot hold is not finite: so no expression takes long.
  */
+
 const Exact = Decimal.clone({ precision: 40, maxE: 308, minE: -324 });
 type Exact = InstanceType<typeof Exact>;
 

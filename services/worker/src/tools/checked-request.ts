@@ -11,6 +11,7 @@ import { ToolError } from './tool.ts';
  * private. Each request has a connection of its own: one that was kept could break under a request that must not be
  * sent twice.
  */
+
 export type Resolve = (host: string) => Promise<readonly string[]>;
 
 export interface CheckedRequest {

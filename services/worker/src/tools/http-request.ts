@@ -8,6 +8,7 @@ import { type Tool, type ToolContext, ToolError } from './tool.ts';
  * A private address is reached only when it is itself in the list, so a public name that resolves
  * to one is refused (server-side request forgery).
  */
+
 const Arguments = z.strictObject({
   method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']).default('GET'),
   url: z.url({ protocol: /^https?$/ }).max(4000),
