@@ -63,7 +63,7 @@ export const toModelError = (error: unknown, attempt: FailedAttempt, sdk: SdkErr
     // Without JSON in the body, the message is its text.
     const said = saidIn(error.error ?? error.message);
     if (status === undefined) return brokenError(attempt, said);
-    const awayMs = retryAfterMs(headers, attempt.now) ?? retryDelayMs(error.error);
+    const awayMs = retryAfterMs(headers, attempt.now) ?? retryDelayMs(said.retryDelay);
     return statusError({ status, said, retryAfterMs: awayMs }, attempt);
   }
   if (!attempt.accepted) return connectionError(error, attempt);

@@ -1,5 +1,3 @@
-import { z } from 'zod';
-
 const countIn = (text: string | null | undefined): number | null =>
   text !== null && text !== undefined && /^\s*\d+(\.\d+)?\s*$/.test(text) ? Number(text) : null;
 
@@ -15,17 +13,8 @@ export const retryAfterMs = (headers: Headers | undefined, now: number): number 
   return Number.isFinite(ms) ? Math.max(0, Math.ceil(ms)) : null;
 };
 
-const Details = z.object({ details: z.array(z.object({ retryDelay: z.string().optional() })) });
-const GoogleError = z.union([
-  Details,
-  z.object({ error: Details }).transform(({ error }) => error),
-  z.tuple([z.object({ error: Details }).transform(({ error }) => error)]).transform(([error]) => error),
-]);
-
-/** Google's form of it, `"34.07s"` in the body of an error, which it sends in the place of a header. */
-export const retryDelayMs = (body: unknown): number | null => {
-  const details = GoogleError.safeParse(body).data?.details ?? [];
-  const delay = details.find(({ retryDelay }) => retryDelay !== undefined)?.retryDelay;
+/** Google's form of it, `34.07s`, which stands in the body of an error in the place of a header. */
+export const retryDelayMs = (delay: string | null): number | null => {
   const seconds = delay?.endsWith('s') === true ? countIn(delay.slice(0, -1)) : null;
   return seconds === null ? null : Math.ceil(seconds * 1000);
 };

@@ -9,6 +9,8 @@ export interface Said {
   /** Null: none that we know where to find; the body itself may quote what was sent (R13). */
   readonly message: string | null;
   readonly code: string | null;
+  /** For how long to stay away, as gemini writes it (`34.07s`); others send a header. */
+  readonly retryDelay: string | null;
 }
 
 const text = z.string().nullish().catch(null);
@@ -19,21 +21,29 @@ const Body = z.object({
   error: z.unknown().optional(),
   detail: z.unknown().optional(),
   metadata: z.object({ raw: z.unknown().optional() }).nullish().catch(null),
+  details: z.array(z.object({ retryDelay: z.string().optional() })).nullish().catch(null),
 });
+
+const NOTHING: Said = { message: null, code: null, retryDelay: null };
 
 /** No known shape is deeper. */
 const DEEPEST = 3;
 
 export const saidIn = (body: unknown, depth = 0): Said => {
-  if (typeof body === 'string') return { message: body, code: null };
+  if (typeof body === 'string') return { ...NOTHING, message: body };
   const { data } = Body.safeParse(Array.isArray(body) ? body[0] : body);
-  if (data === undefined || depth > DEEPEST) return { message: null, code: null };
-  const { message, msg, code, error, detail, metadata } = data;
+  if (data === undefined || depth > DEEPEST) return NOTHING;
+  const { message, msg, code, error, detail, metadata, details } = data;
   const own = typeof message === 'string' ? message : msg;
   const inside = error ?? detail ?? (own === message ? null : message) ?? parsed(metadata?.raw);
   const inner = saidIn(inside, depth + 1);
   const messages = [own, inner.message].filter(Boolean);
-  return { message: messages.length === 0 ? null : messages.join(': '), code: code ?? inner.code };
+  const retryDelay = details?.find((each) => each.retryDelay !== undefined)?.retryDelay;
+  return {
+    message: messages.length === 0 ? null : messages.join(': '),
+    code: code ?? inner.code,
+    retryDelay: retryDelay ?? inner.retryDelay,
+  };
 };
 
 const parsed = (raw: unknown): unknown => {
