@@ -17,68 +17,25 @@ import { VERSION } from '@signalbox/runtime';
 import { AbortRequest } from '../runs/abort-flag.ts';
 import { AbortedRuns, AbortRunsRequest } from '../runs/abort-runs.ts';
 import { AuditEvent } from '../audit/audit-query.ts';
+import { ExportLine } from '../audit/export-lines.ts';
 import { TenantCapsRequest, TenantCapsView, UserCapsRequest, UserCapsView } from '../caps/caps-schemas.ts';
+import { CostView } from '../caps/cost-view.ts';
 import { AgentView } from '../agents/agent-view.ts';
 import type { Api } from '../deps.ts';
 import { KeyRequest, KeyView, NewKeyView } from '../keys/key-schemas.ts';
 import { LegalHoldRequest, LegalHoldView } from '../runs/legal-hold.ts';
 import { ProviderKeyRequest, ProviderView } from '../keys/provider-schemas.ts';
+import { AutoscaleView } from '../runs/autoscale-view.ts';
 import { ReplayJob } from '../replays/replay-schemas.ts';
 import { Problem } from './problem.ts';
 import { SCOPES } from './scopes.ts';
-import { SubmitRunsRequest } from '../submission/submit-batch.ts';
+import { SubmittedRuns, SubmitRunsRequest } from '../submission/submit-batch.ts';
 import { AuditVerdict, VerifyRequest } from '../audit/verify-schemas.ts';
 
 /**
  * The OpenAPI 3.1 document: its schemas are made by zod itself from the very schemas that parse, as JSON
  * Schema 2020-12; routes name them by `$ref`.
  */
-
-/** In the order of the elements: a run or what refused it. */
-const SubmittedRuns = z.object({
-  data: z.array(
-    z.union([z.object({ index: z.int(), run: Run }), z.object({ index: z.int(), problem: Problem })]),
-  ),
-});
-
-/** Of day, user_id, agent and model those that were asked for. */
-const Cost = z.object({
-  day: z.string().optional(),
-  user_id: z.string().nullable().optional(),
-  agent: z.string().nullable().optional(),
-  model: z.string().optional(),
-  observed_usd: z.number(),
-  estimated_usd: z.number(),
-  held_usd: z.number(),
-  calls: z.int(),
-});
-
-const ExportedEvent = z.object({
-  chain: z.enum(['run', 'admin']),
-  run_id: z.string(),
-  seq: z.int(),
-  hash: z.string(),
-  body: z.string().nullable(),
-});
-
-/** The last one says how many there are before it. */
-const ExportLine = z.union([
-  ExportedEvent,
-  z.object({ end: z.literal(true), lines: z.int(), checkpoint: z.int() }),
-]);
-
-const count = z.int().min(0);
-const Autoscale = z.object({
-  runnable: count,
-  waiting: count,
-  prioritized: count,
-  active: count,
-  parked: count,
-  delayed: count,
-  oldest_waiting_seconds: z.number(),
-  workers: count,
-  slots: count,
-});
 
 const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ data: z.array(item), next_cursor: z.string().nullable() });
@@ -119,12 +76,12 @@ const COMPONENTS = {
   LegalHold: LegalHoldView,
   RetentionRequest,
   Retention,
-  CostList: listOf(Cost),
+  CostList: listOf(CostView),
   AuditEventList: listOf(AuditEvent),
   ExportLine,
   VerifyRequest,
   AuditVerdict,
-  Autoscale,
+  Autoscale: AutoscaleView,
   Problem,
 } as const;
 

@@ -3,6 +3,7 @@ import { reachingState, readDemand } from '@signalbox/run-state';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS } from '../http/openapi.ts';
 import { sharedRead } from '../http/shared-read.ts';
+import { autoscaleView } from '../runs/autoscale-view.ts';
 
 const route = createRoute({
   method: 'get',
@@ -17,22 +18,5 @@ const route = createRoute({
 export const autoscale: Route = (app, { partition, clock }) => {
   // Every tenant may ask, as often as its rate allows, and an answer costs Redis a look at every tenant.
   const demandNow = sharedRead(clock, () => reachingState(() => readDemand(partition, clock.now())));
-  app.openapi(route, async (c) => {
-    const demand = await demandNow();
-    const { runnable, waiting, prioritized, active, parked, delayed, workers, slots } = demand;
-    return c.json(
-      {
-        runnable,
-        waiting,
-        prioritized,
-        active,
-        parked,
-        delayed,
-        oldest_waiting_seconds: demand.oldestWaitingSeconds,
-        workers,
-        slots,
-      },
-      200,
-    );
-  });
+  app.openapi(route, async (c) => c.json(autoscaleView(await demandNow()), 200));
 };

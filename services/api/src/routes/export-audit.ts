@@ -1,8 +1,8 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { exportAuditEvents, type ExportedEvent, readCheckpointHead } from '@signalbox/audit-store';
-import { isAdminChain } from '@signalbox/contracts';
 import { byKey, recordFact } from '../audit/admin-trail.ts';
 import { AuditPeriod, filterOf } from '../audit/audit-query.ts';
+import { endLine, eventLines } from '../audit/export-lines.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { watchKey } from '../keys/key-watch.ts';
 import { jsonOf, PROBLEMS } from '../http/openapi.ts';
@@ -41,11 +41,6 @@ interface Begun {
 
 const encoder = new TextEncoder();
 
-const textOf = (page: readonly ExportedEvent[]): string =>
-  page
-    .map((event) => `${JSON.stringify({ chain: isAdminChain(event.run_id) ? 'admin' : 'run', ...event })}\n`)
-    .join('');
-
 /**
  * Lines of a page at once: as many as one read of the store gave. It may go on for hours: it breaks off, without its
  * last line, once this process stops or the key is refused.
@@ -63,9 +58,9 @@ async function* linesOf(
     for (let page = first; page.done !== true; page = await next()) {
       stopping.throwIfAborted();
       lines += page.value.length;
-      yield encoder.encode(textOf(page.value));
+      yield encoder.encode(eventLines(page.value));
     }
-    yield encoder.encode(`${JSON.stringify({ end: true, lines, checkpoint })}\n`);
+    yield encoder.encode(endLine({ lines, checkpoint }));
   } finally {
     over.abort();
   }

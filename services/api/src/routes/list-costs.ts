@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { COST_GROUPS, type CostGroup, type CostRow, sumCosts } from '@signalbox/audit-store';
-import { toUsd } from '@signalbox/contracts';
+import { costView } from '../caps/cost-view.ts';
 import { fromCursor, toPage } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
@@ -65,16 +65,6 @@ const readCursor = (cursor: string, groups: readonly CostGroup[]): readonly stri
   return parse(fromCursor(cursor, (text) => parse(text) !== null)) ?? [];
 };
 
-const view = (groups: readonly CostGroup[], row: CostRow): Record<string, string | number | null> => ({
-  ...Object.fromEntries(
-    groups.map((group, i) => [group, row.group[i] === '' ? null : (row.group[i] ?? null)]),
-  ),
-  observed_usd: toUsd(row.observedNano),
-  estimated_usd: toUsd(row.estimatedNano),
-  held_usd: toUsd(row.heldNano),
-  calls: row.calls,
-});
-
 export const listCosts: Route = (app, { db, storeShare }) => {
   app.openapi(route, async (c) => {
     const { group_by: by = '', from, to, limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
@@ -93,6 +83,6 @@ export const listCosts: Route = (app, { db, storeShare }) => {
     };
     const rows = await storeShare.take(tenantId, 'list', () => sumCosts(db, query));
     const { page, next_cursor } = toPage(rows, limit, (row) => cursorOf(groups.join(','), row));
-    return c.json({ data: page.map((row) => view(groups, row)), next_cursor }, 200);
+    return c.json({ data: page.map((row) => costView(groups, row)), next_cursor }, 200);
   });
 };

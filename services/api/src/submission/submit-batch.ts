@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi';
-import { type Json, type Principal, type Run, RunSubmission, SignalboxError } from '@signalbox/contracts';
+import { type Json, type Principal, Run, RunSubmission, SignalboxError } from '@signalbox/contracts';
 import type { ApiDeps } from '../deps.ts';
 import pMap from 'p-map';
+import { Problem } from '../http/problem.ts';
 import { submit } from './submit.ts';
 import { parseAs } from '../http/validation.ts';
 
@@ -17,6 +18,13 @@ const CONCURRENCY = 32;
 /** As it is documented; what an element holds is judged later. */
 export const SubmitRunsRequest = z.strictObject({ runs: z.array(RunSubmission).min(1).max(MAX_BATCH) });
 export const SubmitRunsBody = z.strictObject({ runs: z.array(z.custom<Json>()).min(1).max(MAX_BATCH) });
+
+/** In the order of the elements: a run or what refused it. */
+export const SubmittedRuns = z.object({
+  data: z.array(
+    z.union([z.object({ index: z.int(), run: Run }), z.object({ index: z.int(), problem: Problem })]),
+  ),
+});
 
 export interface BatchRequest {
   readonly principal: Principal;
