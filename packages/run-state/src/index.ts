@@ -105,6 +105,7 @@ export {
   type ActivationQueue,
   consumeActivations,
   type ConsumerOptions,
+  giveToQueue,
   openActivationQueue,
 } from './queue/queue.ts';
 export { type LoadableHold, type LoadableRun } from './trust/loadable-run.ts';

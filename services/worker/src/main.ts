@@ -8,6 +8,7 @@ import {
   createTail,
   disconnect,
   findProviderKeys,
+  giveToQueue,
   openActivationQueue,
   openPartition,
 } from '@signalbox/run-state';
@@ -54,14 +55,8 @@ const queuePartition = openPartition(open(config.queueRedisUrl, 'queue'));
 const queue = openActivationQueue(queuePartition, queuePartition.redis);
 shutdown.onStop('queue', () => queue.close());
 
-// What is lost here, the scheduler adds again (R10).
-const onActivations = (activations: readonly Activation[]): void => {
-  queue
-    .add(activations)
-    .catch((error: unknown) =>
-      logger.warn('activations are not queued; the scheduler adds them again', { error }),
-    );
-};
+const onActivations = (activations: readonly Activation[]): void =>
+  giveToQueue({ queue, logger }, activations);
 
 const metrics = createWorkerMetrics();
 metrics.slots(config.concurrency);

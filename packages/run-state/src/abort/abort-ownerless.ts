@@ -17,7 +17,7 @@ import type { EndMetrics } from '../metrics/end-metrics.ts';
 import { chargeLost, type LostCall } from '../owner/lost-call.ts';
 import { noteDraft } from '../owner/note.ts';
 import type { Partition } from '../redis/partition.ts';
-import type { ActivationQueue } from '../queue/queue.ts';
+import { type ActivationQueue, giveToQueue } from '../queue/queue.ts';
 
 /**
  * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
@@ -112,9 +112,5 @@ export const abortOwnerless = async (deps: AbortDeps, runId: string): Promise<vo
   const reply = await commitEnd(deps, outcome.run);
   if (reply.code !== 'OK')
     deps.logger.warn('abort left to the next owner', { run_id: runId, code: reply.code });
-  deps.queue
-    .add(reply.activations)
-    .catch((error: unknown) =>
-      deps.logger.warn('activations are not queued; the scheduler adds them again', { error }),
-    );
+  giveToQueue(deps, reply.activations);
 };

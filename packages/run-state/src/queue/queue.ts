@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import type { Logger } from '@signalbox/runtime';
 import { type Job as BullJob, Queue, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -93,6 +94,18 @@ export const openActivationQueue = (partition: Partition, redis: Redis): Activat
     },
     waiting: async () => ((await queue.isPaused()) ? 0 : queue.getJobCountByTypes('waiting', 'prioritized')),
   };
+};
+
+/** Waits for nobody: what is lost here, the scheduler adds again (R10). */
+export const giveToQueue = (
+  { queue, logger }: { readonly queue: Pick<ActivationQueue, 'add'>; readonly logger: Logger },
+  activations: readonly Activation[],
+): void => {
+  queue
+    .add(activations)
+    .catch((error: unknown) =>
+      logger.warn('activations are not queued; the scheduler adds them again', { error }),
+    );
 };
 
 /** `give_back`: it was not worked on, and another consumer should have it. */

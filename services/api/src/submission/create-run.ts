@@ -1,6 +1,13 @@
 import type { Nano, Run } from '@signalbox/contracts';
 import { runView, specText } from '@signalbox/engine';
-import { getTenantCaps, getUserCaps, type Partition, reachingState, submitRun } from '@signalbox/run-state';
+import {
+  getTenantCaps,
+  getUserCaps,
+  giveToQueue,
+  type Partition,
+  reachingState,
+  submitRun,
+} from '@signalbox/run-state';
 import { digest } from '@signalbox/runtime';
 import { beginRun, newSealer, type RunPlan, saidIn } from './begin-run.ts';
 import { checkModels } from './check-models.ts';
@@ -113,14 +120,7 @@ export const createRun = async (deps: CreateDeps, order: RunOrder): Promise<Crea
     const { view } = await deps.views.show(tenantId, outcome.runId);
     return { run: view, created: false };
   }
-  if (outcome.type === 'created') {
-    // The run is there; if its activation is lost, the scheduler adds it again (R10).
-    deps.queue
-      .add(outcome.activations)
-      .catch((error: unknown) =>
-        deps.logger.warn('activations are not queued; the scheduler adds them again', { error }),
-      );
-  }
+  if (outcome.type === 'created') giveToQueue(deps, outcome.activations);
   deps.counters.runSubmitted(agent.name);
   return { run: runView(state, { submission: saidIn(submission), output: null }), created: true };
 };
