@@ -1,8 +1,9 @@
 import { createRoute } from '@hono/zod-openapi';
 import { SignalboxError } from '@signalbox/contracts';
-import { type AbortFlag, abortOwnerless, requestAbort } from '@signalbox/run-state';
+import { type AbortFlag, requestAbort } from '@signalbox/run-state';
 import { abortFlag, AbortRequest } from '../runs/abort-flag.ts';
 import type { ApiDeps, Route } from '../deps.ts';
+import { endOwnerless } from '../runs/end-ownerless.ts';
 import { isEnd, lastTypeOf } from '../runs/entries.ts';
 import { foldRun } from '../runs/fold-run.ts';
 import { answers, jsonOf, PROBLEMS } from '../http/openapi.ts';
@@ -64,10 +65,7 @@ export const abortRun: Route = (app, deps) => {
     const { reason } = await readOptionalBody(c, AbortRequest);
     const { tenantId } = principal;
     await raiseFlag(deps, { runId, tenantId, flag: abortFlag(deps, principal, reason) });
-    await abortOwnerless({ ...deps, service: 'api' }, runId).catch((error: unknown) =>
-      // The flag stands: whoever owns the run next writes its end.
-      deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
-    );
+    await endOwnerless(deps, runId);
     const { view: run } = await deps.views.show(tenantId, runId);
     if (run.abort === null) throw flagLost(runId);
     return c.json(run, 202);

@@ -1,16 +1,11 @@
 import { z } from '@hono/zod-openapi';
 import { RUN_FILTER, SignalboxError } from '@signalbox/contracts';
-import {
-  type AbortFlag,
-  abortOwnerless,
-  findLiveRuns,
-  LIVE_STATUSES,
-  requestAbort,
-} from '@signalbox/run-state';
+import { type AbortFlag, findLiveRuns, LIVE_STATUSES, requestAbort } from '@signalbox/run-state';
 import { wellFormed } from '@signalbox/runtime';
 import { byKey, fieldsOf, recordFact } from '../audit/admin-trail.ts';
 import type { ApiDeps } from '../deps.ts';
 import pMap from 'p-map';
+import { endOwnerless } from './end-ownerless.ts';
 
 /** An operator's abort of many runs by filter (design §5, Abort). Needs Redis alone. */
 export const MAX_ABORTED = 10_000;
@@ -74,10 +69,7 @@ const abortOne = async (
     if (error instanceof SignalboxError && error.retryable) return 'left';
     throw error;
   }
-  await abortOwnerless({ ...deps, service: 'api' }, runId).catch((error: unknown) =>
-    // The flag stands: whoever owns the run next writes its end.
-    deps.logger.warn('abort left to the next owner', { run_id: runId, error }),
-  );
+  await endOwnerless(deps, runId);
   return 'aborted';
 };
 
