@@ -2,7 +2,6 @@ import { endOfDayIn, knownZone } from '@signalbox/engine';
 import {
   type CapsChange,
   deleteUserCaps,
-  type NewTenant,
   readTenantCaps,
   readUserCaps,
   saveTenantCaps,
@@ -16,6 +15,7 @@ import { fromUsd, type Nano, type Principal, toUsd } from '@signalbox/contracts'
 import { reachingState, setTenantCaps, setUserCaps, type UserRef } from '@signalbox/run-state';
 import { byKey, type Fields, fieldsOf, recordFact } from '../audit/admin-trail.ts';
 import type { TenantCapsRequest, UserCapsRequest } from './caps-schemas.ts';
+import { newTenant } from './new-tenant.ts';
 import type { ApiDeps } from '../deps.ts';
 
 /**
@@ -30,14 +30,6 @@ export interface CapsDeps
 
 const nanoOf = (usd: number | null | undefined): Nano | null | undefined =>
   usd === null || usd === undefined ? usd : fromUsd(usd);
-
-/** Its first key may have made the tenant in Redis alone. */
-const tenantOf = ({ partition, defaultCaps }: CapsDeps, id: string): NewTenant => ({
-  id,
-  partition: partition.index,
-  timeZone: 'UTC',
-  defaults: defaultCaps,
-});
 
 const zoneChange = ({ clock }: CapsDeps, name: string | undefined): ZoneChange | null => {
   const timeZone = name === undefined ? undefined : knownZone(name);
@@ -102,7 +94,7 @@ export const changeTenantCaps = async (
 ): Promise<void> => {
   const { tenantId, keyId } = principal;
   await saveTenantCaps(deps.db, {
-    tenant: tenantOf(deps, tenantId),
+    tenant: newTenant(deps, tenantId),
     amounts: {
       runNano: nanoOf(wanted.run_usd),
       tenantDailyNano: nanoOf(wanted.daily_usd),
@@ -132,7 +124,7 @@ export const changeUserCaps = async (
 ): Promise<void> => {
   const { tenantId, keyId } = principal;
   await saveUserCaps(deps.db, {
-    tenant: tenantOf(deps, tenantId),
+    tenant: newTenant(deps, tenantId),
     userId,
     amounts: {
       runNano: nanoOf(wanted.run_usd),

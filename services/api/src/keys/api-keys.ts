@@ -10,6 +10,7 @@ import { type ApiScope, hasScope, type Principal, SignalboxError } from '@signal
 import { ensureTenantCaps, mirrorApiKey, type Partition, reachingState } from '@signalbox/run-state';
 import { sha256Hex } from '@signalbox/runtime';
 import { byKey, recordFact, type TrailDeps } from '../audit/admin-trail.ts';
+import { newTenant } from '../caps/new-tenant.ts';
 import type { DefaultCaps } from '../deps.ts';
 
 /**
@@ -41,7 +42,6 @@ interface KeyEntry {
   readonly hash: string;
 }
 
-const TIME_ZONE = 'UTC';
 const SECRET_BYTES = 32;
 
 export const keyOf = (secret: string): KeyEntry => {
@@ -54,8 +54,9 @@ const newSecret = (): string => `sbk_${randomBytes(SECRET_BYTES).toString('base6
 /** Makes the key work: its tenant has caps, and requests with it are recognised. Needs Redis alone. */
 export const mirrorKey = async (deps: KeyDeps, key: KnownKey): Promise<void> => {
   const { id, hash } = keyOf(key.secret);
+  const { timeZone, defaults } = newTenant(deps, key.tenantId);
   await reachingState(async () => {
-    await ensureTenantCaps(deps.partition, key.tenantId, { ...deps.defaultCaps, timeZone: TIME_ZONE });
+    await ensureTenantCaps(deps.partition, key.tenantId, { ...defaults, timeZone });
     await mirrorApiKey(deps.partition, hash, {
       keyId: id,
       tenantId: key.tenantId,
@@ -81,12 +82,7 @@ export const mirrorRevoked = (deps: Pick<KeyDeps, 'partition'>, key: StoredApiKe
 export const storeKey = async (deps: KeyDeps, key: KnownKey): Promise<StoredApiKey> => {
   const { id, hash } = keyOf(key.secret);
   const { tenantId, scopes, name = id, expiresAt = null } = key;
-  await ensureTenantWithCaps(deps.db, {
-    id: tenantId,
-    partition: deps.partition.index,
-    timeZone: TIME_ZONE,
-    defaults: deps.defaultCaps,
-  });
+  await ensureTenantWithCaps(deps.db, newTenant(deps, tenantId));
   return upsertApiKey(deps.db, { id, tenantId, name, hash, scopes, expiresAt });
 };
 

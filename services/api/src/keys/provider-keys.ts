@@ -15,6 +15,7 @@ import {
   saveProviderPing,
 } from '@signalbox/run-state';
 import { byKey, recordFact } from '../audit/admin-trail.ts';
+import { newTenant } from '../caps/new-tenant.ts';
 import type { ApiDeps } from '../deps.ts';
 import type { ProviderView } from './provider-schemas.ts';
 
@@ -43,13 +44,7 @@ export const setProviderKey = async (
 ): Promise<void> => {
   const { tenantId, keyId: setBy } = principal;
   const { id: keyId, sealed: sealedKey } = deps.vault.seal(tenantId, provider, secret);
-  // Its first API key may have made the tenant in Redis alone.
-  await ensureTenantWithCaps(deps.db, {
-    id: tenantId,
-    partition: deps.partition.index,
-    timeZone: 'UTC',
-    defaults: deps.defaultCaps,
-  });
+  await ensureTenantWithCaps(deps.db, newTenant(deps, tenantId));
   await saveProviderKey(deps.db, { tenantId, provider, keyId, sealedKey, setBy }, async (before) => {
     if (before?.keyId === keyId) return;
     const data = { provider, change: 'set', key_id: keyId } as const;

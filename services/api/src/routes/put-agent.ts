@@ -6,6 +6,7 @@ import { wellFormedDeep } from '@signalbox/runtime';
 import { byKey, recordFact } from '../audit/admin-trail.ts';
 import { sealSpec, specDigest } from '../agents/agent-specs.ts';
 import { agentView } from '../agents/agent-view.ts';
+import { newTenant } from '../caps/new-tenant.ts';
 import { checkModels } from '../submission/check-models.ts';
 import { checkOutputSchema } from '../submission/check-output-schema.ts';
 import type { ApiDeps, Route } from '../deps.ts';
@@ -35,13 +36,7 @@ const publish = async (
   principal: Principal,
   { tenantId, name, spec }: { readonly tenantId: string; readonly name: string; readonly spec: AgentSpec },
 ): Promise<Published> => {
-  // A tenant that Postgres has not met yet: its first key may be in Redis alone.
-  await ensureTenantWithCaps(deps.db, {
-    id: tenantId,
-    partition: deps.partition.index,
-    timeZone: 'UTC',
-    defaults: deps.defaultCaps,
-  });
+  await ensureTenantWithCaps(deps.db, newTenant(deps, tenantId));
   const agent = { tenantId, name };
   const digest = specDigest(agent, spec);
   const sealed = { ...agent, digest, sealedSpec: sealSpec(deps.keyring, agent, spec) };
