@@ -44,7 +44,7 @@ export {
 } from './retention/legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';
 export { countDefaultEvents, detachPartitions, ensurePartitions } from './retention/partitions.ts';
-export { pagesOf } from './db/pages.ts';
+export { type Page, pageOf, pagesOf } from './db/pages.ts';
 export { createPool, type Db, ping, type PoolOptions } from './db/pool.ts';
 export {
   deleteProviderKey,
@@ -123,7 +123,6 @@ export {
 } from './trust/verification.ts';
 export {
   type AuditFilter,
-  type AuditPage,
   type AuditCursor,
   type AuditQuery,
   type AuditRow,

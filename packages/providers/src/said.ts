@@ -21,7 +21,10 @@ const Body = z.object({
   error: z.unknown().optional(),
   detail: z.unknown().optional(),
   metadata: z.object({ raw: z.unknown().optional() }).nullish().catch(null),
-  details: z.array(z.object({ retryDelay: z.string().optional() })).nullish().catch(null),
+  details: z
+    .array(z.object({ retryDelay: z.string().optional() }))
+    .nullish()
+    .catch(null),
 });
 
 const NOTHING: Said = { message: null, code: null, retryDelay: null };

@@ -62,11 +62,8 @@ const search = async (
     const query = { tenantId: TENANT, ...filter, limit, after };
     const page = await listAuditEvents(db, query, { mostLookedAt });
     rows.push(...page.rows);
-    const last = page.rows.at(-1);
-    const full = page.rows.length === limit && last !== undefined;
-    const next = full ? { ts: last.ts, runId: last.run_id, seq: last.seq } : page.lookedTo;
-    if (next === null) return { rows, pages };
-    after = next;
+    if (page.next === null) return { rows, pages };
+    after = page.next;
   }
 };
 

@@ -1,6 +1,7 @@
 import { adminChainOf, type Category } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { type RawBuilder, sql } from 'kysely';
+import { type Page, pageOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { readWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
@@ -80,8 +81,11 @@ const order = sql`audit_events.ts desc, run_id desc, seq desc`;
 export const behind = ({ ts, runId, seq }: AuditCursor): Condition =>
   sql`(ts, run_id, seq) < (${ts}::timestamptz, ${runId} collate "C", ${seq}::int)`;
 
-const cursorAt = (row: Pick<AuditRow, 'ts' | 'run_id' | 'seq'> | undefined): AuditCursor | null =>
-  row === undefined ? null : { ts: row.ts, runId: row.run_id, seq: row.seq };
+const cursorAt = ({ ts, run_id, seq }: Pick<AuditRow, 'ts' | 'run_id' | 'seq'>): AuditCursor => ({
+  ts,
+  runId: run_id,
+  seq,
+});
 
 /** What an index alone finds, so that a look through it is as long as it is said to be. */
 const indexed = ({ tenantId, runId, category, from, to }: AuditFilter): AuditFilter => {
@@ -103,7 +107,7 @@ const endOfLook = async (db: Db, query: AuditQuery, most: number): Promise<Audit
   const { rows } = await sql<{ ts: string; run_id: string; seq: number }>`
     select ${AUDIT_TS} as ts, run_id, seq from audit_events
     where ${sql.join(where, sql` and `)} order by ${orderOf(query)} offset ${most - 1} limit 1`.execute(db);
-  return cursorAt(rows[0]);
+  return rows[0] === undefined ? null : cursorAt(rows[0]);
 };
 
 const upTo = ({ ts, runId, seq }: AuditCursor, query: AuditQuery): Condition =>
@@ -125,12 +129,6 @@ const MOST_LOOKED_AT = 20_000;
 /** Of bodies in a page. Most have some hundred bytes, but an answer with very many tool calls has some 100 KB. */
 const MAX_PAGE_BYTES = 2 * 1024 * 1024;
 
-export interface AuditPage {
-  readonly rows: readonly AuditRow[];
-  /** Where a page ended that has not all that was asked for; it goes on behind. Null: it has. */
-  readonly lookedTo: AuditCursor | null;
-}
-
 /**
  * A page of events: of one run or chain in their order, else newest first. One of large events ends early, and a search
  * looks at so many and no more: its page may even be empty, and there be another. Throws `audit_store_unavailable`.
@@ -139,7 +137,7 @@ export const listAuditEvents = (
   db: Db,
   query: AuditQuery,
   { mostLookedAt = MOST_LOOKED_AT } = {},
-): Promise<AuditPage> =>
+): Promise<Page<AuditRow, AuditCursor>> =>
   reaching(async () => {
     const where = [...conditions(query), ...goingOn(query)];
     const lookedTo = isSearch(query) ? await endOfLook(db, query, mostLookedAt) : null;
@@ -148,8 +146,13 @@ export const listAuditEvents = (
       select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash,
         coalesce(octet_length(body), 0) as bytes
       from audit_events where ${sql.join(where, sql` and `)}
-      order by ${orderOf(query)} limit ${query.limit}`;
+      order by ${orderOf(query)} limit ${query.limit + 1}`;
     const ordered = query.runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;
     const { rows, cut } = await readWithin<AuditRow>(db, found, { order: ordered, maxBytes: MAX_PAGE_BYTES });
-    return { rows, lookedTo: cut ? cursorAt(rows.at(-1)) : lookedTo };
+    const last = rows.at(-1);
+    return pageOf(rows, {
+      limit: query.limit,
+      placeOf: cursorAt,
+      lookedTo: cut && last !== undefined ? cursorAt(last) : lookedTo,
+    });
   });

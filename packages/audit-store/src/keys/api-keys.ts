@@ -1,5 +1,6 @@
 import { type ApiScope, SignalboxError } from '@signalbox/contracts';
 import { type RawBuilder, sql } from 'kysely';
+import { type Page, pageOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
 
@@ -83,15 +84,16 @@ export interface ApiKeyListQuery {
 export const listTenantApiKeys = (
   db: Db,
   { tenantId, limit, after }: ApiKeyListQuery,
-): Promise<StoredApiKey[]> =>
-  reaching(() =>
-    select(db)
+): Promise<Page<StoredApiKey, string>> =>
+  reaching(async () => {
+    const read = await select(db)
       .where('api_keys.tenant_id', '=', tenantId)
       .$if(after !== undefined, (query) => query.where('api_keys.id', '>', after ?? ''))
       .orderBy('api_keys.id')
-      .limit(limit)
-      .execute(),
-  );
+      .limit(limit + 1)
+      .execute();
+    return pageOf(read, { limit, placeOf: ({ id }) => id });
+  });
 
 const revocable = async (tx: Db, key: { tenantId: string; id: string }): Promise<StoredApiKey> => {
   const found = await select(tx)

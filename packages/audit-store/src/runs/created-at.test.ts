@@ -21,7 +21,7 @@ type Period = Pick<RunFilter, 'created_after' | 'created_before'>;
 
 /** Both lists, which must agree. */
 const list = async (from: Db, tenantId: string, period: Period): Promise<string[]> => {
-  const { runIds } = await listRunIds(from, {
+  const { rows: runIds } = await listRunIds(from, {
     tenantId,
     filter: { ...period, status: 'succeeded' },
     limit: 50,

@@ -4,7 +4,8 @@ import { sql } from 'kysely';
 import { claimed, journalOf, recordOf, runIdAt, submitted, succeeded } from '../../test/journal.ts';
 import { pagesByStatement, settle } from '../../test/pages-read.ts';
 import { migratedDatabase } from '../../test/support.ts';
-import { listRunIds, type RunIdPage, type RunListQuery } from './list-run-ids.ts';
+import type { Page } from '../db/pages.ts';
+import { listRunIds, type RunListQuery } from './list-run-ids.ts';
 import type { Db } from '../db/pool.ts';
 import { writeBatch } from '../write/write-batch.ts';
 
@@ -40,7 +41,7 @@ describe('listRunIds', () => {
   const list = async (
     filter: RunListQuery['filter'] = {},
     page: Partial<Pick<RunListQuery, 'limit' | 'before'>> = {},
-  ) => (await listRunIds(db, { tenantId, limit: 100, filter, ...page })).runIds;
+  ) => (await listRunIds(db, { tenantId, limit: 100, filter, ...page })).rows;
 
   test('newest first, page by page', async () => {
     assert.deepEqual(await list(), at(5, 4, 3, 2, 1, 0));
@@ -81,7 +82,8 @@ describe('a search for what no index holds', () => {
   const page = (
     filter: RunListQuery['filter'],
     { from = db, before, mostLookedAt = 500 }: { from?: Db; before?: string; mostLookedAt?: number } = {},
-  ): Promise<RunIdPage> => listRunIds(from, { tenantId, filter, limit: 3, before }, { mostLookedAt });
+  ): Promise<Page<string, string>> =>
+    listRunIds(from, { tenantId, filter, limit: 3, before }, { mostLookedAt });
 
   const search = async (
     filter: RunListQuery['filter'],
@@ -91,10 +93,9 @@ describe('a search for what no index holds', () => {
     let before: string | undefined;
     for (let pages = 1; ; pages += 1) {
       const found = await page(filter, { mostLookedAt, ...(before === undefined ? {} : { before }) });
-      runIds.push(...found.runIds);
-      const next = found.runIds.length === 3 ? found.runIds.at(-1) : found.lookedTo;
-      if (next === null || next === undefined) return [runIds, pages];
-      before = next;
+      runIds.push(...found.rows);
+      if (found.next === null) return [runIds, pages];
+      before = found.next;
     }
   };
 
@@ -112,7 +113,7 @@ describe('a search for what no index holds', () => {
   });
 
   test('goes through so many runs and no more', async () => {
-    assert.deepEqual(await page({ user_id: 'u1', agent: 'a0' }), { runIds: [], lookedTo: idOf(RUNS - 999) });
+    assert.deepEqual(await page({ user_id: 'u1', agent: 'a0' }), { rows: [], next: idOf(RUNS - 999) });
     const filter = { user_id: 'u1', agent: 'a0' };
     const dearest = async (mostLookedAt: number): Promise<number> =>
       Math.max(...(await pagesByStatement(db, (from) => page(filter, { from, mostLookedAt }))));
@@ -121,7 +122,6 @@ describe('a search for what no index holds', () => {
   });
 
   test('goes to the end by what is rare, whichever that is', async () => {
-    const { runIds, lookedTo } = await page({ user_id: 'u1', agent: 'a1', status: 'failed' });
-    assert.deepEqual([runIds, lookedTo], [[], null]);
+    assert.deepEqual(await page({ user_id: 'u1', agent: 'a1', status: 'failed' }), { rows: [], next: null });
   });
 });

@@ -1,5 +1,6 @@
 import type { RunFilter, RunStatus } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
+import { type Page, pageOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { fits } from './run-filter.ts';
 import { reaching } from '../db/store-errors.ts';
@@ -14,10 +15,10 @@ export interface RunListQuery {
   readonly before?: string | undefined;
 }
 
-export interface RunIdPage {
-  /** Newest first. */
+interface Look {
+  /** Newest first, one more than a page has. */
   readonly runIds: readonly string[];
-  /** Where a search ended that did not look at all there is; it goes on behind. */
+  /** Where it ended when it did not look at all there is, nor found a page; it goes on behind. */
   readonly lookedTo: string | null;
 }
 
@@ -44,16 +45,16 @@ const found = (db: Db, { tenantId, before }: RunListQuery, filter: Filter) =>
     .orderBy('id', 'desc');
 
 /** Among the newest `most` of one way: it stops where the page is full. */
-const look = async (db: Db, query: RunListQuery, way: Filter, most: number): Promise<RunIdPage> => {
+const look = async (db: Db, query: RunListQuery, way: Filter, most: number): Promise<Look> => {
   const rows = await db
     .selectFrom(found(db, query, way).limit(most).as('look'))
     .select('id')
     .where(fits(query.filter))
     .orderBy('id', 'desc')
-    .limit(query.limit)
+    .limit(query.limit + 1)
     .execute();
   const runIds = rows.map(({ id }) => id);
-  if (runIds.length === query.limit) return { runIds, lookedTo: null };
+  if (runIds.length > query.limit) return { runIds, lookedTo: null };
   const last = await found(db, query, way)
     .offset(most - 1)
     .limit(1)
@@ -61,27 +62,35 @@ const look = async (db: Db, query: RunListQuery, way: Filter, most: number): Pro
   return { runIds, lookedTo: last?.id ?? null };
 };
 
+/** The look that went to the end of one way or found a page, else the one that came furthest. */
+const bestLook = async (db: Db, query: RunListQuery, most: number): Promise<Look> => {
+  const ways = waysOf(query.filter);
+  if (ways.length < 2) {
+    const rows = await found(db, query, query.filter)
+      .limit(query.limit + 1)
+      .execute();
+    return { runIds: rows.map(({ id }) => id), lookedTo: null };
+  }
+  const looks: Look[] = [];
+  for (const way of ways) {
+    const one = await look(db, query, way, most);
+    if (one.lookedTo === null) return one;
+    looks.push(one);
+  }
+  return looks.reduce((a, b) => ((b.lookedTo ?? '') < (a.lookedTo ?? '') ? b : a));
+};
+
 /**
- * A page of ids. Of two filters each may have millions of runs and both together none: a search looks at so many of
- * each and no more, so its page may be short, or empty, and there be another. Throws `audit_store_unavailable`.
+ * A page of ids, newest first. Of two filters each may have millions of runs and both together none: a search looks at
+ * so many of each and no more, so its page may be short, or empty, and there be another. Throws
+ * `audit_store_unavailable`.
  */
 export const listRunIds = (
   db: Db,
   query: RunListQuery,
   { mostLookedAt: most = MOST_LOOKED_AT } = {},
-): Promise<RunIdPage> =>
+): Promise<Page<string, string>> =>
   reaching(async () => {
-    const ways = waysOf(query.filter);
-    if (ways.length < 2) {
-      const rows = await found(db, query, query.filter).limit(query.limit).execute();
-      return { runIds: rows.map(({ id }) => id), lookedTo: null };
-    }
-    const looks: RunIdPage[] = [];
-    for (const way of ways) {
-      const page = await look(db, query, way, most);
-      // Full, or a way that was gone to its end.
-      if (page.lookedTo === null) return page;
-      looks.push(page);
-    }
-    return looks.reduce((a, b) => ((b.lookedTo ?? '') < (a.lookedTo ?? '') ? b : a));
+    const { runIds, lookedTo } = await bestLook(db, query, most);
+    return pageOf(runIds, { limit: query.limit, placeOf: (id) => id, lookedTo });
   });

@@ -1,6 +1,6 @@
 import { SignalboxError } from '@signalbox/contracts';
 import { sql } from 'kysely';
-import { pagesOf } from '../db/pages.ts';
+import { type Page, pageOf, pagesOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { readWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
@@ -124,17 +124,14 @@ export interface AgentListQuery {
   readonly after?: string | undefined;
 }
 
-export interface AgentPage {
-  readonly agents: readonly StoredAgent[];
-  /** Others come behind them. */
-  readonly more: boolean;
-}
-
 /** Of sealed specs in a page: one may have a megabyte. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
 /** The latest version of each agent, by name; fewer where they are large. Throws `audit_store_unavailable`. */
-export const listAgents = (db: Db, { tenantId, limit, after = '' }: AgentListQuery): Promise<AgentPage> =>
+export const listAgents = (
+  db: Db,
+  { tenantId, limit, after = '' }: AgentListQuery,
+): Promise<Page<StoredAgent, string>> =>
   reaching(async () => {
     const latest = sql`
       select v.tenant_id as "tenantId", v.name, v.version, v.digest, v.sealed_spec as "sealedSpec",
@@ -144,7 +141,8 @@ export const listAgents = (db: Db, { tenantId, limit, after = '' }: AgentListQue
       where a.tenant_id = ${tenantId} and a.name > ${after} order by a.name limit ${limit + 1}`;
     const bounds = { order: sql`name`, maxBytes: MAX_PAGE_BYTES };
     const { rows, cut } = await readWithin<StoredAgent>(db, latest, bounds);
-    return { agents: rows.slice(0, limit), more: cut || rows.length > limit };
+    const lookedTo = cut ? (rows.at(-1)?.name ?? null) : null;
+    return pageOf(rows, { limit, placeOf: ({ name }) => name, lookedTo });
   });
 
 export interface PlacedAgentVersion {

@@ -167,7 +167,7 @@ describe('agents', () => {
       await publishAgentVersion(db, { ...version(name, '1'), tenantId: 'other' });
     await publishAgentVersion(db, { ...version('a', '2'), tenantId: 'other' });
     const list = async (limit: number, after?: string) =>
-      (await listAgents(db, { tenantId: 'other', limit, after })).agents.map(
+      (await listAgents(db, { tenantId: 'other', limit, after })).rows.map(
         ({ name, version: v }) => `${name}@${v}`,
       );
     assert.deepEqual(await list(10), ['a@2', 'a-1@1', 'b@1']);

@@ -68,14 +68,12 @@ export const viewOf = (redactor: Redactor, row: AuditRow): z.input<typeof AuditE
 
 const MAX_SEQ = 2 ** 31 - 1;
 
-/** Only what `cursorOf` can have made: the store reads nothing else. */
+/** Only what `textOf` can have made: the store reads nothing else. */
 const Cursor = z.tuple([
   Instant.refine((ts) => utcOf(ts) === ts),
   z.string().refine((runId) => wellFormed(runId) === runId),
   z.int().min(1).max(MAX_SEQ),
 ]);
-
-export const cursorOf = ({ ts, run_id, seq }: AuditRow): AuditCursor => ({ ts, runId: run_id, seq });
 
 export const textOf = ({ ts, runId, seq }: AuditCursor): string => JSON.stringify([ts, runId, seq]);
 

@@ -20,8 +20,6 @@ type ExportLine = z.infer<typeof ExportLine>;
 const lineOf = (line: ExportLine): string => `${JSON.stringify(line)}\n`;
 
 export const eventLines = (events: readonly ExportedEvent[]): string =>
-  events
-    .map((event) => lineOf({ chain: isAdminChain(event.run_id) ? 'admin' : 'run', ...event }))
-    .join('');
+  events.map((event) => lineOf({ chain: isAdminChain(event.run_id) ? 'admin' : 'run', ...event })).join('');
 
 export const endLine = (end: Omit<z.infer<typeof EndLine>, 'end'>): string => lineOf({ end: true, ...end });

@@ -12,13 +12,6 @@ export const fromCursor = (cursor: string, fits: (id: string) => boolean): strin
   ]);
 };
 
-/** Cuts a list that was read one item too long into a page and the cursor of the next. */
-export const toPage = <T>(
-  items: readonly T[],
-  limit: number,
-  idOf: (item: T) => string,
-): { page: readonly T[]; next_cursor: string | null } => {
-  const page = items.slice(0, limit);
-  const last = page.at(-1);
-  return { page, next_cursor: items.length > limit && last !== undefined ? toCursor(idOf(last)) : null };
-};
+/** The cursor of the next page, from where the store says that it begins; null: there is none. */
+export const nextCursor = <Place>(next: Place | null, idOf: (place: Place) => string): string | null =>
+  next === null ? null : toCursor(idOf(next));

@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listTenantApiKeys, type StoredApiKey } from '@signalbox/audit-store';
 import { issueKey, revokeKey } from '../keys/api-keys.ts';
-import { fromCursor, toPage } from '../http/cursor.ts';
+import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { keyRequest, type KeyView } from '../keys/key-schemas.ts';
 import { answers, jsonOf, PROBLEMS, queryInt } from '../http/openapi.ts';
@@ -78,12 +78,13 @@ export const keys: Route = (app, deps) => {
     const { tenantId } = c.get('principal');
     const query = {
       tenantId,
-      limit: limit + 1,
+      limit,
       after: cursor === undefined ? undefined : fromCursor(cursor, (id) => KEY_ID.test(id)),
     };
-    const found = await deps.storeShare.take(tenantId, 'list', () => listTenantApiKeys(deps.db, query));
-    const { page, next_cursor } = toPage(found, limit, (key) => key.id);
-    return c.json({ data: page.map(viewOf), next_cursor }, 200);
+    const { rows, next } = await deps.storeShare.take(tenantId, 'list', () =>
+      listTenantApiKeys(deps.db, query),
+    );
+    return c.json({ data: rows.map(viewOf), next_cursor: nextCursor(next, (id) => id) }, 200);
   });
   app.openapi(revoke, async (c) => {
     const principal = c.get('principal');

@@ -2,7 +2,7 @@ import { createRoute, z } from '@hono/zod-openapi';
 import { listAgents as listStored } from '@signalbox/audit-store';
 import { AgentName } from '@signalbox/contracts';
 import { agentView } from '../agents/agent-view.ts';
-import { fromCursor, toCursor } from '../http/cursor.ts';
+import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
@@ -31,9 +31,8 @@ export const listAgents: Route = (app, deps) => {
     const { limit = DEFAULT_LIMIT, cursor } = c.req.valid('query');
     const { tenantId } = c.get('principal');
     const query = { tenantId, limit, after: cursor === undefined ? undefined : fromCursor(cursor, isName) };
-    const { agents, more } = await deps.storeShare.take(tenantId, 'list', () => listStored(deps.db, query));
-    const last = agents.at(-1);
-    const next_cursor = more && last !== undefined ? toCursor(last.name) : null;
-    return c.json({ data: agents.map((agent) => agentView(deps.keyring, agent)), next_cursor }, 200);
+    const { rows, next } = await deps.storeShare.take(tenantId, 'list', () => listStored(deps.db, query));
+    const data = rows.map((agent) => agentView(deps.keyring, agent));
+    return c.json({ data, next_cursor: nextCursor(next, (name) => name) }, 200);
   });
 };

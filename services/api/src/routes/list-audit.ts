@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { listAuditEvents } from '@signalbox/audit-store';
-import { AuditFilters, filterOf, cursorOf, readCursor, textOf, viewOf } from '../audit/audit-query.ts';
-import { toCursor, toPage } from '../http/cursor.ts';
+import { AuditFilters, filterOf, readCursor, textOf, viewOf } from '../audit/audit-query.ts';
+import { nextCursor } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 
@@ -35,15 +35,14 @@ export const listAudit: Route = (app, deps) => {
     const { limit = DEFAULT_LIMIT, cursor, ...wanted } = c.req.valid('query');
     const query = {
       ...filterOf(tenantId, wanted),
-      limit: limit + 1,
+      limit,
       after: cursor === undefined ? undefined : readCursor(cursor, wanted.run_id),
     };
-    const { rows, lookedTo } = await deps.storeShare.take(tenantId, 'list', () =>
+    const { rows, next } = await deps.storeShare.take(tenantId, 'list', () =>
       listAuditEvents(deps.db, query),
     );
-    const { page, next_cursor } = toPage(rows, limit, (row) => textOf(cursorOf(row)));
-    const next = next_cursor ?? (lookedTo === null ? null : toCursor(textOf(lookedTo)));
     const redactor = deps.redactorOf(tenantId);
-    return c.json({ data: page.map((row) => viewOf(redactor, row)), next_cursor: next }, 200);
+    const data = rows.map((row) => viewOf(redactor, row));
+    return c.json({ data, next_cursor: nextCursor(next, textOf) }, 200);
   });
 };

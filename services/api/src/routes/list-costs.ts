@@ -1,7 +1,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { COST_GROUPS, type CostGroup, type CostRow, sumCosts } from '@signalbox/audit-store';
+import { COST_GROUPS, type CostGroup, type CostRow, pageOf, sumCosts } from '@signalbox/audit-store';
 import { costView } from '../caps/cost-view.ts';
-import { fromCursor, toPage } from '../http/cursor.ts';
+import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 import { invalidRequest } from '../http/validation.ts';
@@ -81,8 +81,9 @@ export const listCosts: Route = (app, { db, storeShare }) => {
       limit: limit + 1,
       after: cursor === undefined ? undefined : readCursor(cursor, groups),
     };
-    const rows = await storeShare.take(tenantId, 'list', () => sumCosts(db, query));
-    const { page, next_cursor } = toPage(rows, limit, (row) => cursorOf(groups.join(','), row));
-    return c.json({ data: page.map((row) => costView(groups, row)), next_cursor }, 200);
+    const read = await storeShare.take(tenantId, 'list', () => sumCosts(db, query));
+    const { rows, next } = pageOf(read, { limit, placeOf: (row) => row });
+    const data = rows.map((row) => costView(groups, row));
+    return c.json({ data, next_cursor: nextCursor(next, (row) => cursorOf(groups.join(','), row)) }, 200);
   });
 };

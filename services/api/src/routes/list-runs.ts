@@ -1,6 +1,6 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { type Run, RUN_FILTER, RunId, RunStatus } from '@signalbox/contracts';
-import { fromCursor, toCursor } from '../http/cursor.ts';
+import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 import type { ListedRun } from '../runs/run-reader.ts';
@@ -49,8 +49,8 @@ export const listRuns: Route = (app, deps) => {
       limit,
       before: cursor === undefined ? undefined : fromCursor(cursor, isRunId),
     };
-    const { runs, next } = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
-    const next_cursor = next === null ? null : toCursor(next);
-    return c.json({ data: runs.flatMap((run) => viewOrNothing(deps, run)), next_cursor }, 200);
+    const { rows, next } = await deps.storeShare.take(tenantId, 'list', () => deps.runs.list(wanted));
+    const data = rows.flatMap((run) => viewOrNothing(deps, run));
+    return c.json({ data, next_cursor: nextCursor(next, (runId) => runId) }, 200);
   });
 };

@@ -1,6 +1,7 @@
 import {
   type Db,
   listRunIds,
+  type Page,
   readEntries as readStoredEntries,
   readRun as readStored,
   readRunsWithin,
@@ -44,12 +45,6 @@ export interface ListedRun {
   readonly stored: StoredRun | null;
 }
 
-export interface RunPage {
-  readonly runs: readonly ListedRun[];
-  /** The list goes on behind this run, which may be none of the page; null: that was all. */
-  readonly next: string | null;
-}
-
 /** Of sealed contents in a page: what one answer may take of this process, whoever else waits. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 
@@ -62,7 +57,7 @@ export interface RunReader {
   /** Those who ask in one turn get one and the same page. Throws like `find`. */
   entries(tenantId: string, query: EntryQuery): Promise<readonly Entry[]>;
   /** Newest first, with the contents a list shows; fewer where those are large. Throws `audit_store_unavailable`. */
-  list(query: RunListQuery): Promise<RunPage>;
+  list(query: RunListQuery): Promise<Page<ListedRun, string>>;
 }
 
 const notFound = (runId: string): SignalboxError =>
@@ -135,13 +130,14 @@ export const createRunReader = ({ partition, db }: Stores): RunReader => ({
     }),
   entries: createPageReader({ partition, db }),
   list: async (query) => {
-    const { tenantId, limit } = query;
-    const { runIds: found, lookedTo } = await listRunIds(db, { ...query, limit: limit + 1 });
-    const runIds = found.slice(0, limit);
-    const wanted = { tenantId, runIds, choose: shown, maxBytes: MAX_PAGE_BYTES };
+    const { rows: runIds, next } = await listRunIds(db, query);
+    const wanted = { tenantId: query.tenantId, runIds, choose: shown, maxBytes: MAX_PAGE_BYTES };
     const { runs, looked } = await readRunsWithin(db, wanted);
     const stored = new Map(runs.map((run) => [run.runId, { ...run, entries: whole(run.entries) }]));
-    const page = runIds.slice(0, looked).map((runId) => ({ runId, stored: stored.get(runId) ?? null }));
-    return { runs: page, next: looked < found.length ? (page.at(-1)?.runId ?? null) : lookedTo };
+    const within = runIds.slice(0, looked);
+    return {
+      rows: within.map((runId) => ({ runId, stored: stored.get(runId) ?? null })),
+      next: looked < runIds.length ? (within.at(-1) ?? null) : next,
+    };
   },
 });
