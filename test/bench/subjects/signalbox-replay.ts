@@ -9,7 +9,8 @@ import { closedLoop, type Shape } from '../work.ts';
 import { publishAgent, scriptOf, submitRun } from './signalbox-agent.ts';
 import { type Signalbox, withSignalbox } from './signalbox.ts';
 
-const RUNS = 400;
+/** So many that the job works for seconds: with some hundred its first page is most of it. */
+const RUNS = 3000;
 const JOB_MS = 120_000;
 const CLIENTS = 8;
 const SHAPE: Shape = { steps: 5, latencyMs: 0 };
