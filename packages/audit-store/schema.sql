@@ -343,9 +343,9 @@ CREATE INDEX checkpoint_due_since ON public.checkpoint_due USING btree (since);
 
 CREATE INDEX checkpoint_leaves_n ON public.checkpoint_leaves USING btree (tenant_id, n);
 
-CREATE INDEX cost_ledger_day ON public.cost_ledger USING btree (tenant_id, day);
+CREATE INDEX cost_ledger_apart ON public.cost_ledger USING btree (tenant_id, day) WHERE (estimated OR (NOT completed));
 
-CREATE INDEX cost_ledger_held ON public.cost_ledger USING btree (tenant_id) WHERE (state = 'held'::text);
+CREATE INDEX cost_ledger_day ON public.cost_ledger USING btree (tenant_id, day);
 
 CREATE INDEX cost_ledger_run ON public.cost_ledger USING btree (run_id);
 

@@ -54,6 +54,9 @@ export interface Call {
   readonly attempt?: number;
   readonly nano?: number;
   readonly day?: string;
+  readonly model?: string;
+  /** Of one that was completed. */
+  readonly estimated?: boolean;
 }
 
 export const requested = ({
@@ -62,12 +65,13 @@ export const requested = ({
   attempt = 1,
   nano = 5_000_000,
   day = '2026-11-21',
+  model = MODEL,
 }: Call): EventDraft => ({
   type: 'llm.requested',
   data: {
     step,
     attempt,
-    model: MODEL,
+    model,
     max_output_tokens: 100,
     input_bound: 2000,
     temperature: null,
@@ -90,9 +94,9 @@ export const completed = (call: Call): EventDraft => ({
   data: {
     step: call.step,
     attempt: call.attempt ?? 1,
-    model: MODEL,
+    model: call.model ?? MODEL,
     model_served: 'gpt-4o-mini-2024-07-18',
-    settlement: settlement(call),
+    settlement: settlement(call, call.estimated),
     usage: { input_tokens: 100, output_tokens: 20, cache_read_tokens: 30, cache_write_tokens: 0 },
     duration_ms: 800,
     finish_reason: 'stop',
@@ -108,7 +112,7 @@ export const callFailed = (call: Call): EventDraft => ({
   data: {
     step: call.step,
     attempt: call.attempt ?? 1,
-    model: MODEL,
+    model: call.model ?? MODEL,
     settlement: settlement(call, true),
     usage: NO_USAGE,
     duration_ms: 10,
@@ -122,7 +126,12 @@ export const callFailed = (call: Call): EventDraft => ({
 
 export const expired = (call: Call): EventDraft => ({
   type: 'cost.expired',
-  data: { step: call.step, attempt: call.attempt ?? 1, model: MODEL, settlement: settlement(call, true) },
+  data: {
+    step: call.step,
+    attempt: call.attempt ?? 1,
+    model: call.model ?? MODEL,
+    settlement: settlement(call, true),
+  },
 });
 
 export const toolRequested = (step: number): EventDraft => ({

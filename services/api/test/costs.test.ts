@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import type { Run } from '@signalbox/contracts';
+import { toCursor } from '../src/http/cursor.ts';
 import { storeAll } from './audit.ts';
 import { capsClient } from './caps-client.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
@@ -84,6 +85,7 @@ describe('costs', () => {
       'from=2026-02-02&to=2026-02-01',
       'limit=0',
       'cursor=x',
+      `group_by=day&cursor=${toCursor('{"by":"day","after":["0000-01-01"]}')}`,
       'user_id=u1',
     ]) {
       const response = await h.call('GET', `/v1/costs?${query}`);

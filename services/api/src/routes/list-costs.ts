@@ -12,8 +12,7 @@ const MAX_LIMIT = 1000;
 /** Postgres has no year 0. */
 const day = z.iso
   .date({ error: 'expected a day: YYYY-MM-DD' })
-  .refine((text) => !text.startsWith('0000'), 'expected a day of the years 1 to 9999')
-  .optional();
+  .refine((text) => !text.startsWith('0000'), 'expected a day of the years 1 to 9999');
 
 /** `day,model`: each at most once, in any order. */
 const groupBy = z
@@ -39,8 +38,8 @@ const route = createRoute({
   request: {
     query: z.strictObject({
       group_by: groupBy,
-      from: day,
-      to: day,
+      from: day.optional(),
+      to: day.optional(),
       limit: queryInt(1, MAX_LIMIT).optional(),
       cursor: z.string().max(4000).optional(),
     }),
@@ -54,10 +53,11 @@ const Cursor = z.object({ by: z.string(), after: z.array(z.string()) });
 const cursorOf = (by: string, row: CostRow): string => JSON.stringify({ by, after: row.group });
 
 const readCursor = (cursor: string, groups: readonly CostGroup[]): readonly string[] => {
+  const fits = (value: string, at: number): boolean => groups[at] !== 'day' || day.safeParse(value).success;
   const parse = (text: string): readonly string[] | null => {
     try {
       const { by, after } = Cursor.parse(JSON.parse(text));
-      return by === groups.join(',') && after.length === groups.length ? after : null;
+      return by === groups.join(',') && after.length === groups.length && after.every(fits) ? after : null;
     } catch {
       return null;
     }
