@@ -37,6 +37,20 @@ export const pagesByStatement = async (
 export const pagesRead = async (db: Db, read: (db: Db) => Promise<unknown>): Promise<number> =>
   (await pagesByStatement(db, read)).reduce((sum, pages) => sum + pages, 0);
 
+/** Characters of the largest answer that `read` got of one statement. */
+export const largestAnswer = async (db: Db, read: (db: Db) => Promise<unknown>): Promise<number> => {
+  let largest = 0;
+  const recorder: KyselyPlugin = {
+    transformQuery: ({ node }) => node,
+    transformResult: ({ result }) => {
+      largest = Math.max(largest, JSON.stringify(result.rows).length);
+      return Promise.resolve(result);
+    },
+  };
+  await read(db.withPlugin(recorder));
+  return largest;
+};
+
 /** What autovacuum does in time: the planner knows how much there is. */
 export const settle = async (db: Db, table: string): Promise<void> => {
   await sql`vacuum analyze ${sql.table(table)}`.execute(db);

@@ -1,5 +1,17 @@
 import { type RawBuilder, sql } from 'kysely';
 
+/** As few statements as can be: an event is some hundred bytes, seldom more than some KB. */
+export const EVENTS_PER_PAGE = 500;
+
+/** Of bodies in a page of events: few have 100 KB, but those come together, and a page is worked through at one go. */
+export const MAX_PAGE_BYTES = 2 * 1024 * 1024;
+
+/** How large an event is, told without reading it. */
+export const EVENT_BYTES = sql`coalesce(octet_length(body), 0) as bytes`;
+
+/** Chain by chain, each in its order. */
+export const IN_CHAINS = sql`run_id, seq`;
+
 /** Where a walk through chains, each in its order, has come to. */
 export interface ChainPlace {
   readonly run_id: string;

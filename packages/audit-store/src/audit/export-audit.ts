@@ -1,10 +1,18 @@
 import { adminChainOf } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { sql } from 'kysely';
-import { pagesOf } from '../db/pages.ts';
+import { pagesOf, pagesWithin } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
+import { readWithin, type RowsWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
-import { behindInChains, type ChainPlace } from './chain-page.ts';
+import {
+  behindInChains,
+  type ChainPlace,
+  EVENT_BYTES,
+  EVENTS_PER_PAGE,
+  IN_CHAINS,
+  MAX_PAGE_BYTES,
+} from './chain-page.ts';
 import { type AuditFilter, conditions } from './read-audit.ts';
 
 /** An event as it was hashed. `body` null: it lies in quarantine, and only its seq and hash are known. */
@@ -15,8 +23,6 @@ export interface ExportedEvent {
   readonly body: string | null;
 }
 
-/** As few statements as can be, and little in memory: an event is some hundred bytes, seldom more than some KB. */
-const EVENTS_PER_PAGE = 500;
 const RUNS_PER_PAGE = 200;
 
 interface Look {
@@ -26,22 +32,22 @@ interface Look {
   readonly upTo?: number;
 }
 
-const pageOfChains = async (
+const pageOfChains = (
   db: Db,
   filter: AuditFilter,
   { chains, last, upTo }: Look,
-): Promise<ExportedEvent[]> => {
+): Promise<RowsWithin<ExportedEvent>> => {
   const where = [...conditions(filter), behindInChains(chains, last)];
   if (upTo !== undefined) where.push(sql`seq <= ${upTo}::int`);
-  const { rows } = await sql<ExportedEvent>`
-    select run_id, seq, hash, body from audit_events
+  const found = sql`
+    select run_id, seq, hash, body, ${EVENT_BYTES} from audit_events
     where ${sql.join(where, sql` and `)}
-    order by run_id, seq limit ${EVENTS_PER_PAGE}`.execute(db);
-  return rows;
+    order by ${IN_CHAINS} limit ${EVENTS_PER_PAGE}`;
+  return readWithin(db, found, { order: IN_CHAINS, maxBytes: MAX_PAGE_BYTES });
 };
 
 const eventsOf = (db: Db, filter: AuditFilter, look: Look): AsyncGenerator<readonly ExportedEvent[]> =>
-  pagesOf<ExportedEvent>(EVENTS_PER_PAGE, (last) =>
+  pagesWithin<ExportedEvent>(EVENTS_PER_PAGE, (last) =>
     reaching(() => pageOfChains(db, filter, { ...look, last: last ?? look.last })),
   );
 

@@ -1,6 +1,7 @@
 import { adminChainOf, type Category } from '@signalbox/contracts';
 import { wellFormed } from '@signalbox/runtime';
 import { type RawBuilder, sql } from 'kysely';
+import { EVENT_BYTES, MAX_PAGE_BYTES } from './chain-page.ts';
 import { type Page, pageOf } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
 import { readWithin } from '../db/read-within.ts';
@@ -126,9 +127,6 @@ const isSearch = ({ runId, category, actor, type, from, to }: AuditFilter): bool
 /** Events that one search looks through; far below the time limit of a statement. */
 const MOST_LOOKED_AT = 20_000;
 
-/** Of bodies in a page. Most have some hundred bytes, but an answer with very many tool calls has some 100 KB. */
-const MAX_PAGE_BYTES = 2 * 1024 * 1024;
-
 /**
  * A page of events: of one run or chain in their order, else newest first. One of large events ends early, and a search
  * looks at so many and no more: its page may even be empty, and there be another. Throws `audit_store_unavailable`.
@@ -144,7 +142,7 @@ export const listAuditEvents = (
     if (lookedTo !== null) where.push(upTo(lookedTo, query));
     const found = sql`
       select event_id, run_id, seq, epoch, type, category, ${AUDIT_TS} as ts, actor, data, refs, prev, hash,
-        coalesce(octet_length(body), 0) as bytes
+        ${EVENT_BYTES}
       from audit_events where ${sql.join(where, sql` and `)}
       order by ${orderOf(query)} limit ${query.limit + 1}`;
     const ordered = query.runId === undefined ? sql`ts desc, run_id desc, seq desc` : sql`seq`;

@@ -6,13 +6,14 @@
  */
 import { adminChainOf, type Event, isAdminChain } from '@signalbox/contracts';
 import { ChainWalk, type FirstBad } from '@signalbox/engine';
-import { sql } from 'kysely';
-import { behindInChains } from './chain-page.ts';
+import { type RawBuilder, sql } from 'kysely';
+import { behindInChains, EVENT_BYTES, EVENTS_PER_PAGE, IN_CHAINS, MAX_PAGE_BYTES } from './chain-page.ts';
 import { DerivedRows } from './derived-rows.ts';
 import { type EventColumns, strayColumn } from './event-columns.ts';
 import { CHAINS_PER_PAGE, chainsBehind, type Expected, expectedOf, isKnown } from './expected-chains.ts';
-import { pagesOf } from '../db/pages.ts';
+import { pagesOf, pagesWithin } from '../db/pages.ts';
 import type { Db } from '../db/pool.ts';
+import { readWithin, type RowsWithin } from '../db/read-within.ts';
 import { reaching } from '../db/store-errors.ts';
 import { strayRuns } from './stray-runs.ts';
 import { verifyCheckpoints } from './verify-checkpoints.ts';
@@ -28,8 +29,6 @@ export interface AuditVerdict {
   readonly first_bad: FirstBad | null;
 }
 
-const EVENTS_PER_PAGE = 500;
-
 interface EventRow extends EventColumns {
   readonly hash: string;
   readonly body: string | null;
@@ -37,12 +36,15 @@ interface EventRow extends EventColumns {
   readonly in_quarantine: boolean;
 }
 
-const eventsBehind = async (
+const eventsBehind = (
   db: Db,
   tenantId: string,
   { chains, last }: { chains: readonly string[]; last: EventRow | null },
-): Promise<EventRow[]> => {
-  const { rows } = await sql<EventRow>`
+): Promise<RowsWithin<EventRow>> => {
+  const found = sql`
+    select *, ${EVENT_BYTES} from audit_events
+    where ${behindInChains(chains, last)} order by ${IN_CHAINS} limit ${EVENTS_PER_PAGE}`;
+  const and = (page: RawBuilder<unknown>) => sql`
     select e.*, l.hash as signed_hash,
       e.data ? 'quarantine_id' and exists (
         select from audit_quarantine q
@@ -50,14 +52,9 @@ const eventsBehind = async (
           -- Of one that keeps its text: as an entry begins, not as the next one names it.
           and (e.body is null or position(convert_to(e.hash || '{', 'UTF8') in q.raw) > 0)
       ) as in_quarantine
-    from (
-      select * from audit_events
-      where ${behindInChains(chains, last)}
-      order by run_id, seq limit ${EVENTS_PER_PAGE}
-    ) e
-    left join checkpoint_leaves l on l.tenant_id = ${tenantId} and l.run_id = e.run_id and l.seq = e.seq
-    order by e.run_id, e.seq`.execute(db);
-  return rows;
+    from (${page}) e
+    left join checkpoint_leaves l on l.tenant_id = ${tenantId} and l.run_id = e.run_id and l.seq = e.seq`;
+  return readWithin(db, found, { order: IN_CHAINS, maxBytes: MAX_PAGE_BYTES, and });
 };
 
 type Fault = { readonly seq: number; readonly why: string } | null;
@@ -104,9 +101,9 @@ class AuditCheck {
   }
 
   async *#events(chains: readonly string[]): AsyncGenerator<EventRow, undefined> {
-    const read = (last: EventRow | null): Promise<EventRow[]> =>
+    const read = (last: EventRow | null): Promise<RowsWithin<EventRow>> =>
       reaching(() => eventsBehind(this.#db, this.#tenantId, { chains, last }));
-    for await (const page of pagesOf(EVENTS_PER_PAGE, read)) yield* page;
+    for await (const page of pagesWithin(EVENTS_PER_PAGE, read)) yield* page;
     return undefined;
   }
 

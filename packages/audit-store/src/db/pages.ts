@@ -1,3 +1,5 @@
+import type { RowsWithin } from './read-within.ts';
+
 /** A page of a list. */
 export interface Page<Row, Place> {
   readonly rows: readonly Row[];
@@ -34,5 +36,18 @@ export async function* pagesOf<T>(
     if (page.length > 0) yield page;
     if (page.length < limit) return;
     last = page.at(-1) ?? null;
+  }
+}
+
+/** The same, of pages that may have ended early for their size. */
+export async function* pagesWithin<Row>(
+  limit: number,
+  read: (last: Row | null) => Promise<RowsWithin<Row>>,
+): AsyncGenerator<readonly Row[], undefined> {
+  for (let last: Row | null = null; ; ) {
+    const { rows, cut }: RowsWithin<Row> = await read(last);
+    if (rows.length > 0) yield rows;
+    if (!cut && rows.length < limit) return;
+    last = rows.at(-1) ?? null;
   }
 }

@@ -10,6 +10,8 @@ export interface Bounds {
   /** Of the rows, by their columns. */
   readonly order: RawBuilder<unknown>;
   readonly maxBytes: number;
+  /** What else is read of each row that is answered, and of no other: a query over them. */
+  readonly and?: (rows: RawBuilder<unknown>) => RawBuilder<unknown>;
 }
 
 export interface RowsWithin<Row> {
@@ -29,14 +31,16 @@ interface Sized {
 export const readWithin = async <Row extends object>(
   db: Db,
   rows: RawBuilder<unknown>,
-  { order, maxBytes }: Bounds,
+  { order, maxBytes, and = (page) => page }: Bounds,
 ): Promise<RowsWithin<Row>> => {
-  const { rows: read } = await sql<Row & Sized>`
+  const page = sql`
     select * from (
       select *, count(*) over () as found,
         sum(bytes) over (order by ${order} rows unbounded preceding) - bytes as bytes_before
       from (${rows}) as listed) as sized
-    where bytes_before < ${maxBytes} order by ${order}`.execute(db);
+    where bytes_before < ${maxBytes}`;
+  const { rows: read } = await sql<Row & Sized>`
+    select * from (${and(page)}) as page order by ${order}`.execute(db);
   return {
     rows: read.map(({ bytes: _, bytes_before: __, found: ___, ...row }) => row as unknown as Row),
     cut: read.length < (read[0]?.found ?? 0),
