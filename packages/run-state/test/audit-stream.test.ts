@@ -9,11 +9,13 @@ import {
   markStored,
   type Partition,
   readBacklog,
+  readStream,
+  rewindGroup,
   runKey,
 } from '../src/index.ts';
 import { claimed, completed, requested, succeeded } from './drafts.ts';
 import { journal, keyOf, record } from './inspect.ts';
-import { claim, freshPartition, openRedis, running, submit } from './support.ts';
+import { claim, code, freshPartition, openRedis, running, submit } from './support.ts';
 
 const readerOf = async (partition: Partition, consumer: string) => {
   await ensureGroup(partition);
@@ -175,4 +177,22 @@ test('two writers that start at once share one group', async () => {
   const [a, b] = [await readerOf(partition, 'a'), await readerOf(partition, 'b')];
   const ids = [...(await a.read(2, 1000)), ...(await b.read(10, 1000))].map((r) => r.streamId);
   assert.equal(new Set(ids).size, 4);
+});
+
+test('a Redis that dies is a passing trouble, whatever is asked of the stream', async () => {
+  const partition = await freshPartition();
+  const reader = await readerOf(partition, 'c1');
+  const [redis, blocking] = [await openRedis(), await openRedis('stream')];
+  const away = { ...partition, redis };
+  const awayReader = createAuditReader(partition, blocking, 'c2');
+  await reader.read(1, 1);
+  for (const connection of [redis, blocking]) connection.disconnect();
+  const asked: (() => Promise<unknown>)[] = [
+    () => ensureGroup(away),
+    () => rewindGroup(away),
+    () => readStream(away, 10).next(),
+    () => awayReader.reclaim(1),
+    () => awayReader.read(1, 1),
+  ];
+  for (const ask of asked) await assert.rejects(ask, code('state_unavailable'), String(ask));
 });

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { batches } from '../redis/batches.ts';
 import type { Partition } from '../redis/partition.ts';
+import { reachingState } from '../redis/reaching.ts';
 import { runScript } from '../redis/scripts.ts';
 
 /**
@@ -79,29 +80,32 @@ const toRecords = (entries: readonly StreamEntry[]): AuditRecord[] =>
   entries.map(toRecord).filter((record) => record !== null);
 
 /** Makes the group if it is not there; reading starts at the oldest entry. */
-export const ensureGroup = async (partition: Partition): Promise<void> => {
-  try {
-    await partition.redis.xgroup('CREATE', streamKey(partition), GROUP, '0', 'MKSTREAM');
-  } catch (error) {
-    if (error instanceof Error && error.message.startsWith('BUSYGROUP')) return;
-    // A full Redis refuses before it sees that the group is there; who drains it must not wait for room.
-    const groups = await partition.redis.xinfo('GROUPS', streamKey(partition)).catch(() => []);
-    if (!Array.isArray(groups) || groups.length === 0) throw error;
-  }
-};
+export const ensureGroup = (partition: Partition): Promise<void> =>
+  reachingState(async () => {
+    try {
+      await partition.redis.xgroup('CREATE', streamKey(partition), GROUP, '0', 'MKSTREAM');
+    } catch (error) {
+      if (error instanceof Error && error.message.startsWith('BUSYGROUP')) return;
+      // A full Redis refuses before it sees that the group is there; who drains it must not wait for room.
+      const groups = await partition.redis.xinfo('GROUPS', streamKey(partition)).catch(() => []);
+      if (!Array.isArray(groups) || groups.length === 0) throw error;
+    }
+  });
 
 /**
  * Reading begins again at the oldest entry: what is stored is gone from the stream, so nothing is left out. A Redis
  * that lost the end of its append-only file may hold entries that count as delivered and are with nobody.
  */
-export const rewindGroup = async (partition: Partition): Promise<void> => {
-  await partition.redis.xgroup('SETID', streamKey(partition), GROUP, '0');
-};
+export const rewindGroup = (partition: Partition): Promise<void> =>
+  reachingState(async () => void (await partition.redis.xgroup('SETID', streamKey(partition), GROUP, '0')));
 
 /** All that waits to be stored, oldest first, without taking it. */
 export async function* readStream(partition: Partition, count: number): AsyncGenerator<AuditRecord[]> {
   for (let from = '-'; ; ) {
-    const entries = await partition.redis.xrange(streamKey(partition), from, '+', 'COUNT', count);
+    const after = from;
+    const entries = await reachingState(() =>
+      partition.redis.xrange(streamKey(partition), after, '+', 'COUNT', count),
+    );
     if (entries.length > 0) yield toRecords(entries);
     if (entries.length < count) return;
     from = `(${entries.at(-1)?.[0] ?? '-'}`;
@@ -113,22 +117,26 @@ export const createAuditReader = (partition: Partition, blocking: Redis, consume
   const stream = streamKey(partition);
   return {
     reclaim: async (count) => {
-      const reply = await blocking.xautoclaim(stream, GROUP, consumer, 0, '0', 'COUNT', count);
+      const reply = await reachingState(() =>
+        blocking.xautoclaim(stream, GROUP, consumer, 0, '0', 'COUNT', count),
+      );
       return toRecords(ClaimReply.parse(reply)[1]);
     },
     read: async (count, blockMs) => {
       // Not call(): ioredis knows a read that blocks, and the shape of its RESP3 reply, by the method.
-      const reply = await blocking.xreadgroup(
-        'GROUP',
-        GROUP,
-        consumer,
-        'COUNT',
-        count,
-        'BLOCK',
-        blockMs,
-        'STREAMS',
-        stream,
-        '>',
+      const reply = await reachingState(() =>
+        blocking.xreadgroup(
+          'GROUP',
+          GROUP,
+          consumer,
+          'COUNT',
+          count,
+          'BLOCK',
+          blockMs,
+          'STREAMS',
+          stream,
+          '>',
+        ),
       );
       return toRecords((ReadReply.parse(reply) ?? []).flatMap(([, entries]) => entries));
     },
