@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
-import { writeBatch } from '@signalbox/audit-store';
+import { checkProgress, writeBatch } from '@signalbox/audit-store';
 import type { RelayDeps } from './relay.ts';
 import { openProxy } from '../test/proxy.ts';
 import {
@@ -42,6 +42,24 @@ test('with Postgres away it keeps one batch, reads no more, says so, and goes on
   relay.assertWorking();
   await stop();
   assert.equal((await stored(bench.db)).events, 8 * EVENTS_PER_RUN);
+});
+
+test('with nothing to store it says that Postgres is away, and works on', async () => {
+  const bench = await openBench();
+  const proxy = await openProxy(bench.databaseUrl);
+  await proxy.cut();
+  const away = openPool(proxy.url);
+  const { log, stop } = await startRelay(bench, {
+    sweepEveryMs: 1,
+    deps: { check: (origin) => checkProgress(away, origin) },
+  });
+  await until('it to say so', () =>
+    log.some(({ level, msg }) => level === 'warn' && /Postgres/.test(String(msg))),
+  );
+  await endedRun(bench.partition);
+  await drained(bench.partition);
+  await stop();
+  assert.equal((await stored(bench.db)).events, EVENTS_PER_RUN);
 });
 
 test('stopping with Postgres away gives the batch up, and another writer finds it', async () => {

@@ -244,8 +244,10 @@ export class Relay {
     const now = this.#deps.clock.monotonic();
     if (now < this.#checkAt) return;
     this.#checkAt = now + this.#options.sweepEveryMs;
-    // Away: the next batch will tell.
-    await this.#deps.check(this.#originOf(trust)).catch((error: unknown) => this.#withdrawIfOlder(error));
+    await this.#deps.check(this.#originOf(trust)).catch(async (error: unknown) => {
+      await this.#withdrawIfOlder(error);
+      if (!isStale(error)) this.#report('Postgres does not say what it has', error);
+    });
   }
 
   async #settle(batch: readonly AuditRecord[], { heads, batches }: WriteResult): Promise<void> {
