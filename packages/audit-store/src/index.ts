@@ -44,6 +44,7 @@ export {
 } from './retention/legal-hold.ts';
 export { EditedMigrationError, migrate } from './migrate.ts';
 export { countDefaultEvents, detachPartitions, ensurePartitions } from './retention/partitions.ts';
+export { databaseUrl } from './db/database-url.ts';
 export { type Page, pageOf, pagesOf } from './db/pages.ts';
 export { createPool, type Db, ping, type PoolOptions } from './db/pool.ts';
 export {

@@ -1,3 +1,4 @@
+import { databaseUrl } from '@signalbox/audit-store';
 import {
   priceOverridesFile,
   type PricesOptions,
@@ -18,7 +19,6 @@ import {
   parseEnv,
   port,
   positiveInt,
-  url,
   usd,
   type WrappingKey,
 } from '@signalbox/runtime';
@@ -77,7 +77,7 @@ const Schema = z.object({
   REDIS_URL: redisUrl,
   QUEUE_REDIS_URL: redisUrl.optional(),
   REDIS_CHECK: redisCheck,
-  DATABASE_URL: url(['postgres', 'postgresql']),
+  DATABASE_URL: databaseUrl,
   ENCRYPTION_KEYS: keyring,
   BOOTSTRAP_API_KEY: z
     .string()

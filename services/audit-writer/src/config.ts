@@ -1,4 +1,5 @@
 /** The environment of the audit-writer (contract §2). */
+import { databaseUrl } from '@signalbox/audit-store';
 import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
   loadConfigOrExit,
@@ -8,7 +9,6 @@ import {
   otlpEndpoint,
   port,
   seconds,
-  url,
 } from '@signalbox/runtime';
 import { z } from 'zod';
 
@@ -18,7 +18,7 @@ const MONTH_SECONDS = 30 * 24 * HOUR_SECONDS;
 const Environment = z.object({
   REDIS_URL: redisUrl,
   REDIS_CHECK: redisCheck,
-  DATABASE_URL: url(['postgres', 'postgresql']),
+  DATABASE_URL: databaseUrl,
   METRICS_PORT: port(9465),
   HOST: z.string().default('127.0.0.1'),
   LOG_LEVEL: logLevel,

@@ -1,5 +1,6 @@
 /** The environment of the scheduler (contract §2). */
 import type { KeyObject } from 'node:crypto';
+import { databaseUrl } from '@signalbox/audit-store';
 import { MIN_EVENT_DAYS } from '@signalbox/contracts';
 import { redisCheck, type RedisCheck, redisUrl } from '@signalbox/run-state';
 import {
@@ -14,7 +15,6 @@ import {
   port,
   positiveInt,
   seconds,
-  url,
   type WrappingKey,
 } from '@signalbox/runtime';
 import { z } from 'zod';
@@ -36,7 +36,7 @@ const Environment = z.object({
   REDIS_URL: redisUrl,
   QUEUE_REDIS_URL: redisUrl.optional(),
   REDIS_CHECK: redisCheck,
-  DATABASE_URL: url(['postgres', 'postgresql']),
+  DATABASE_URL: databaseUrl,
   // Only checked: all services get the same keys, and a bad value should show before it is needed.
   ENCRYPTION_KEYS: keyring,
   LEASE_SECONDS: seconds(30, HOUR_SECONDS),
