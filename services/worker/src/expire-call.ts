@@ -9,7 +9,7 @@ export const expireCall = (
 ): void => {
   const { attempt, model, hold } = lastAttempt(step);
   metrics.duplicateAttempts.inc();
-  if (hold !== null) metrics.charged(model, hold.amount_nano);
+  const onWritten = (): void => metrics.charged(model, hold?.amount_nano ?? 0);
   const { drafts, settlements } = chargeLost([{ step: step.step, attempt, model, hold }]);
-  session.record(drafts, { settlements });
+  session.record(drafts, { settlements, onWritten });
 };

@@ -5,7 +5,7 @@ import { createWorkerMetrics } from './metrics.ts';
 test('only what the provider is to blame for is counted as its error', async () => {
   const metrics = createWorkerMetrics();
   const ended = (outcome: string, ms: number): void =>
-    metrics.callEnded('openai/gpt-4o-mini', { outcome, ms, usage: null, observedNano: 0 });
+    metrics.callEnded('openai/gpt-4o-mini', { outcome, ms, usage: null });
   ended('ok', 10);
   ended('aborted', 60_000);
   ended('worker_stopped', 60_000);
@@ -29,7 +29,7 @@ test('only what the provider is to blame for is counted as its error', async () 
     );
 });
 
-const call = { outcome: 'ok', ms: 10, usage: null, observedNano: 1 };
+const call = { outcome: 'ok', ms: 10, usage: null };
 
 test('models that a tenant makes up share one label, in each metric that has it', async () => {
   const metrics = createWorkerMetrics();

@@ -1,4 +1,4 @@
-import type { Nano, Usage } from '@signalbox/contracts';
+import type { Usage } from '@signalbox/contracts';
 import {
   type CostMetric,
   createCostMetric,
@@ -19,10 +19,7 @@ export interface WorkerMetrics extends EndMetrics, CostMetric {
   slots(total: number): void;
   active(count: number): void;
   queueWait(seconds: number): void;
-  callEnded(
-    model: string,
-    call: { outcome: string; ms: number; usage: Usage | null; observedNano: Nano },
-  ): void;
+  callEnded(model: string, call: { outcome: string; ms: number; usage: Usage | null }): void;
   toolEnded(tool: string, call: { outcome: string; ms: number }): void;
   stepOverhead(ms: number): void;
 }
@@ -41,11 +38,7 @@ const isProviderFault = (outcome: string, ms: number): boolean => {
   return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'worker_stopped';
 };
 
-const callMetrics = (
-  registry: Metrics,
-  cost: CostMetric,
-  labelsOf: ModelLabels,
-): WorkerMetrics['callEnded'] => {
+const callMetrics = (registry: Metrics, labelsOf: ModelLabels): WorkerMetrics['callEnded'] => {
   const duration = registry.histogram({
     name: 'llm_request_duration_seconds',
     help: 'Time of one attempt at a model.',
@@ -62,11 +55,10 @@ const callMetrics = (
     help: 'Attempts that failed at the provider, or were cut off by the time limit of the run after 30 s or more.',
     labels: ['provider', 'model', 'code'],
   });
-  return (ref, { outcome, ms, usage, observedNano }) => {
+  return (ref, { outcome, ms, usage }) => {
     const labels = labelsOf(ref);
     duration.observe({ ...labels, outcome }, ms / 1000);
     if (isProviderFault(outcome, ms)) errors.inc({ ...labels, code: outcome });
-    cost.charged(ref, observedNano);
     if (usage === null) return;
     tokens.inc({ ...labels, direction: 'input' }, usage.input_tokens);
     tokens.inc({ ...labels, direction: 'output' }, usage.output_tokens);
@@ -109,7 +101,6 @@ const incidents = (
 export const createWorkerMetrics = (): WorkerMetrics => {
   const registry = createMetrics({ prefix: 'signalbox_' });
   const labelsOf = createModelLabels();
-  const cost = createCostMetric(registry, labelsOf);
   const queueWait = registry.histogram({
     name: 'run_queue_wait_seconds',
     help: 'From runnable to claimed.',
@@ -127,12 +118,12 @@ export const createWorkerMetrics = (): WorkerMetrics => {
   });
   return {
     ...createEndMetrics(registry),
-    ...cost,
+    ...createCostMetric(registry, labelsOf),
     registry,
     ...incidents(registry),
     ...slotMetrics(registry),
     queueWait: (seconds) => queueWait.observe(seconds),
-    callEnded: callMetrics(registry, cost, labelsOf),
+    callEnded: callMetrics(registry, labelsOf),
     toolEnded: (tool, { outcome, ms }) => tools.observe({ tool, outcome }, ms / 1000),
     stepOverhead: (ms) => overhead.observe(ms / 1000),
   };

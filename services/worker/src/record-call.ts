@@ -32,7 +32,7 @@ const settle = ({ offer: { hold } }: Announced, charge: Charge): Settled => {
   return { charge, settlement: hold === null ? null : { hold_id: hold.id, observed_nano: nano, estimated } };
 };
 
-/** Writes the event and the settlement at once (R2), then counts the call. */
+/** Writes the event and the settlement at once (R2); what is charged is counted when that is done. */
 const record = (
   context: RunContext,
   { event, contents = [] }: { event: EventDraft; contents?: readonly SealedContent[] },
@@ -42,13 +42,11 @@ const record = (
   const observedNano = settlement?.observed_nano ?? 0;
   const settlements =
     settlement === null ? [] : [{ holdId: settlement.hold_id, observedNano, expired: false }];
-  context.session.record([event], { contents, settlements, progress: true });
-  context.metrics.callEnded(call.model, {
-    outcome: call.outcome,
-    ms: call.ms,
-    usage: charge.usage,
-    observedNano,
-  });
+  const { session, metrics } = context;
+  const { model, outcome, ms } = call;
+  const onWritten = (): void => metrics.charged(model, observedNano);
+  session.record([event], { contents, settlements, progress: true, onWritten });
+  metrics.callEnded(model, { outcome, ms, usage: charge.usage });
 };
 
 /** What a provider says of itself, fit for an event: the audit store holds no NUL and no half characters. */

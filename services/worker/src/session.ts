@@ -67,6 +67,8 @@ export interface RecordOptions {
   readonly settlements?: readonly CommitSettlement[];
   /** A step got its result. */
   readonly progress?: boolean;
+  /** Called once it is written: of what a lost owner had, the next one writes something else, and counts that. */
+  readonly onWritten?: () => void;
 }
 
 interface Pending {
@@ -75,9 +77,17 @@ interface Pending {
   settlements: CommitSettlement[];
   notes: number;
   progress: boolean;
+  onWritten: (() => void)[];
 }
 
-const NOTHING = (): Pending => ({ entries: [], contents: [], settlements: [], notes: 0, progress: false });
+const NOTHING = (): Pending => ({
+  entries: [],
+  contents: [],
+  settlements: [],
+  notes: 0,
+  progress: false,
+  onWritten: [],
+});
 
 const joined = (first: Pending, then: Pending): Pending => ({
   entries: [...first.entries, ...then.entries],
@@ -85,6 +95,7 @@ const joined = (first: Pending, then: Pending): Pending => ({
   settlements: [...first.settlements, ...then.settlements],
   notes: first.notes + then.notes,
   progress: first.progress || then.progress,
+  onWritten: [...first.onWritten, ...then.onWritten],
 });
 
 interface Terms {
@@ -179,6 +190,7 @@ export class Session {
     this.#pending.contents.push(...(options.contents ?? []));
     this.#pending.settlements.push(...(options.settlements ?? []));
     this.#pending.progress ||= options.progress ?? false;
+    if (options.onWritten !== undefined) this.#pending.onWritten.push(options.onWritten);
   }
 
   /** Turns what others left in the inbox into events. Only between writes, so that each note is taken once. */
@@ -242,6 +254,7 @@ export class Session {
       this.#pending = joined(results, this.#pending);
       throw error;
     });
+    for (const tell of results.onWritten) tell();
     this.#deps.onActivations(reply.activations);
     this.#written = reply.head;
     this.#notes = reply.notes;

@@ -1,6 +1,8 @@
 /** Workers that die, freeze or break in the middle of a run (R3, R4, R6). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { toUsd } from '@signalbox/contracts';
+import type { WorkerMetrics } from '../src/metrics.ts';
 import { fakeProvider, HAIKU, inTurn } from './fake.ts';
 import { openWorld, script, until } from './harness.ts';
 import { charged, tenantDay } from './spend.ts';
@@ -8,6 +10,9 @@ import { gate, toolboxWith } from './tools.ts';
 
 /** Short enough that what a dead worker still tries is over soon. */
 const MORTAL = { leaseMs: 3000 };
+
+const costCounted = async ({ registry }: WorkerMetrics): Promise<number> =>
+  Number(/^signalbox_cost_usd_total\{.*\} (.*)$/m.exec(await registry.render())?.[1] ?? 0);
 
 const toolCall = (id: string) => ({
   toolCalls: [{ id, name: 'calculator', arguments: '{"expression":"1+1"}' }],
@@ -174,7 +179,8 @@ describe('a worker that was thought dead', () => {
     const frozen = world.settle(zombie);
     await until('its call is open', () => turns.requests.length === 1);
     await world.expire(zombie.leaseId);
-    await world.settle(await world.worker({ provider }));
+    const heir = await world.worker({ provider });
+    await world.settle(heir);
     const before = await world.read(runId);
     const books = await tenantDay(world);
     assert.equal(before.output, 'heir');
@@ -187,6 +193,8 @@ describe('a worker that was thought dead', () => {
     assert.deepEqual(await tenantDay(world), books);
     assert.equal(await world.field(runId, 'status'), 'succeeded');
     assert.match(await zombie.metrics.registry.render(), /signalbox_fenced_writes_total 1/);
+    const counted = await Promise.all([zombie, heir].map(({ metrics }) => costCounted(metrics)));
+    assert.deepEqual(counted, [0, toUsd(books.spent)], 'what a call cost is counted once');
   });
 });
 
