@@ -132,6 +132,18 @@ test('a change of one thing, too: a run that is erased or held, a key that is re
   assert.equal((await h.call('DELETE', `/v1/keys/${keyId}`, { key })).status, 200);
 });
 
+test('the steps of a run, which may be all that was said in it, have their turn too', async () => {
+  const [key, calm] = [await h.key('looker', ['admin']), await h.key('calm', ['admin'])];
+  const [{ id }, theirs] = [await h.submit({}, { key }), await h.submit({}, { key: calm })];
+  const held = hold(h.deps.storeShare, 'looker', 'steps', { reads: full('steps') });
+  const stepsOf = async (runId: string, by: string) =>
+    (await h.call('GET', `/v1/runs/${runId}/steps`, { key: by })).status;
+  const statuses = [await stepsOf(id, key), await stepsOf(theirs.id, calm)];
+  held.open();
+  await held.done;
+  assert.deepEqual([...statuses, await stepsOf(id, key)], [429, 200, 200]);
+});
+
 test('changes of one tenant that wait for a lock leave the others their connections', async () => {
   const key = await h.key('reader', ['runs:read']);
   const hasBegun = Promise.withResolvers<void>();

@@ -19,6 +19,8 @@ export interface TakeOptions {
 /** Together fewer than the connections of the pool. */
 export const SHARES = {
   list: { atOnce: 3, inLine: 200, retryAfter: 1 },
+  /** All that was said in a run, wherever it lies: to open that of a long one keeps the whole process busy. */
+  steps: { atOnce: 1, inLine: 200, retryAfter: 1 },
   verify: { atOnce: 1, inLine: 10, retryAfter: 5 },
   export: { atOnce: 2, inLine: 10, retryAfter: 5 },
   change: { atOnce: 1, inLine: 200, retryAfter: 1 },

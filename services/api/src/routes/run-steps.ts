@@ -21,9 +21,11 @@ export const runSteps: Route = (app, deps) => {
     const principal = c.get('principal');
     const withContents = hasScope(principal, 'content:read');
     const { id } = c.req.valid('param');
-    const run = await deps.runs.find(principal.tenantId, id, withContents ? 'all' : 'none');
-    if (withContents) await noteContentRead(deps, principal, { runId: run.runId, by: 'steps' });
-    const data = stepsOf(deps, run, withContents);
+    const data = await deps.storeShare.take(principal.tenantId, 'steps', async () => {
+      const run = await deps.runs.find(principal.tenantId, id, withContents ? 'all' : 'none');
+      if (withContents) await noteContentRead(deps, principal, { runId: run.runId, by: 'steps' });
+      return stepsOf(deps, run, withContents);
+    });
     return c.json({ data, next_cursor: null }, 200);
   });
 };
