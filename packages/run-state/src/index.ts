@@ -122,7 +122,7 @@ export {
   type WantedContents,
 } from './runs/read-run.ts';
 export { redisUrl } from './redis/redis-url.ts';
-export { reindexRuns } from './queue/reindex.ts';
+export { type Reindexed, reindexRuns } from './queue/reindex.ts';
 export { repair, type Repaired, wakeRun } from './queue/repair.ts';
 export { type Activation, CommitCode } from './redis/reply.ts';
 export { scriptOfSha, type ScriptName } from './redis/scripts.ts';

@@ -1,16 +1,18 @@
-/** What a hand wrote into the keys of one tenant stops nobody else. */
+/** What a hand wrote into the keys of one tenant or one run stops nobody else. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  expireWaits,
   getTenantCaps,
   type Partition,
   readDemand,
+  reindexRuns,
   renewLease,
   repair,
   setTenantCaps,
 } from '../src/index.ts';
-import { keyOf } from './inspect.ts';
-import { ask, GRACE, park } from './steps.ts';
+import { keyOf, record } from './inspect.ts';
+import { ask, GRACE, park, parkedRun } from './steps.ts';
 import { cap, claim, code, freshPartition, lease, running, submit, TENANT } from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
@@ -60,4 +62,42 @@ test('a cap that is garbage lets nothing start and nothing be spent', async () =
   assert.equal((await ask(owner, 70)).code, 'CAP_MISSING');
   assert.deepEqual((await submit(partition)).activations, []);
   await assert.rejects(getTenantCaps(partition, TENANT), code('cap_missing'));
+});
+
+const DAMAGED = { rank: '', wake_seq: 'x', queued_ms: 'never' } as const;
+
+for (const [field, garbage] of Object.entries(DAMAGED)) {
+  test(`a run whose ${field} is garbage keeps no other from being woken, and nobody from being told what is to do`, async () => {
+    const partition = await freshPartition();
+    const [bad, good] = [await parkedRun(partition), await parkedRun(partition)];
+    const { runId } = await submit(partition);
+    for (const id of [bad.run.runId, runId])
+      await partition.redis.hset(keyOf(partition, `run:${id}`), field, garbage);
+    const page = { index: 'parked', longestMs: -1, skip: 0, limit: 10 } as const;
+    const { woken } = await expireWaits(partition, page);
+    assert.equal(woken, field === 'queued_ms' ? 2 : 1);
+    assert.equal((await record(partition, good.run.runId))['status'], 'queued');
+    await readDemand(partition, Date.now());
+    await expireWaits(partition, page);
+    const notes = await partition.redis.llen(keyOf(partition, `run:${bad.run.runId}:inbox`));
+    assert.equal(notes, field === 'queued_ms' ? 1 : 0, 'nothing is left for it again and again');
+  });
+}
+
+test('a run that began to wait when no clock ever stood is woken', async () => {
+  const partition = await freshPartition();
+  const { run } = await parkedRun(partition);
+  await partition.redis.zadd(keyOf(partition, 'parked'), '-inf', run.runId);
+  const { woken } = await expireWaits(partition, { index: 'parked', longestMs: 60_000, skip: 0, limit: 10 });
+  assert.equal(woken, 1);
+});
+
+test('a parked run that forgot the day it waits for room of is woken all the same', async () => {
+  const partition = await freshPartition();
+  await cap(partition, { tenantDailyNano: 100 });
+  await ask(await running(partition), 70);
+  const { run } = await parkedRun(partition, { reason: 'capacity', need: 90 });
+  await partition.redis.hdel(keyOf(partition, `run:${run.runId}`), 'waits_day');
+  assert.equal((await reindexRuns(partition, [run.runId])).putBack, 1);
+  assert.equal((await record(partition, run.runId))['status'], 'queued');
 });

@@ -32,3 +32,24 @@ test('the leader puts a run back that no index leads to, and says so; others do 
   assert.equal(await sampleOf(bench.registry, 'runs_reindexed_total'), 1);
   assert.equal(bench.log.filter(({ msg }) => msg === 'runs that no index led to were put back').length, 1);
 });
+
+test('a run whose record is damaged is told of, and those beside and behind it are looked at', async () => {
+  const partition = await freshPartition();
+  await lease(partition, 4);
+  const { runId: bad } = await submit(partition);
+  const { runId: lost } = await submit(partition);
+  await partition.redis.hset(`${partition.root}:run:${bad}`, 'rank', 'none');
+  await partition.redis.del(`${partition.root}:admitted`, `${partition.root}:queued:1`);
+  const bench = await tickBench(partition);
+  const stopping = new AbortController();
+  const reindexed = createReindexCounter(bench.registry);
+  const kept = keepIndexes({ ...bench, clock: hasty, reindexed, isLeader: () => true }, stopping.signal);
+  await until('the run to be queued again', () => bench.added.length > 0);
+  stopping.abort();
+  await kept;
+  assert.deepEqual(bench.added, [{ runId: lost, wakeSeq: 1 }]);
+  const told = bench.log.find(
+    ({ msg }) => msg === 'the record of a run is damaged: nobody can go on with it',
+  );
+  assert.equal(told?.['run_id'], bad);
+});

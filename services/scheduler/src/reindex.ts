@@ -1,4 +1,12 @@
-import { type ActivationQueue, type Partition, reindexRuns, scanHotRuns } from '@signalbox/run-state';
+import { SignalboxError } from '@signalbox/contracts';
+import {
+  type Activation,
+  type ActivationQueue,
+  type Partition,
+  type Reindexed,
+  reindexRuns,
+  scanHotRuns,
+} from '@signalbox/run-state';
 import { type Clock, type Counter, type Logger, pause, withTimeout } from '@signalbox/runtime';
 
 export interface ReindexDeps {
@@ -17,6 +25,35 @@ const QUEUE_MS = 5 * SECOND;
 /** Redis is away, or being verified. */
 const AGAIN_MS = 10 * SECOND;
 
+/** Of a page that the script breaks at each run alone: a damaged one must not hide those beside and behind it. */
+const reindexApart = async (
+  { partition, logger }: ReindexDeps,
+  runIds: readonly string[],
+): Promise<Reindexed> => {
+  let putBack = 0;
+  const activations: Activation[] = [];
+  for (const runId of runIds) {
+    try {
+      const one = await reindexRuns(partition, [runId]);
+      putBack += one.putBack;
+      activations.push(...one.activations);
+    } catch (error) {
+      if (error instanceof SignalboxError && error.retryable) throw error;
+      logger.warn('the record of a run is damaged: nobody can go on with it', { run_id: runId, error });
+    }
+  }
+  return { putBack, activations };
+};
+
+const reindexPage = async (deps: ReindexDeps, runIds: readonly string[]): Promise<Reindexed> => {
+  try {
+    return await reindexRuns(deps.partition, runIds);
+  } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) throw error;
+    return reindexApart(deps, runIds);
+  }
+};
+
 /**
  * Walks all runs that are here, a few a second, and puts those back that no index leads to any more: repair would never
  * find them (R10). Ends after `stopping`. Never rejects.
@@ -27,7 +64,7 @@ export const keepIndexes = async (deps: ReindexDeps, stopping: AbortSignal): Pro
   const look = async (): Promise<void> => {
     const { runIds, cursor } = await scanHotRuns(partition, from, SCAN_COUNT);
     if (runIds.length > 0) {
-      const { putBack, activations } = await reindexRuns(partition, runIds);
+      const { putBack, activations } = await reindexPage(deps, runIds);
       reindexed.inc(putBack);
       if (putBack > 0) logger.error('runs that no index led to were put back', { runs: putBack });
       await withTimeout(queue.add(activations), QUEUE_MS, clock);

@@ -24,7 +24,7 @@ for i = 1, #given, 2 do
   local r = record(given[i], { 'tenant', 'user', 'queued_ms', 'admitted_ms' })
   local caps = r.tenant and concurrency_of(r.tenant)
   local capped = not caps or caps.tenant < math.huge or (has_user(r) and caps.user < math.huge)
-  oldest = math.min(oldest, tonumber(not capped and r.queued_ms or r.admitted_ms or given[i + 1]))
+  oldest = math.min(oldest, tonumber(not capped and r.queued_ms or r.admitted_ms or given[i + 1]) or math.huge)
 end
 
 -- No run of a priority is older than its first here, which a cap may keep back.

@@ -14,7 +14,7 @@ if not is_trusted() then return { 'UNTRUSTED' } end
 local old = redis.call('ZRANGEBYSCORE', index, '-inf', int(now - longest), 'WITHSCORES', 'LIMIT', skip, limit)
 local woken = 0
 for i = 1, #old, 2 do
-  local run, since = old[i], tonumber(old[i + 1])
+  local run, since = old[i], math.max(0, tonumber(old[i + 1]))
   local reason = redis.call('HGET', key('run', run), 'reason')
   local timed = reason == 'timer' and redis.call('ZSCORE', key('timers'), run)
   if not timed and wake(run, reason, now, { expired_since = since }) then woken = woken + 1 end

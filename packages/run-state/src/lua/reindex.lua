@@ -8,7 +8,7 @@
 -- what is due, silent or unclaimed by the indexes alone.
 -- KEYS[1] partition root
 -- ARGV runs
--- returns [OK, number of runs put back, activation...] | [UNTRUSTED]
+-- returns [OK, number of runs put back, activation...] | [UNTRUSTED]; breaks at a run whose record is damaged
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 
@@ -88,8 +88,9 @@ local index_by_status = { queued = index_queued, running = index_running, waitin
 local put_back = 0
 for _, run in ipairs(ARGV) do
   local r = record(run, { 'status', 'tenant', 'user', 'root', 'rank', 'owner', 'reason', 'asleep', 'queued_ms',
-    'waits_on', 'waits_day', 'abort' })
-  local index = r.tenant and r.rank and index_by_status[r.status]
+    'waits_on', 'waits_day', 'abort', 'wake_seq' })
+  local index = r.tenant and index_by_status[r.status]
+  if index and not is_sound(r) then error('damaged record') end
   if index and index(run, r) then put_back = put_back + 1 end
 end
 return append({ 'OK', int(put_back) }, put_back > 0 and admit(now) or {})

@@ -127,7 +127,7 @@ local function leave_waiting(run)
   end
   local r = record(run, { 'waits_on', 'waits_day', 'tenant', 'user', 'root' })
   if r.waits_on then
-    redis.call('ZREM', waiters_key(scope_key(r.waits_on, r, r.waits_day)), run)
+    if r.waits_day then redis.call('ZREM', waiters_key(scope_key(r.waits_on, r, r.waits_day)), run) end
     redis.call('HDEL', key('run', run), 'waits_on', 'need', 'waits_day')
   end
 end
@@ -318,11 +318,17 @@ local function notify(run, r, now)
   end
 end
 
+-- Whether a record says where its run stands in line. One that does not is left to whoever reads the scheduler's log: no
+-- script of many runs may break at it.
+local function is_sound(r)
+  return string.find(r.rank or '', '^[012]$') and string.find(r.wake_seq or '', '^%d+$')
+end
+
 -- Makes a parked run runnable; a running one only learns that its next park must not happen.
 -- The note becomes run.woken in the owner's next commit (R4); `more` are further fields of it.
 local function wake(run, reason, now, more)
-  local r = record(run, { 'status', 'tenant', 'rank' })
-  if not r.status or is_terminal(r.status) then return false end
+  local r = record(run, { 'status', 'tenant', 'rank', 'wake_seq' })
+  if not r.status or is_terminal(r.status) or not is_sound(r) then return false end
   local note = more or {}
   note.type, note.reason = 'woken', reason
   redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))
