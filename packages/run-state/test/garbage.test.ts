@@ -2,9 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  acknowledge,
+  createAuditReader,
+  ensureGroup,
   expireWaits,
+  findLiveRuns,
   getTenantCaps,
+  markStored,
   type Partition,
+  readBacklog,
   readDemand,
   reindexRuns,
   renewLease,
@@ -13,7 +19,7 @@ import {
 } from '../src/index.ts';
 import { keyOf, record } from './inspect.ts';
 import { ask, GRACE, park, parkedRun } from './steps.ts';
-import { cap, claim, code, freshPartition, lease, running, submit, TENANT } from './support.ts';
+import { cap, claim, code, freshPartition, lease, openRedis, running, submit, TENANT } from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
 const NO_CAPS = { runNano: null, userDailyNano: null, tenantDailyNano: null, timeZone: 'UTC' };
@@ -100,4 +106,39 @@ test('a parked run that forgot the day it waits for room of is woken all the sam
   await partition.redis.hdel(keyOf(partition, `run:${run.runId}`), 'waits_day');
   assert.equal((await reindexRuns(partition, [run.runId])).putBack, 1);
   assert.equal((await record(partition, run.runId))['status'], 'queued');
+});
+
+test('what is stored is acknowledged, whatever the records of its runs or the trust marker say', async () => {
+  const partition = await freshPartition();
+  await ensureGroup(partition);
+  const { runId } = await submit(partition);
+  const { runId: bad } = await submit(partition);
+  const { runId: lost } = await submit(partition);
+  await set(`run:${bad}`, 'stored_seq', 'all')(partition);
+  await partition.redis.del(keyOf(partition, `run:${lost}`));
+  await partition.redis.set(keyOf(partition, `run:${lost}`), 'a text');
+  await set('trust', 'batches', 'many')(partition);
+  const stored = [bad, lost, runId].map((id) => ({ runId: id, seq: 1 }));
+  await markStored(partition, stored, 60);
+  assert.equal((await record(partition, runId))['stored_seq'], '1');
+  const reader = createAuditReader(partition, await openRedis(), 'writer');
+  const read = await reader.read(10, 1);
+  await acknowledge(
+    partition,
+    read.map(({ streamId }) => streamId),
+    1,
+  );
+  assert.equal((await readBacklog(partition, Date.now())).events, 0);
+});
+
+test('a record that is no hash keeps no other run from its wake-up, nor from being stopped', async () => {
+  const partition = await freshPartition();
+  const due = { dueMs: 1 };
+  const [bad, good] = [await parkedRun(partition, due), await parkedRun(partition, due)];
+  const key = keyOf(partition, `run:${bad.run.runId}`);
+  await partition.redis.del(key);
+  await partition.redis.set(key, 'a text');
+  assert.equal((await repair(partition, GRACE)).timers, 1);
+  const { runIds } = await findLiveRuns(partition, TENANT, { filter: {}, limit: 10 });
+  assert.deepEqual(runIds, [good.run.runId]);
 });

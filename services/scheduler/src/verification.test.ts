@@ -16,6 +16,7 @@ import {
   mirrorApiKey,
   readTrust,
   replaceProviderKeys,
+  runKey,
 } from '@signalbox/run-state';
 import { createMetrics } from '@signalbox/runtime';
 import { money, snapshot } from '../../../packages/run-state/test/inspect.ts';
@@ -276,4 +277,23 @@ test(`the time it takes with ${LIVE} live runs`, { skip: process.env['PROVE'] !=
     `verified ${LIVE} live runs of 7 events: ${unchanged?.seconds.toFixed(2)} s after a restart, ` +
       `${verified.seconds.toFixed(2)} s after a flush\n`,
   );
+});
+
+test('what a hand made of one run keeps nobody from a verification, which puts it back', async () => {
+  const loss = await openLoss();
+  const { partition } = loss;
+  const [text, garbled, holds] = [await submitRun(loss), await submitRun(loss), await submitRun(loss)];
+  const owner = await own(loss, holds);
+  await call(owner, 1, 100);
+  await store(loss);
+  await partition.redis.del(runKey(partition, text));
+  await partition.redis.set(runKey(partition, text), 'no record');
+  await partition.redis.hset(runKey(partition, garbled), 'seq', 'last');
+  await partition.redis.del(runKey(partition, holds, 'holds'));
+  await partition.redis.set(runKey(partition, holds, 'holds'), 'no holds');
+  await restart(loss);
+  await loss.verify();
+  assert.equal(await isTrusted(loss), true);
+  assert.deepEqual([await statusOf(loss, text), await statusOf(loss, garbled)], ['queued', 'queued']);
+  for (const runId of [text, garbled]) assert.equal((await claim(partition, runId)).run.runId, runId);
 });

@@ -8,7 +8,7 @@
 local MOST_AT_ONCE = 1000 -- as many as unpack() can surely take
 local left = 0
 -- Of batches stored side by side the later may be acknowledged first.
-if tonumber(ARGV[2]) > tonumber(redis.call('HGET', key('trust'), 'batches') or 0) then
+if tonumber(ARGV[2]) > (tonumber(redis.call('HGET', key('trust'), 'batches')) or 0) then
   redis.call('HSET', key('trust'), 'batches', ARGV[2])
 end
 for first = 3, #ARGV, MOST_AT_ONCE do

@@ -15,7 +15,7 @@ local old = redis.call('ZRANGEBYSCORE', index, '-inf', int(now - longest), 'WITH
 local woken = 0
 for i = 1, #old, 2 do
   local run, since = old[i], math.max(0, tonumber(old[i + 1]))
-  local reason = redis.call('HGET', key('run', run), 'reason')
+  local reason = record(run, { 'reason' }).reason
   local timed = reason == 'timer' and redis.call('ZSCORE', key('timers'), run)
   if not timed and wake(run, reason, now, { expired_since = since }) then woken = woken + 1 end
 end

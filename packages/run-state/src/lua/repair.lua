@@ -14,7 +14,7 @@ if not is_trusted() then return { 'UNTRUSTED' } end
 local count = { timers = 0, leases = 0, lost = 0, requeued = 0, relieved = 0 }
 
 for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('timers'), '-inf', int(now), 'LIMIT', 0, limit)) do
-  local reason = redis.call('HGET', key('run', run), 'reason') or 'timer'
+  local reason = record(run, { 'reason' }).reason or 'timer'
   redis.call('ZREM', key('timers'), run)
   if wake(run, reason, now, { at = now }) then count.timers = count.timers + 1 end
 end

@@ -11,8 +11,8 @@ for i = 2, #ARGV, 2 do
   local run, seq = ARGV[i], tonumber(ARGV[i + 1])
   local r = record(run, { 'status', 'seq', 'stored_seq' })
   if r.status then
-    if seq > tonumber(r.stored_seq or 0) then redis.call('HSET', key('run', run), 'stored_seq', seq) end
-    if is_terminal(r.status) and seq >= tonumber(r.seq) then
+    if seq > (tonumber(r.stored_seq) or 0) then redis.call('HSET', key('run', run), 'stored_seq', seq) end
+    if is_terminal(r.status) and seq >= (tonumber(r.seq) or math.huge) then
       ending = ending + 1
       redis.call('EXPIRE', key('run', run), ttl)
       for _, part in ipairs({ 'events', 'contents', 'inbox', 'holds' }) do

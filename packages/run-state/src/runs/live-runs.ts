@@ -36,10 +36,12 @@ export const LIVE_INDEXES: readonly LiveIndex[] = Object.values(INDEXES).flat();
 
 type Replies = [Error | null, unknown][] | null;
 
+/** Null where a key is of another type than it should be: what one run is must not keep others from being found. */
 const values = (replies: Replies): unknown[] =>
   (replies ?? []).map(([error, value]) => {
-    if (error !== null) throw error;
-    return value;
+    if (error === null) return value;
+    if (error.message.startsWith('WRONGTYPE')) return null;
+    throw error;
   });
 
 const FIELDS = ['tenant', 'status', 'agent', 'user'] as const;
@@ -52,7 +54,7 @@ const fittingRecords = async (
 ): Promise<string[]> => {
   const pipeline = partition.redis.pipeline();
   for (const runId of runIds) pipeline.hmget(runKey(partition, runId), ...FIELDS);
-  const records = values(await pipeline.exec()) as (string | null)[][];
+  const records = values(await pipeline.exec()) as ((string | null)[] | null)[];
   return runIds.filter((_, i) => {
     const [tenant, status, agent, user] = records[i] ?? [];
     if (tenant !== tenantId || !LIVE_STATUSES.some((live) => live === status)) return false;
@@ -99,7 +101,7 @@ const fittingEvents = async (
   const found = values(await pipeline.exec());
   return runIds.filter((_, i) => {
     const entry = found[2 * i] as Entry | null;
-    return fitsFirst(submittedOf(entry, found[2 * i + 1] as (string | null)[]), filter);
+    return fitsFirst(submittedOf(entry, (found[2 * i + 1] ?? []) as (string | null)[]), filter);
   });
 };
 

@@ -4,6 +4,7 @@
  * below the ledger. Each write names its verification, so that one that was overtaken changes nothing.
  */
 import type { Nano } from '@signalbox/contracts';
+import { messageOf } from '@signalbox/runtime';
 import { z } from 'zod';
 import { batches } from '../redis/batches.ts';
 import { liveIds } from '../runs/live-ids.ts';
@@ -76,15 +77,22 @@ export const countUnrestored = ({ redis, root }: Partition): Promise<number> =>
 
 const SCAN_COUNT = 1000;
 
+/** What is of another type than it should be is as good as not there: one key must not keep all from being verified. */
+const orNothing = <T>(read: Promise<T>): Promise<T | null> =>
+  read.catch((error: unknown) => {
+    if (messageOf(error).startsWith('WRONGTYPE')) return null;
+    throw error;
+  });
+
 const liveHeads = async (partition: Partition): Promise<Map<string, number>> => {
   const ids = new Set<string>();
   for await (const page of liveIds(partition, LIVE_INDEXES)) for (const runId of page) ids.add(runId);
   const heads = new Map<string, number>();
   for (const batch of batches([...ids], SCAN_COUNT)) {
     const seqs = await Promise.all(
-      batch.map((runId) => partition.redis.hget(runKey(partition, runId), 'seq')),
+      batch.map((runId) => orNothing(partition.redis.hget(runKey(partition, runId), 'seq'))),
     );
-    batch.forEach((runId, i) => heads.set(runId, Number(seqs[i] ?? 0)));
+    batch.forEach((runId, i) => heads.set(runId, Number(seqs[i]) || 0));
   }
   return heads;
 };
@@ -136,12 +144,13 @@ interface HoldsOfRun {
 }
 
 const holdsOf = async (partition: Partition, runId: string): Promise<HoldsOfRun> => {
-  const [holds, [tenant, user, root]] = await Promise.all([
-    partition.redis.hgetall(runKey(partition, runId, 'holds')),
-    partition.redis.hmget(runKey(partition, runId), 'tenant', 'user', 'root'),
+  const [holds, record] = await Promise.all([
+    orNothing(partition.redis.hgetall(runKey(partition, runId, 'holds'))),
+    orNothing(partition.redis.hmget(runKey(partition, runId), 'tenant', 'user', 'root')),
   ]);
+  const [tenant, user, root] = record ?? [];
   const of = { tenantId: tenant ?? '', userId: user ?? '', rootRunId: root ?? runId };
-  const parsed = Object.entries(Holds.parse(holds)).flatMap(([holdId, value]): LiveHold[] => {
+  const parsed = Object.entries(Holds.parse(holds ?? {})).flatMap(([holdId, value]): LiveHold[] => {
     const [, state, amount, day, charged] = HOLD.exec(value) ?? [];
     if (state === undefined || day === undefined) return [];
     return [{ holdId, state, day, ...of, nano: Number(state === 'held' ? amount : charged) }];

@@ -63,10 +63,12 @@ local function is_terminal(status)
   return status == 'succeeded' or status == 'failed' or status == 'aborted'
 end
 
--- Named fields of a run record; nil where the record or a field is missing.
+-- Named fields of a run record; nil where the record or a field is missing. What is no hash is no record: a script of
+-- many runs must not break at it.
 local function record(run, fields)
-  local values = redis.call('HMGET', key('run', run), unpack(fields))
+  local values = redis.pcall('HMGET', key('run', run), unpack(fields))
   local r = {}
+  if values.err then return r end
   for i, field in ipairs(fields) do
     r[field] = values[i] or nil
   end
