@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   acknowledge,
+  beginVerification,
   createAuditReader,
+  endVerification,
   ensureGroup,
   expireWaits,
   findLiveRuns,
@@ -12,6 +14,7 @@ import {
   type Partition,
   readBacklog,
   readDemand,
+  readTrust,
   reindexRuns,
   renewLease,
   repair,
@@ -142,3 +145,16 @@ test('a record that is no hash keeps no other run from its wake-up, nor from bei
   const { runIds } = await findLiveRuns(partition, TENANT, { filter: {}, limit: 10 });
   assert.deepEqual(runIds, [good.run.runId]);
 });
+
+for (const incarnation of ['first', '1073741824']) {
+  test(`a trust marker that tells of incarnation ${incarnation} is none: a verification, which has seen nothing, makes it anew`, async () => {
+    const partition = await freshPartition();
+    await set('trust', 'incarnation', incarnation)(partition);
+    await assert.rejects(submit(partition), code('state_untrusted'));
+    assert.equal(await readTrust(partition), null);
+    const verification = await beginVerification(partition);
+    assert.deepEqual(verification.seen, { incarnation: -1, batches: 0 });
+    await endVerification(partition, verification, { incarnation: 3, batches: 0 });
+    assert.equal((await running(partition)).run.epoch, 3 * 2 ** 32 + 1);
+  });
+}

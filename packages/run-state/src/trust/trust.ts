@@ -43,14 +43,23 @@ export interface Trust extends TrustMarker {
   readonly batches: number;
 }
 
+/** As the scripts judge it (lib/base.lua). */
+const MOST_INCARNATIONS = 2 ** 21;
+
+const incarnationOf = (text: string | null | undefined): number | null => {
+  const incarnation = Number.parseInt(text ?? '', 10);
+  return incarnation < MOST_INCARNATIONS ? incarnation : null;
+};
+
 /** The marker, if it names the server it lies on; null while the data is not verified. Throws `state_unavailable`. */
 export const readTrust = async (partition: Partition): Promise<Trust | null> => {
-  const [server, replid, incarnation, batches] = await reachingState(() =>
+  const [server, replid, marked, batches] = await reachingState(() =>
     partition.redis.hmget(trustKey(partition), 'server', 'replid', 'incarnation', 'batches'),
   );
   const here = await readServerId(partition);
-  return server === here.server && replid === here.replid
-    ? { ...here, incarnation: Number(incarnation), batches: Number(batches) }
+  const incarnation = incarnationOf(marked);
+  return incarnation !== null && server === here.server && replid === here.replid
+    ? { ...here, incarnation, batches: Number(batches) }
     : null;
 };
 
@@ -77,7 +86,7 @@ export const beginVerification = async (partition: Partition): Promise<Verificat
   const [info = '', incarnation, batches] = Texts.parse(
     await runScript(partition, 'trust', ['begin', token]),
   );
-  const seen = { incarnation: Number(incarnation), batches: Number(batches) };
+  const seen = { incarnation: incarnationOf(incarnation) ?? -1, batches: Number(batches) || 0 };
   return { token, ...serverIdOf(info), seen };
 };
 

@@ -128,9 +128,14 @@ local function is_server(run_id, replid)
     and string.find(info, '\nmaster_replid:' .. replid .. '\r', 1, true) ~= nil
 end
 
+-- Beyond it the epochs of an incarnation would not be exact in a double.
+local MOST_INCARNATIONS = 2 ^ 21
+
 local function is_trusted()
-  local marked = redis.call('HMGET', key('trust'), 'server', 'replid')
-  return marked[1] and marked[2] and is_server(marked[1], marked[2])
+  local marked = redis.call('HMGET', key('trust'), 'server', 'replid', 'incarnation')
+  local incarnation = tonumber(marked[3])
+  return incarnation and incarnation < MOST_INCARNATIONS and marked[1] and marked[2]
+    and is_server(marked[1], marked[2])
 end
 
 -- Whoever began a verification last may restore; a flush, or another who began, ends it.
