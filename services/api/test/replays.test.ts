@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { claimReplay, holdFork } from '@signalbox/audit-store';
 import { replayAad, type Run } from '@signalbox/contracts';
-import { SealError, sealText } from '@signalbox/runtime';
+import { createKeyring, newDataKey, SealError, sealText } from '@signalbox/runtime';
 import type { ReplayJob } from '../src/replays/replay-schemas.ts';
 import { replayTurn, type TurnDeps } from '../src/replays/replay-turn.ts';
 import { coolDown, storeAll } from './audit.ts';
@@ -114,6 +114,23 @@ test('a run that cannot be read is told of with its code, and stops no other', a
   const job = await toTheEnd((await start({ filter: { agent: 'erased' } })).id);
   assert.deepEqual([job.status, counts(job)], ['done', [2, 1, 0, 1]]);
   assert.deepEqual(job.failures, [{ run_id: erased, code: 'content_erased' }]);
+});
+
+test('changes that a process cannot open wait a day for one that can, and then end the job', async () => {
+  await storedRuns(1, 'sealed');
+  const { id } = await start({ filter: { agent: 'sealed' } });
+  const other = createKeyring([{ id: 'other', key: newDataKey() }]);
+  const stranger = { ...worker(), keyring: other };
+  await assert.rejects(replayTurn(stranger, NEVER), SealError);
+  assert.equal((await toTheEnd(id)).status, 'done');
+
+  const { id: lost } = await start({ filter: { agent: 'sealed' } });
+  const clock = { ...h.deps.clock, now: () => h.deps.clock.now() + 25 * 3_600_000 };
+  const tomorrow = { ...stranger, clock };
+  assert.equal(await replayTurn(tomorrow, NEVER), true);
+  assert.equal(await replayTurn(tomorrow, NEVER), false, 'nobody tries it again and again');
+  const { status, error } = await look(lost);
+  assert.deepEqual([status, error], ['failed', 'Its changes cannot be opened any more.']);
 });
 
 test('an owner that stops saves what it did; one that is lost is followed, and writes nothing more', async () => {

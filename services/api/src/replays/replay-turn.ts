@@ -35,6 +35,8 @@ const PAGE_RUNS = 100;
 const PAGE_BYTES = 8_000_000;
 /** Owners that may be lost over one page before the job is given up. */
 const MAX_TAKEOVERS = 5;
+/** While keys are replaced, another process may have the one that a job needs. */
+const KEYS_ROLL_MS = 24 * 3600 * 1000;
 /** Of the processor, between rests. */
 const SHIFT_MS = 10;
 
@@ -135,6 +137,7 @@ const workOn = async (deps: TurnDeps, job: ClaimedReplay, stopping: AbortSignal)
   const owner = { id: job.id, owner: deps.owner };
   const error = faultOf(job);
   if (error !== null) return endReplay(deps.db, owner, { status: 'failed', error });
+  const changes = changesOf(deps, job);
   const { runs, lookedTo } = await nextRuns(deps, job);
   const page = new ReplayPage(job);
   if (runs.length === 0) {
@@ -144,13 +147,27 @@ const workOn = async (deps: TurnDeps, job: ClaimedReplay, stopping: AbortSignal)
     return;
   }
   try {
-    await replayPage(deps, { job, owner, changes: changesOf(deps, job), page }, runs, stopping);
+    await replayPage(deps, { job, owner, changes, page }, runs, stopping);
   } finally {
     await saveReplay(deps.db, owner, page.progress());
   }
 };
 
-/** False: no job is open. Throws what the stores throw; what was done till then is kept. */
+/** Throws the error while another process may open what this one cannot. */
+const giveUp = async (deps: TurnDeps, job: ClaimedReplay, error: SealError): Promise<void> => {
+  const owner = { id: job.id, owner: deps.owner };
+  if (deps.clock.now() - job.created_at.getTime() < KEYS_ROLL_MS) {
+    await saveReplay(deps.db, owner, new ReplayPage(job).progress());
+    throw error;
+  }
+  deps.logger.error('the changes of a replay cannot be opened', { replay_id: job.id, error });
+  await endReplay(deps.db, owner, { status: 'failed', error: 'Its changes cannot be opened any more.' });
+};
+
+/**
+ * False: no job is open. Throws what the stores throw, and SealError where a key is missing; what was done till then is
+ * kept.
+ */
 export const replayTurn = async (deps: TurnDeps, stopping: AbortSignal): Promise<boolean> => {
   const job = await claimReplay(deps.db, { owner: deps.owner, leaseSeconds: LEASE_SECONDS });
   if (job === null) return false;
@@ -158,9 +175,7 @@ export const replayTurn = async (deps: TurnDeps, stopping: AbortSignal): Promise
     await workOn(deps, job, stopping);
   } catch (error) {
     if (!(error instanceof SealError)) throw error;
-    deps.logger.error('the changes of a replay cannot be opened', { replay_id: job.id, error });
-    const owner = { id: job.id, owner: deps.owner };
-    await endReplay(deps.db, owner, { status: 'failed', error: 'Its changes cannot be opened any more.' });
+    await giveUp(deps, job, error);
   }
   return true;
 };
