@@ -19,8 +19,9 @@ import {
   postponeLoading,
   type SleepyRun,
 } from '@signalbox/run-state';
-import { backoffMs, type Clock, type Heartbeat, type Logger, pause, withTimeout } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Heartbeat, type Logger, withTimeout } from '@signalbox/runtime';
 import type { HibernationMetrics } from './metrics.ts';
+import { keepRounds } from './rounds.ts';
 import { toLoadable } from './to-loadable.ts';
 
 export interface HibernationDeps {
@@ -170,22 +171,22 @@ export interface HibernationLoop {
  * A turn four times a second while this process leads, at once again after a full one. Ends after `stopping`. Never
  * rejects.
  */
-export const runHibernation = async (loop: HibernationLoop, stopping: AbortSignal): Promise<void> => {
+export const runHibernation = (loop: HibernationLoop, stopping: AbortSignal): Promise<void> => {
   const { hibernation, isLeader, clock, logger, heart, random } = loop;
-  let failures = 0;
-  while (!stopping.aborted) {
-    let pauseMs = TURN_MS;
-    heart.beat();
-    try {
-      if (isLeader() && (await hibernation.turn())) pauseMs = 0;
-      failures = 0;
-    } catch (error) {
-      failures += 1;
-      pauseMs = backoffMs(failures, { ...RETRY, random });
-      // Of a partition that is not verified the other loop tells.
-      const isUnverified = error instanceof SignalboxError && error.code === 'state_untrusted';
-      logger[isUnverified ? 'debug' : 'warn']('parked runs were not looked after', { error, failures });
-    }
-    if (pauseMs > 0) await pause(clock, pauseMs, stopping);
-  }
+  return keepRounds(
+    {
+      clock,
+      round: async () => {
+        heart.beat();
+        return isLeader() && (await hibernation.turn()) ? 0 : TURN_MS;
+      },
+      failed: (error, failures) => {
+        // Of a partition that is not verified the other loop tells.
+        const isUnverified = error instanceof SignalboxError && error.code === 'state_untrusted';
+        logger[isUnverified ? 'debug' : 'warn']('parked runs were not looked after', { error, failures });
+        return backoffMs(failures, { ...RETRY, random });
+      },
+    },
+    stopping,
+  );
 };

@@ -1,6 +1,7 @@
 import { SignalboxError } from '@signalbox/contracts';
 import type { Leadership } from '@signalbox/run-state';
-import { backoffMs, type Heartbeat, pause } from '@signalbox/runtime';
+import { backoffMs, type Heartbeat } from '@signalbox/runtime';
+import { keepRounds } from './rounds.ts';
 import { isFull, tick, type TickDeps } from './tick.ts';
 
 export interface LoopDeps extends TickDeps {
@@ -32,21 +33,21 @@ const work = async (deps: LoopDeps): Promise<boolean> => {
  * Ticks four times a second while this process leads, at once again after a full tick, and keeps trying while
  * a Redis is away. Ends after `stopping`. Never rejects.
  */
-export const runLoop = async (deps: LoopDeps, stopping: AbortSignal): Promise<void> => {
+export const runLoop = (deps: LoopDeps, stopping: AbortSignal): Promise<void> => {
   const { leadership, clock, logger, random, heart } = deps;
-  let failures = 0;
-  while (!stopping.aborted) {
-    let pauseMs = TICK_MS;
-    heart.beat();
-    try {
-      if ((await leadership.hold()) && (await work(deps))) pauseMs = 0;
-      if (failures > 0) logger.info('working again', { failures });
-      failures = 0;
-    } catch (error) {
-      failures += 1;
-      pauseMs = backoffMs(failures, { ...RETRY, random });
-      logger.warn('tick failed', { error, failures });
-    }
-    if (pauseMs > 0) await pause(clock, pauseMs, stopping);
-  }
+  return keepRounds(
+    {
+      clock,
+      round: async () => {
+        heart.beat();
+        return (await leadership.hold()) && (await work(deps)) ? 0 : TICK_MS;
+      },
+      failed: (error, failures) => {
+        logger.warn('tick failed', { error, failures });
+        return backoffMs(failures, { ...RETRY, random });
+      },
+      recovered: (failures) => logger.info('working again', { failures }),
+    },
+    stopping,
+  );
 };

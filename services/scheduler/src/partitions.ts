@@ -1,5 +1,6 @@
 import { countDefaultEvents, type Db, detachPartitions, ensurePartitions } from '@signalbox/audit-store';
-import { type Clock, type Gauge, type Logger, pause } from '@signalbox/runtime';
+import type { Clock, Gauge, Logger } from '@signalbox/runtime';
+import { keepRounds } from './rounds.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -37,16 +38,18 @@ const keepOnce = async ({
  * and every hour. They are made months ahead, so a Postgres that is away is only logged, and asked again in a minute.
  * Every replica does it: the store lets one at a time. Ends after `stopping`. Never rejects.
  */
-export const keepPartitions = async (deps: PartitionDeps, stopping: AbortSignal): Promise<void> => {
-  const { clock, logger } = deps;
-  while (!stopping.aborted) {
-    let pauseMs = HOUR;
-    try {
-      await keepOnce(deps);
-    } catch (error) {
-      logger.warn('audit partitions could not be kept', { error });
-      pauseMs = MINUTE;
-    }
-    await pause(clock, pauseMs, stopping);
-  }
-};
+export const keepPartitions = (deps: PartitionDeps, stopping: AbortSignal): Promise<void> =>
+  keepRounds(
+    {
+      clock: deps.clock,
+      round: async () => {
+        await keepOnce(deps);
+        return HOUR;
+      },
+      failed: (error) => {
+        deps.logger.warn('audit partitions could not be kept', { error });
+        return MINUTE;
+      },
+    },
+    stopping,
+  );

@@ -7,7 +7,8 @@ import {
   reindexRuns,
   scanHotRuns,
 } from '@signalbox/run-state';
-import { type Clock, type Counter, type Logger, pause, withTimeout } from '@signalbox/runtime';
+import { type Clock, type Counter, type Logger, withTimeout } from '@signalbox/runtime';
+import { keepRounds } from './rounds.ts';
 
 export interface ReindexDeps {
   readonly partition: Partition;
@@ -58,7 +59,7 @@ const reindexPage = async (deps: ReindexDeps, runIds: readonly string[]): Promis
  * Walks all runs that are here, a few a second, and puts those back that no index leads to any more: repair would never
  * find them (R10). Ends after `stopping`. Never rejects.
  */
-export const keepIndexes = async (deps: ReindexDeps, stopping: AbortSignal): Promise<void> => {
+export const keepIndexes = (deps: ReindexDeps, stopping: AbortSignal): Promise<void> => {
   const { partition, queue, clock, logger, isLeader, reindexed } = deps;
   let from = '0';
   const look = async (): Promise<void> => {
@@ -71,14 +72,18 @@ export const keepIndexes = async (deps: ReindexDeps, stopping: AbortSignal): Pro
     }
     from = cursor;
   };
-  while (!stopping.aborted) {
-    let pauseMs = SECOND;
-    try {
-      if (isLeader()) await look();
-    } catch (error) {
-      logger.warn('runs could not be looked through', { error });
-      pauseMs = AGAIN_MS;
-    }
-    await pause(clock, pauseMs, stopping);
-  }
+  return keepRounds(
+    {
+      clock,
+      round: async () => {
+        if (isLeader()) await look();
+        return SECOND;
+      },
+      failed: (error) => {
+        logger.warn('runs could not be looked through', { error });
+        return AGAIN_MS;
+      },
+    },
+    stopping,
+  );
 };

@@ -18,6 +18,7 @@ import { type AdminEventDraft, SignalboxError } from '@signalbox/contracts';
 import { contentPeriodDays, isContentDue } from '@signalbox/engine';
 import { eraseHot, type Partition, recordAdminEvents } from '@signalbox/run-state';
 import { type Clock, type Counter, type Logger, pause } from '@signalbox/runtime';
+import { keepRounds } from './rounds.ts';
 
 const ROUND_MS = 15_000;
 /** Between full turns: the audit-writer waits while runs are erased. */
@@ -109,14 +110,16 @@ export const eraseDue = async (deps: RetentionDeps): Promise<boolean> => {
 /** Ends after `stopping` and the turn under way. Never rejects. */
 export const keepRetention = async (deps: RetentionDeps, stopping: AbortSignal): Promise<void> => {
   const { clock, logger, isLeader } = deps;
-  let pauseMs = ROUND_MS;
-  while (!stopping.aborted) {
-    await pause(clock, pauseMs, stopping);
-    pauseMs = ROUND_MS;
-    try {
-      if (!stopping.aborted && isLeader() && (await eraseDue(deps))) pauseMs = PAUSE_MS;
-    } catch (error) {
-      logger.warn('contents past their time could not be erased', { error });
-    }
-  }
+  await pause(clock, ROUND_MS, stopping);
+  await keepRounds(
+    {
+      clock,
+      round: async () => (isLeader() && (await eraseDue(deps)) ? PAUSE_MS : ROUND_MS),
+      failed: (error) => {
+        logger.warn('contents past their time could not be erased', { error });
+        return ROUND_MS;
+      },
+    },
+    stopping,
+  );
 };
