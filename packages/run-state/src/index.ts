@@ -136,17 +136,9 @@ export {
 export { readSpend, type Spend } from './caps/spend.ts';
 export { type Submission, submitRun, type SubmitOutcome } from './runs/submit.ts';
 export { createTail, type Hint, publishDelta, type Tail } from './runs/tail.ts';
-export {
-  countUnrestored,
-  type Ledger,
-  type LedgerTotal,
-  loadRun,
-  readLiveHeads,
-  readChargedHolds,
-  restoreCounters,
-  type RunOutline,
-  setAside,
-} from './trust/restore.ts';
+export { readChargedHolds, readLiveHeads } from './trust/live-holds.ts';
+export { type Ledger, restoreCounters } from './trust/restore-counters.ts';
+export { countUnrestored, loadRun, setAside } from './trust/restore-runs.ts';
 export {
   assertTrusted,
   beginVerification,

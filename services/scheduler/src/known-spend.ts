@@ -1,4 +1,10 @@
-import { type Db, settledHolds, sumSpendByDay, sumSpendByRoot, sumUnstoredSpend } from '@signalbox/audit-store';
+import {
+  type Db,
+  settledHolds,
+  sumSpendByDay,
+  sumSpendByRoot,
+  sumUnstoredSpend,
+} from '@signalbox/audit-store';
 import { type Ledger, type Partition, readChargedHolds, readStream } from '@signalbox/run-state';
 import type { Clock } from '@signalbox/runtime';
 

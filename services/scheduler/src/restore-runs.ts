@@ -1,4 +1,11 @@
-import { type Db, listLiveRuns, listRunHeads, pagesOf, readStoredRuns, type StoredRunHead } from '@signalbox/audit-store';
+import {
+  type Db,
+  listLiveRuns,
+  listRunHeads,
+  pagesOf,
+  readStoredRuns,
+  type StoredRunHead,
+} from '@signalbox/audit-store';
 import { SignalboxError, type StoredRun } from '@signalbox/contracts';
 import { loadRun, type Partition, readLiveHeads, type Verification } from '@signalbox/run-state';
 import type { Clock, Logger } from '@signalbox/runtime';
