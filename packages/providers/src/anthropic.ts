@@ -1,7 +1,8 @@
 import Anthropic from '@anthropic-ai/sdk';
 import { Stream } from '@anthropic-ai/sdk/streaming';
 import { splitModelRef } from '@signalbox/contracts';
-import { createMessagesReader, toMessagesBody } from './anthropic-wire.ts';
+import { toMessagesBody } from './anthropic-request.ts';
+import { createMessagesReader } from './anthropic-answer.ts';
 import { attemptCall } from './attempt.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';

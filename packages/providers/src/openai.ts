@@ -4,7 +4,7 @@ import { Stream } from 'openai/streaming';
 import { attemptCall } from './attempt.ts';
 import { DIALECTS, type DialectName } from './dialects.ts';
 import { toCompletionsBody } from './openai-request.ts';
-import { createCompletionsReader } from './openai-wire.ts';
+import { createCompletionsReader } from './openai-answer.ts';
 import { attemptPing } from './ping.ts';
 import type { ProviderClient } from './provider-client.ts';
 import { readOn } from './read-on.ts';

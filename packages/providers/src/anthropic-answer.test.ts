@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { ModelAnswer } from '@signalbox/contracts';
 import { AnswerBuilder } from './answer-builder.ts';
-import { createMessagesReader } from './anthropic-wire.ts';
+import { createMessagesReader } from './anthropic-answer.ts';
 
 const read = (...events: readonly unknown[]): ModelAnswer => {
   const answer = new AnswerBuilder(() => undefined, false);
