@@ -3,7 +3,8 @@ import type { Clock } from '@signalbox/runtime';
 import { abortedError, type FailedAttempt, statusError } from './failure.ts';
 import type { ProviderClient } from './provider-client.ts';
 import { saidIn } from './said.ts';
-import { echoTurn, type PlayedTurn, playTurn, scriptOf } from './mock-script.ts';
+import { scriptOf } from './mock-script.ts';
+import { echoTurn, type PlayedTurn, playTurn } from './mock-turn.ts';
 
 /**
  * Models that need no key and cost nothing: `mock/echo` answers with the last user text, `mock/script` plays
