@@ -1,5 +1,5 @@
 import { type AgentSpec, type EventData, type EventDraft, toolEntryName } from '@signalbox/contracts';
-import type { CallModel, CallTool } from './next.ts';
+import type { CallModel, CallTool } from './action.ts';
 import type { RunState } from './state.ts';
 
 /**

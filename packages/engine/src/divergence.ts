@@ -1,5 +1,5 @@
 import type { Comparison, Divergence, DivergenceKind, EventData, Json } from '@signalbox/contracts';
-import type { Action } from './next.ts';
+import type { Action } from './action.ts';
 
 /** Of these there is nothing sure to go on from. */
 const UNSOUND: ReadonlySet<DivergenceKind> = new Set(['journal', 'spec', 'content']);

@@ -51,7 +51,8 @@ export {
 export { apply, fold } from './fold.ts';
 export { forkJournal, type ForkOrigin, type ForkPoint, forkProblem, type NewRun } from './fork.ts';
 export { JournalError } from './journal-error.ts';
-export { type Action, type CallModel, type CallTool, MAX_NUDGES, next, startsWork } from './next.ts';
+export { type Action, type CallModel, type CallTool, startsWork } from './action.ts';
+export { next } from './next.ts';
 export type { PersonalDataKind } from './redaction/personal-data.ts';
 export {
   createRedactor,

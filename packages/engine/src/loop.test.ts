@@ -13,7 +13,8 @@ import {
   toolRequested,
 } from '../test/drafts.ts';
 import { LOOP_LENGTH } from './loop.ts';
-import { type Action, next } from './next.ts';
+import type { Action } from './action.ts';
+import { next } from './next.ts';
 
 /** A call as `arguments/result`; the tool is named by what stands before a colon. */
 type Call = string;

@@ -10,7 +10,7 @@ import {
   toolRequested,
 } from '../test/drafts.ts';
 import { called, callsTools, modelCall, type Row, testRow, twoTools } from '../test/next-rows.ts';
-import type { Action } from './next.ts';
+import type { Action } from './action.ts';
 
 const LIMITS = { max_steps: 20, max_output_tokens: 1024, timeout_seconds: 600 };
 const limits = (changes: Partial<typeof LIMITS>) => ({ limits: { ...LIMITS, ...changes } });

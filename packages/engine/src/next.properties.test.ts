@@ -5,7 +5,8 @@ import fc from 'fast-check';
 import { type Journey, journeyOf } from '../test/journey.ts';
 import { type World, worlds } from '../test/world.ts';
 import { fold } from './fold.ts';
-import { type Action, MAX_NUDGES, next } from './next.ts';
+import type { Action } from './action.ts';
+import { MAX_NUDGES, next } from './next.ts';
 import { MAX_ATTEMPTS_PER_MODEL } from './retry.ts';
 
 const forAll = (check: (journey: Journey) => void): void =>

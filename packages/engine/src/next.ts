@@ -1,50 +1,6 @@
 import { type ErrorCode, isErrorCode, type Nudge, type WaitReason } from '@signalbox/contracts';
-import { isEnded, lastAttempt, type LlmStep, type RunState, type ToolStep } from './state.ts';
-
-/**
- * `action = next(state)`: what the owner of a run does now. Reads only the journal (R12): the same
- * events give the same action in a live, resumed, replayed or forked run.
- */
-export type Action =
-  | {
-      readonly type: 'call_model';
-      readonly step: number;
-      readonly attempt: number;
-      readonly model: string;
-      readonly nudge: Nudge | null;
-      readonly notBefore: string | null;
-    }
-  /** Announce and run these calls of the current answer side by side. */
-  | { readonly type: 'call_tools'; readonly calls: readonly CallTool[] }
-  /** The result of a `wait` is due. */
-  | { readonly type: 'end_wait'; readonly steps: readonly ToolStep[] }
-  /** An announced model call has no result: charge it, then call again. */
-  | { readonly type: 'expire_call'; readonly step: LlmStep }
-  | { readonly type: 'park'; readonly reason: WaitReason; readonly until: string | null }
-  | { readonly type: 'succeed' }
-  | {
-      readonly type: 'fail';
-      readonly code: ErrorCode;
-      readonly message: string;
-      readonly failedStep?: number;
-    }
-  | { readonly type: 'abort' }
-  | { readonly type: 'none' };
-
-export type CallModel = Extract<Action, { type: 'call_model' }>;
-
-/** The actions that make calls: what is stopped or out of time makes none. */
-export const startsWork = (action: Action): boolean =>
-  action.type === 'call_model' || action.type === 'call_tools';
-
-export interface CallTool {
-  readonly step: number;
-  readonly attempt: number;
-  readonly callId: string;
-  readonly name: string;
-  /** The answer was cut off inside the call, so its arguments cannot be trusted. */
-  readonly truncated: boolean;
-}
+import type { Action } from './action.ts';
+import { isEnded, lastAttempt, type LlmStep, type RunState } from './state.ts';
 
 /** Times the model is told that its answer was unusable before the run fails with `invalid_output`. */
 export const MAX_NUDGES = 2;
@@ -216,6 +172,10 @@ const waitedTooLong = ({ reason, since }: NonNullable<RunState['expiredWait']>):
     `The run waited for ${WAITED_FOR[reason]} since ${since}, longer than a run may wait. Once that can be had, submit the run again.`,
   );
 
+/**
+ * `action = next(state)`: what the owner of a run does now. Reads only the journal (R12): the same
+ * events give the same action in a live, resumed, replayed or forked run.
+ */
 export const next = (state: RunState): Action => {
   if (isEnded(state)) return { type: 'none' };
   if (state.abort !== null) return end(state, { type: 'abort' });

@@ -9,7 +9,8 @@ import {
   sameJson,
   toolsSummary,
 } from './divergence.ts';
-import { type Action, type CallModel, next, startsWork } from './next.ts';
+import { type Action, type CallModel, startsWork } from './action.ts';
+import { next } from './next.ts';
 import type { Recording } from './recording.ts';
 import { addedMessages, argsDigest, requestDigest } from './request.ts';
 import { lastAttempt, type RunState } from './state.ts';

@@ -2,7 +2,7 @@ import type { EventDraft } from '@signalbox/contracts';
 import { abortReceipt } from '../src/abort-receipt.ts';
 import { answerDenial } from '../src/denial.ts';
 import { loopsTripped, modelRequested, succeeded, toolRequested } from '../src/announcement.ts';
-import type { Action } from '../src/next.ts';
+import type { Action } from '../src/action.ts';
 import { addedMessages, argsDigest, requestDigest } from '../src/request.ts';
 import { decideRetry } from '../src/retry.ts';
 import { lastAttempt } from '../src/state.ts';

@@ -10,7 +10,8 @@ import {
 import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
 import type { Contents } from '../src/conversation.ts';
 import { apply, fold } from '../src/fold.ts';
-import { type Action, next } from '../src/next.ts';
+import type { Action } from '../src/action.ts';
+import { next } from '../src/next.ts';
 import { specText } from '../src/request.ts';
 import type { Recording } from '../src/recording.ts';
 import { isEnded, type RunState } from '../src/state.ts';
