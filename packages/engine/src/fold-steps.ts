@@ -1,5 +1,6 @@
 import type { EventOf, Settlement, Usage } from '@signalbox/contracts';
 import { JournalError } from './journal-error.ts';
+import { expectCall, expectResult, llmStep, toolStep } from './journal-order.ts';
 import { seeToolResults, warnOfLoops } from './loop.ts';
 import {
   type Attempt,
@@ -12,53 +13,6 @@ import {
 } from './state.ts';
 
 /** What the events of model and tool calls do to the state; part of `fold`. */
-
-const stepAt = (state: RunState, step: number): LlmStep | ToolStep => {
-  const found = state.steps[step - 1];
-  if (found === undefined) throw new JournalError(`run ${state.runId} has no step ${step}`);
-  return found;
-};
-
-const llmStep = (state: RunState, step: number): LlmStep => {
-  const found = stepAt(state, step);
-  if (found.kind !== 'llm') throw new JournalError(`step ${step} of run ${state.runId} is no model call`);
-  return found;
-};
-
-const toolStep = (state: RunState, step: number): ToolStep => {
-  const found = stepAt(state, step);
-  if (found.kind !== 'tool') throw new JournalError(`step ${step} of run ${state.runId} is no tool call`);
-  return found;
-};
-
-/** A journal numbers steps and attempts without gaps; anything else is no journal of this engine. */
-const expect = (state: RunState, what: string, expected: number, found: number): void => {
-  if (expected === found) return;
-  throw new JournalError(`run ${state.runId}: expected ${what} ${expected}, found ${found}`);
-};
-
-const expectNoResult = (state: RunState, step: LlmStep | ToolStep): void => {
-  if (step.status === 'open' || step.status === 'again') return;
-  throw new JournalError(`run ${state.runId}: step ${step.step} has its result already (R6)`);
-};
-
-/** An announcement opens the next step, or tries one without a result once more. */
-const expectCall = (state: RunState, call: { readonly step: number; readonly attempt: number }): void => {
-  const known = state.steps[call.step - 1];
-  if (known === undefined) expect(state, 'step', state.steps.length + 1, call.step);
-  else expectNoResult(state, known);
-  expect(state, `attempt at step ${call.step}`, (known?.attempts.length ?? 0) + 1, call.attempt);
-};
-
-/** A result belongs to the attempt announced last. */
-const expectResult = (
-  state: RunState,
-  step: LlmStep | ToolStep,
-  result: { readonly attempt: number },
-): void => {
-  expectNoResult(state, step);
-  expect(state, `a result of step ${step.step} for attempt`, step.attempts.length, result.attempt);
-};
 
 const settle = (state: RunState, attempt: Attempt, settlement: Settlement | null): void => {
   if (settlement === null) return;
