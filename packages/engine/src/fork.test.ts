@@ -25,7 +25,8 @@ import { contentsOf, digest, INPUT, type Journey, journeyOf, recordingOf } from 
 import { worlds } from '../test/world.ts';
 import { appendDrafts, chainBreak, EMPTY_HEAD, readEntry } from './chain.ts';
 import { fold } from './fold.ts';
-import { type ForkPoint, forkJournal, forkProblem, type NewRun } from './fork.ts';
+import { forkJournal, type NewRun } from './fork.ts';
+import { type ForkPoint, forkProblem } from './fork-point.ts';
 import { next } from './next.ts';
 import type { Recording } from './recording.ts';
 import { replay } from './replay.ts';

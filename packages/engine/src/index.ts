@@ -49,7 +49,8 @@ export {
   type ScopeRoom,
 } from './denial.ts';
 export { apply, fold } from './fold.ts';
-export { forkJournal, type ForkOrigin, type ForkPoint, forkProblem, type NewRun } from './fork.ts';
+export { forkJournal, type ForkOrigin, type NewRun } from './fork.ts';
+export { type ForkPoint, forkProblem } from './fork-point.ts';
 export { JournalError } from './journal-error.ts';
 export { type Action, type CallModel, type CallTool, startsWork } from './action.ts';
 export { next } from './next.ts';
