@@ -96,7 +96,8 @@ export {
 export { listReplayable, type ReplayablePage, type ReplayableRun } from './replays/replayable.ts';
 export type { ReplayDivergence, ReplayFailure } from './replays/replay-tables.ts';
 export type { Tables } from './db/tables.ts';
-export { writeBatch, type WriteResult } from './write/write-batch.ts';
+export type { WriteResult } from './write/batch-transaction.ts';
+export { writeBatch } from './write/write-batch.ts';
 export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
 export type { StoredHead } from './write/run-heads.ts';
 export { type OutlinedRun, outlineRuns } from './runs/outline-runs.ts';

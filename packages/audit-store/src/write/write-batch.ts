@@ -7,45 +7,22 @@
  * be stored as an event lies in audit_quarantine, with a stub in its position where that is known.
  */
 import type { AuditRecord } from '@signalbox/contracts';
-import { lockErasures } from '../retention/erasure.ts';
-import { type BatchOrigin, countBatch, joinIncarnation } from '../trust/incarnation.ts';
 import type { Db } from '../db/pool.ts';
-import { isDataError, sqlState, storeError } from '../db/store-errors.ts';
+import { isDataError, storeError } from '../db/store-errors.ts';
+import { lockErasures } from '../retention/erasure.ts';
+import type { BatchOrigin } from '../trust/incarnation.ts';
 import { insertAdminEvents } from './admin-events.ts';
+import { applyRunChanges } from './apply-run-changes.ts';
 import { insertContents } from './contents.ts';
 import { applyCosts } from './costs.ts';
 import { insertEvents } from './events.ts';
+import { inBatch, type WriteResult, type Written } from './batch-transaction.ts';
 import { type BadEntry, type GoodEntry, judge, type Judgement } from './judge.ts';
-import {
-  bareStub,
-  entryItem,
-  fullStub,
-  insertQuarantine,
-  insertStubs,
-  type Quarantined,
-  recordItem,
-  type Stub,
-} from './quarantine.ts';
-import { runChanges } from './run-changes.ts';
-import { applyRunChanges } from './apply-run-changes.ts';
 import { lockRuns } from './lock-runs.ts';
-import { endsAfter, eventIdOf, type StoredHead } from './run-heads.ts';
-
-interface Written {
-  /** Events stored now. */
-  readonly inserted: number;
-  /** Events that were stored already. */
-  readonly duplicates: number;
-  /** What this batch holds for the quarantine; a redelivery reports it again. */
-  readonly quarantined: readonly Quarantined[];
-  /** By run id of the batch: up to where it is stored without a gap. */
-  readonly heads: ReadonlyMap<string, StoredHead>;
-}
-
-export interface WriteResult extends Written {
-  /** Batches of the partition that are stored, for acknowledge(); 0 without an origin. */
-  readonly batches: number;
-}
+import { bareStub, entryItem, insertQuarantine, insertStubs, type Stub } from './quarantine.ts';
+import { quarantineRecord } from './refused-record.ts';
+import { runChanges } from './run-changes.ts';
+import { endsAfter, eventIdOf } from './run-heads.ts';
 
 const forkOf = ({ record, entry, event }: GoodEntry): BadEntry => ({
   record,
@@ -120,97 +97,6 @@ const writeAll = async (tx: Db, { good, admin, bad }: Judgement): Promise<Writte
     quarantined,
     heads: new Map([...known.heads, ...moved]),
   };
-};
-
-/**
- * One transaction of a batch; `origin` null: a batch that no verification can overtake, as in tests. Two writers
- * take turns by the locks on runs; read committed, so that each statement sees what the other has committed by then.
- */
-const inBatch = (
-  db: Db,
-  origin: BatchOrigin | null,
-  work: (tx: Db) => Promise<Written>,
-): Promise<WriteResult> =>
-  db
-    .transaction()
-    .setIsolationLevel('read committed')
-    .execute(async (tx) => {
-      if (origin !== null) await joinIncarnation(tx, origin);
-      const written = await work(tx);
-      return { ...written, batches: origin === null ? 0 : await countBatch(tx, origin) };
-    });
-
-interface Kept {
-  readonly events: boolean;
-  /** What they change in the run's row and in the ledger: they are authentic, whatever else Postgres refused. */
-  readonly changes: boolean;
-  readonly contents: boolean;
-}
-
-/** How much of a refused record is tried to keep beside its raw form, most first. */
-const KEEP: readonly Kept[] = [
-  { events: true, changes: true, contents: true },
-  { events: true, changes: true, contents: false },
-  { events: true, changes: false, contents: true },
-  { events: true, changes: false, contents: false },
-  { events: false, changes: false, contents: false },
-];
-
-/** Its events alone when its run is erased. */
-const unlessErased = async (tx: Db, record: AuditRecord): Promise<AuditRecord> => {
-  const erased = await lockErasures(tx, [record.runId]);
-  return erased.has(record.runId) ? { ...record, wrappedKey: null, contents: [] } : record;
-};
-
-const NOTHING_JUDGED: Judgement = { good: [], admin: [], bad: [] };
-
-const setAside = async (tx: Db, refused: AuditRecord, detail: string, keep: Kept): Promise<Written> => {
-  const record = await unlessErased(tx, refused);
-  const item = recordItem(record, detail);
-  const { good, bad } = keep.events ? judge([record]) : NOTHING_JUDGED;
-  // Each stub names what lies in quarantine of it.
-  const quarantined = await insertQuarantine(tx, [item, ...bad.map(entryItem)]);
-  // What had no position yet leaves none empty.
-  if (!keep.events || record.adminDraft !== undefined)
-    return { inserted: 0, duplicates: 0, quarantined, heads: new Map() };
-  const known = await lockRuns(tx, [record]);
-  const stubs = [
-    ...good.map((entry) => fullStub(entry, item.id)),
-    ...bad.flatMap((entry) => bareStub(entry) ?? []),
-  ];
-  const stubbed = await insertStubs(tx, stubs, known.heads);
-  if (stubbed.size > 0 && keep.contents) await insertContents(tx, [record]);
-  const touched = stubbed.size === 0 ? [] : [record.runId];
-  const filled = stubs.filter((stub) => stubbed.has(eventIdOf(stub)));
-  const told = keep.changes ? good.filter(({ event }) => stubbed.has(eventIdOf(event))) : [];
-  const observedNano = await applyCosts(tx, told);
-  const changes = runChanges(
-    told.map(({ event }) => event),
-    touched,
-  );
-  const moved = await applyRunChanges(tx, changes, {
-    observedNano,
-    ends: endsAfter(known, filled),
-  });
-  return { inserted: 0, duplicates: 0, quarantined, heads: new Map([...known.heads, ...moved]) };
-};
-
-const quarantineRecord = async (
-  { db, origin }: { db: Db; origin: BatchOrigin | null },
-  record: AuditRecord,
-  refusal: unknown,
-): Promise<WriteResult> => {
-  const detail = `${sqlState(refusal) ?? ''} ${refusal instanceof Error ? refusal.message : ''}`.trim();
-  let failure = refusal;
-  for (const keep of KEEP) {
-    try {
-      return await inBatch(db, origin, (tx) => setAside(tx, record, detail, keep));
-    } catch (error) {
-      if (!isDataError(error)) throw storeError(error);
-      failure = error;
-    }
-  }
-  throw storeError(failure);
 };
 
 const join = (a: WriteResult, b: WriteResult): WriteResult => ({

@@ -22,7 +22,8 @@ import {
 import { connect, emptyDatabase } from '../../test/support.ts';
 import { migrate } from '../migrate.ts';
 import type { Db } from '../db/pool.ts';
-import { writeBatch, type WriteResult } from './write-batch.ts';
+import type { WriteResult } from './batch-transaction.ts';
+import { writeBatch } from './write-batch.ts';
 
 const WRITERS = 3;
 
