@@ -64,14 +64,14 @@ const recordResult = (
   // Cut first: a cut can split a character in half.
   const text = wellFormed(outcome.text.slice(0, MAX_RESULT_CHARS));
   const content: ToolResultContent = { text, is_error: outcome.code !== null };
-  const sealed = session.seal(content);
+  const sealed = session.contents.seal(content);
   const data = {
     step: call.step,
     attempt: call.attempt,
     call_id: call.callId,
     name: call.name,
     duration_ms: outcome.ms,
-    result_digest: session.digest(text),
+    result_digest: session.contents.digest(text),
   };
   const refs = { result: sealed[0] };
   const draft: EventDraft =

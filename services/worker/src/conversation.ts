@@ -53,7 +53,7 @@ export class Conversation {
     return {
       messages: this.#messages,
       inputBound: this.#bound(action.model),
-      digest: requestDigest(state, added, (text) => this.#session.digest(text)),
+      digest: requestDigest(state, added, (text) => contents.digest(text)),
     };
   }
 

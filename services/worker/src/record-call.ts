@@ -86,7 +86,7 @@ const completed = (
     tool_calls: written.toolCalls.map((call) => ({
       call_id: call.id,
       name: context.toolNames.includes(call.name) ? call.name : UNKNOWN_TOOL,
-      args_digest: argsDigest(call, (text) => context.session.digest(text)),
+      args_digest: argsDigest(call, (text) => context.session.contents.digest(text)),
     })),
     output_valid: outputValid,
     has_text: answer.text.trim() !== '',
@@ -104,7 +104,7 @@ export const recordAnswer = (
   const { answer, ms } = answered;
   const toolCalls = distinctCalls(context, answer);
   const content: AnswerContent = { text: wellFormed(answer.text), tool_calls: toolCalls };
-  const sealed = context.session.seal(content);
+  const sealed = context.session.contents.seal(content);
   const settled = settle(announced, chargeOfAnswer(context, announced, answer));
   const event = completed(context, action, answered, { ...settled, toolCalls, ref: sealed[0] });
   const { model } = action;

@@ -67,9 +67,9 @@ export const createRunContext = (
   session: Session,
   aborted: AbortSignal,
 ): RunContext => {
-  const { state } = session;
-  const agent = ports.specs(session.take(state.specRef));
-  const submission = SubmissionContent.parse(JSON.parse(session.take(state.submissionRef)));
+  const { state, contents } = session;
+  const agent = ports.specs(contents.take(state.specRef));
+  const submission = SubmissionContent.parse(JSON.parse(contents.take(state.submissionRef)));
   const startedAt = ports.clock.monotonic();
   let outside = 0;
   return {
@@ -77,7 +77,7 @@ export const createRunContext = (
     ...agent,
     session,
     conversation: new Conversation(session, submission, agent),
-    deltas: createDeltas(ports, { runId: session.runId, dataKey: session.dataKey }),
+    deltas: createDeltas(ports, { runId: session.runId, dataKey: contents.dataKey }),
     days: ports.days(state.submitted.tenant_id),
     redactor: ports.redactorOf(state.submitted.tenant_id),
     aborted,

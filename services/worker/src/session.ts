@@ -4,25 +4,8 @@
  * them together with what happens next (R3). Writes go out one after the other; results recorded meanwhile
  * go with the next one. A refused write ends the session with `RunLostError`.
  */
-import {
-  type Actor,
-  type AnswerContent,
-  type Entry,
-  type EventDraft,
-  type Hold,
-  type SealedContent,
-  SignalboxError,
-  type ToolResultContent,
-} from '@signalbox/contracts';
-import {
-  appendDrafts,
-  apply,
-  type Contents,
-  fold,
-  type Head,
-  readEntry,
-  type RunState,
-} from '@signalbox/engine';
+import type { Actor, EventDraft, Hold, SealedContent } from '@signalbox/contracts';
+import { appendDrafts, apply, fold, type Head, readEntry, type RunState } from '@signalbox/engine';
 import {
   type Activation,
   type After,
@@ -32,21 +15,12 @@ import {
   type CommitSettlement,
   type Note,
   noteDraft,
-  foundContent,
-  openContentText,
   type Partition,
-  sealContent,
 } from '@signalbox/run-state';
-import {
-  backoffMs,
-  type Clock,
-  digest,
-  type Keyring,
-  pause,
-  type SealingKey,
-  sealingKey,
-} from '@signalbox/runtime';
+import { backoffMs, type Clock, type Keyring, pause, sealingKey } from '@signalbox/runtime';
 import type { Identity } from './lease-keeper.ts';
+import { joined, nothingPending } from './pending.ts';
+import { RunContents } from './run-contents.ts';
 import { isStateAway } from './state-away.ts';
 
 export class RunLostError extends Error {
@@ -71,33 +45,6 @@ export interface RecordOptions {
   readonly onWritten?: () => void;
 }
 
-interface Pending {
-  entries: Entry[];
-  contents: SealedContent[];
-  settlements: CommitSettlement[];
-  notes: number;
-  progress: boolean;
-  onWritten: (() => void)[];
-}
-
-const NOTHING = (): Pending => ({
-  entries: [],
-  contents: [],
-  settlements: [],
-  notes: 0,
-  progress: false,
-  onWritten: [],
-});
-
-const joined = (first: Pending, then: Pending): Pending => ({
-  entries: [...first.entries, ...then.entries],
-  contents: [...first.contents, ...then.contents],
-  settlements: [...first.settlements, ...then.settlements],
-  notes: first.notes + then.notes,
-  progress: first.progress || then.progress,
-  onWritten: [...first.onWritten, ...then.onWritten],
-});
-
 interface Terms {
   readonly hold: Hold | null;
   readonly contents: readonly SealedContent[];
@@ -109,15 +56,13 @@ const NO_ANNOUNCEMENT: Terms = { hold: null, contents: [], after: { type: 'go' }
 export class Session {
   readonly state: RunState;
   readonly runId: string;
+  readonly contents: RunContents;
   readonly #deps: SessionDeps;
   readonly #leaseId: string;
   readonly #epoch: number;
-  readonly #dataKey: SealingKey;
-  readonly #sealed: Map<string, string>;
-  readonly #opened = new Map<string, unknown>();
   #wakeSeq: number;
   #written: Head;
-  #pending = NOTHING();
+  #pending = nothingPending();
   #notes: readonly Note[];
   #writing: Promise<unknown> = Promise.resolve();
   #released = false;
@@ -128,8 +73,8 @@ export class Session {
     this.#epoch = claimed.epoch;
     this.runId = claimed.runId;
     this.#wakeSeq = claimed.wakeSeq;
-    this.#dataKey = sealingKey(deps.keyring.unwrap(claimed.wrappedKey, claimed.runId));
-    this.#sealed = new Map(claimed.contents);
+    const dataKey = sealingKey(deps.keyring.unwrap(claimed.wrappedKey, claimed.runId));
+    this.contents = new RunContents(dataKey, claimed);
     this.state = fold(claimed.entries.map(readEntry));
     this.#written = { seq: this.state.seq, hash: this.state.hash };
     this.#notes = claimed.notes;
@@ -140,47 +85,10 @@ export class Session {
     return this.#released;
   }
 
-  get dataKey(): SealingKey {
-    return this.#dataKey;
-  }
-
   /** Who this session is to the store. */
   get identity(): Identity {
     return this.#deps.identity;
   }
-
-  digest(text: string): string {
-    return digest(this.#dataKey, text);
-  }
-
-  seal(value: unknown): SealedContent {
-    const content = sealContent(this.#dataKey, this.runId, value);
-    this.#opened.set(content[0], value);
-    return content;
-  }
-
-  /** Opens a content of this run; the caller knows what it sealed under that ref. */
-  open(ref: string): unknown {
-    if (this.#opened.has(ref)) return this.#opened.get(ref);
-    const value: unknown = JSON.parse(this.take(ref));
-    this.#opened.set(ref, value);
-    return value;
-  }
-
-  /** The JSON of a content that is asked for once: nothing of it is kept. Throws SealError. */
-  take(ref: string): string {
-    const sealed = this.#sealed.get(ref);
-    if (sealed === undefined)
-      throw new SignalboxError('internal', `Run ${this.runId} has no content ${ref}.`);
-    const text = openContentText(this.#dataKey, this.runId, [ref, foundContent(sealed)]);
-    this.#sealed.delete(ref);
-    return text;
-  }
-
-  readonly contents: Contents = {
-    answer: (ref) => this.open(ref) as AnswerContent,
-    result: (ref) => this.open(ref) as ToolResultContent,
-  };
 
   /** Adds results to the journal and the state; they are written by the next `flush` or `announce`. */
   record(drafts: readonly EventDraft[], options: RecordOptions = {}): void {
@@ -242,7 +150,7 @@ export class Session {
 
   async #write(drafts: readonly EventDraft[], announcement: Terms): Promise<CommitReply> {
     const results = this.#pending;
-    this.#pending = NOTHING();
+    this.#pending = nothingPending();
     const behind: Head = { seq: this.state.seq, hash: this.state.hash };
     const { entries, events } = this.#append(behind, drafts);
     const reply = await this.#commit({
