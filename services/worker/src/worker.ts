@@ -1,5 +1,4 @@
 import { newId, type RunStatus } from '@signalbox/contracts';
-import { next, type RunState } from '@signalbox/engine';
 import {
   abortedRuns,
   type Activation,
@@ -12,8 +11,8 @@ import {
 } from '@signalbox/run-state';
 import { backoffMs, type Keyring, pause } from '@signalbox/runtime';
 import { drive } from './drive.ts';
-import { abortRun, failRun, handOver } from './endings.ts';
-import { expireCall } from './expire-call.ts';
+import { endPoisoned } from './end-poisoned.ts';
+import { abortRun, handOver } from './endings.ts';
 import type { FailedOpens } from './failed-opens.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { letGo, MAX_CLAIMS } from './let-go.ts';
@@ -38,14 +37,6 @@ export interface WorkerDeps extends WorkerPorts {
 const resumedAfter = (status: RunStatus): string | null => {
   if (status === 'running') return null;
   return status === 'waiting' ? 'wake' : 'hand_over';
-};
-
-/** The step a run would go on with. */
-const stepOf = (state: RunState): number => {
-  const action = next(state);
-  if (action.type === 'call_model') return action.step;
-  const [call] = action.type === 'call_tools' ? action.calls : [];
-  return call?.step ?? state.steps.length + 1;
 };
 
 /** A claimed run. What the store sent of it, sealed, is not kept: it would be held as long as the run is worked on. */
@@ -178,8 +169,9 @@ export class RunWorker {
     const data = { worker: identity.leaseId, wake_seq: wakeSeq, resumed, build };
     session.record([{ type: 'run.claimed', data }]);
     const { agent, model, traceparent } = state.submitted;
+    const ending = { session, metrics, clock };
     try {
-      if (claims > MAX_CLAIMS) await this.#endPoisoned(session);
+      if (claims > MAX_CLAIMS) await endPoisoned(ending);
       else {
         const context = createRunContext(this.#deps, session, aborted);
         await spans
@@ -188,7 +180,6 @@ export class RunWorker {
       }
     } catch (error) {
       // A bug or a damaged content: let go, so that the claim limit can end it (R10).
-      const ending = { session, metrics, clock };
       if (!(error instanceof RunLostError) && !(await handOver(ending, 'error'))) await abortRun(ending);
       throw error;
     }
@@ -213,18 +204,5 @@ export class RunWorker {
       });
       throw error;
     }
-  }
-
-  async #endPoisoned(session: Session): Promise<void> {
-    const ending = { session, metrics: this.#deps.metrics, clock: this.#deps.clock };
-    const { turn } = session.state;
-    if (turn?.status === 'open') expireCall(ending, turn);
-    await failRun(
-      ending,
-      'poison_step',
-      `${MAX_CLAIMS} claims in a row were lost or broke at step ${stepOf(session.state)}, so the run is not tried again.`,
-    );
-    // Refused: somebody asked it to stop meanwhile, which ends it just as well.
-    if (!session.released) await abortRun(ending);
   }
 }
