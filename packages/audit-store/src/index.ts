@@ -1,26 +1,20 @@
 export {
-  type AgentListQuery,
-  type AgentQuery,
   getAgent,
   listAgents,
-  type NewAgentVersion,
-  type PlacedAgentVersion,
   publishAgentVersion,
   type Published,
   readNewestVersions,
   type StoredAgent,
 } from './tenants/agents.ts';
 export {
-  type ApiKeyListQuery,
   findApiKeyByHash,
   listApiKeys,
   listTenantApiKeys,
-  type NewApiKey,
   revokeApiKey,
   type StoredApiKey,
   upsertApiKey,
 } from './keys/api-keys.ts';
-export type { StoredCaps, StoredUserCaps, TenantAmounts, UserAmounts } from './caps/cap-rows.ts';
+export type { StoredCaps, UserAmounts } from './caps/cap-rows.ts';
 export {
   type CapsChange,
   deleteUserCaps,
@@ -28,47 +22,37 @@ export {
   type NewTenant,
   saveTenantCaps,
   saveUserCaps,
-  type TenantCapsUpdate,
-  type UserCapsUpdate,
   type ZoneChange,
 } from './caps/caps.ts';
 export { withCapsLocked } from './caps/caps-lock.ts';
-export { COST_GROUPS, type CostGroup, type CostQuery, type CostRow, sumCosts } from './caps/cost-report.ts';
+export { COST_GROUPS, type CostGroup, type CostRow, sumCosts } from './caps/cost-report.ts';
 export { listIdempotency, type StoredIdempotency } from './runs/idempotency.ts';
-export { type ErasedRun, type ErasureSteps, eraseRunContents, listErased } from './retention/erasure.ts';
-export {
-  type LegalHold,
-  type LegalHoldRef,
-  liftLegalHold,
-  saveLegalHold,
-} from './retention/legal-hold.ts';
-export { EditedMigrationError, migrate } from './migrate.ts';
+export { eraseRunContents, listErased } from './retention/erasure.ts';
+export { type LegalHold, type LegalHoldRef, liftLegalHold, saveLegalHold } from './retention/legal-hold.ts';
+export { migrate } from './migrate.ts';
 export { countDefaultEvents, detachPartitions, ensurePartitions } from './retention/partitions.ts';
 export { databaseUrl } from './db/database-url.ts';
 export { type Page, pageOf, pagesOf } from './db/pages.ts';
-export { createPool, type Db, ping, type PoolOptions } from './db/pool.ts';
+export { createPool, type Db, ping } from './db/pool.ts';
 export {
   deleteProviderKey,
   listProviderKeys,
-  type ProviderKeyRef,
   readProviderKeys,
   saveProviderKey,
-  type StoredProviderKey,
   withProviderKeysLocked,
 } from './keys/provider-keys.ts';
 export { listRunIds, type RunListQuery } from './runs/list-run-ids.ts';
-export { readRun, readRuns, readRunsWithin, type RunsQuery, type RunsWithin } from './runs/read-runs.ts';
+export { readRun, readRuns, readRunsWithin } from './runs/read-runs.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './caps/read-caps.ts';
 export { readEntries, readStoredSeq } from './runs/read-entries.ts';
 export {
   changeRetention,
-  type EndedRun,
   listKeptContents,
   listRetention,
   readRetention,
   type TenantRetention,
 } from './retention/retention.ts';
-export { ensureTenant, type Tenant } from './tenants/tenants.ts';
+export { ensureTenant } from './tenants/tenants.ts';
 export {
   abortReplay,
   type ClaimedReplay,
@@ -76,43 +60,28 @@ export {
   endReplay,
   findReplayOfKey,
   insertReplay,
-  type NewReplay,
   readReplay,
   type ReplayOwner,
   type ReplayProgress,
   saveReplay,
   type StoredReplay,
 } from './replays/replays.ts';
-export {
-  type ForkHold,
-  type ForkLimits,
-  holdFork,
-  listForks,
-  noteFork,
-  type PlannedFork,
-  releaseFork,
-  type StoredFork,
-} from './replays/replay-forks.ts';
+export { holdFork, listForks, noteFork, releaseFork, type StoredFork } from './replays/replay-forks.ts';
 export { listReplayable, type ReplayablePage, type ReplayableRun } from './replays/replayable.ts';
 export type { ReplayDivergence, ReplayFailure } from './replays/replay-tables.ts';
-export type { Tables } from './db/tables.ts';
 export type { WriteResult } from './write/batch-transaction.ts';
 export { writeBatch } from './write/write-batch.ts';
-export type { Quarantined, QuarantineReason } from './write/quarantine.ts';
-export type { StoredHead } from './write/run-heads.ts';
-export { type OutlinedRun, outlineRuns } from './runs/outline-runs.ts';
+export { outlineRuns } from './runs/outline-runs.ts';
 export {
   type BatchOrigin,
   checkProgress,
   isRolledBack,
-  type Progress,
   raiseIncarnation,
   readProgress,
   RolledBackError,
   withVerificationLock,
 } from './trust/incarnation.ts';
 export {
-  type DaySpend,
   listLiveRuns,
   listRunHeads,
   listWholeHeads,
@@ -121,17 +90,10 @@ export {
   sumSpendByDay,
   settledHolds,
   sumSpendByRoot,
-  type WholeHead,
 } from './trust/verification.ts';
-export {
-  type AuditFilter,
-  type AuditCursor,
-  type AuditQuery,
-  type AuditRow,
-  listAuditEvents,
-} from './audit/read-audit.ts';
+export { type AuditFilter, type AuditCursor, type AuditRow, listAuditEvents } from './audit/read-audit.ts';
 export { exportAuditEvents, type ExportedEvent } from './audit/export-audit.ts';
-export { sumUnstoredSpend, type UnstoredSpend } from './trust/unstored-spend.ts';
+export { sumUnstoredSpend } from './trust/unstored-spend.ts';
 export {
   countWrapped,
   listProviderKeysNotUnder,
@@ -142,11 +104,6 @@ export {
   replaceRunKeys,
   replaceSpecs,
   rewrapProviderKeys,
-  type Rewrapped,
-  type WrappedProviderKey,
-  type WrappedReplay,
-  type WrappedRunKey,
-  type WrappedSpec,
 } from './keys/wrapped.ts';
 export { listCheckpointHeads, readCheckpointHead } from './audit/checkpoint-heads.ts';
 export {

@@ -9,7 +9,6 @@ export {
   type AdminEventType,
   type AdminFact,
   isAdminChain,
-  REFUSALS,
   SYSTEM_TENANT,
 } from './admin-event.ts';
 export {
@@ -75,7 +74,7 @@ export {
   type ToolDefinition,
 } from './model.ts';
 export { ModelRef, type ProviderName, PROVIDERS, splitModelRef } from './model-ref.ts';
-export { CapUsd, fromUsd, MAX_NANO, type Nano, NanoAmount, picoToNano, toUsd, Usd } from './money.ts';
+export { CapUsd, fromUsd, MAX_NANO, type Nano, picoToNano, toUsd } from './money.ts';
 export { MIN_EVENT_DAYS, Retention, RetentionRequest } from './retention.ts';
 export { Divergence, type DivergenceKind, ReplayReport } from './replay-report.ts';
 export {
@@ -100,7 +99,6 @@ export {
   RunLimits,
   RunStatus,
   RunSubmission,
-  TERMINAL_STATUSES,
   type TerminalStatus,
   Usage,
   WaitReason,
