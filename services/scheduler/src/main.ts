@@ -75,7 +75,10 @@ const leadership = new Leadership({
   leaseMs: leaderLeaseMs(config.leaseSeconds),
 });
 exposeDemand(metrics, { partition, clock });
-exposeLeadership(metrics, () => leadership.isLeader());
+const isLeader = () => leadership.isLeader();
+exposeLeadership(metrics, isLeader);
+/** Of the loops each takes what it needs. */
+const shared = { partition, db, queue, clock, logger, isLeader, random: Math.random };
 
 const heart = new Heartbeat({ clock, limitMs: config.stallMs });
 const hibernationHeart = new Heartbeat({ clock, limitMs: config.stallMs });
@@ -98,7 +101,7 @@ shutdown.onStop('leadership', () => leadership.release(), { mayFail: true });
 const trust = createTrustMetrics(metrics, partition);
 const hibernateAfterMs = config.hibernateAfterSeconds * SECOND;
 const verify = async () => {
-  const verified = await verifyRunState({ partition, db, clock, logger, hibernateAfterMs });
+  const verified = await verifyRunState({ ...shared, hibernateAfterMs });
   if (verified !== null) trust.verified(verified.seconds);
 };
 const fit = (variable: string, url: string, connection: typeof redis) =>
@@ -109,10 +112,7 @@ const fit = (variable: string, url: string, connection: typeof redis) =>
     stopping,
   }).then(exitOnProblems);
 const abortDeps = {
-  partition,
-  queue,
-  clock,
-  logger,
+  ...shared,
   counters: createAbortMetrics(metrics),
   build: config.build,
   service: 'scheduler',
@@ -122,85 +122,40 @@ if (config.queueRedisUrl !== config.redisUrl) void fit('QUEUE_REDIS_URL', config
 const ticking = fit('REDIS_URL', config.redisUrl, redis).then(() =>
   runLoop(
     {
-      partition,
-      queue,
-      clock,
-      logger,
+      ...shared,
       metrics: createRepairMetrics(metrics),
       endAborted: (runId) => abortOwnerless(abortDeps, runId),
       leadership,
       verify,
       heart,
-      random: Math.random,
     },
     stopping,
   ),
 );
 const hibernation = new Hibernation({
-  partition,
-  db,
-  queue,
-  clock,
-  logger,
+  ...shared,
   metrics: createHibernationMetrics(metrics),
   hibernateAfterMs,
   longestWaitMs: config.waitingExpiryDays * DAY,
 });
-const hibernating = runHibernation(
-  {
-    hibernation,
-    isLeader: () => leadership.isLeader(),
-    clock,
-    logger,
-    heart: hibernationHeart,
-    random: Math.random,
-  },
-  stopping,
-);
+const hibernating = runHibernation({ ...shared, hibernation, heart: hibernationHeart }, stopping);
 void watchLiveness({ live, end: (why) => shutdown.fail(why), clock, logger, stopping });
 void keepPartitions(
-  {
-    db,
-    clock,
-    logger,
-    defaultEvents: createPartitionGauge(metrics),
-    retentionDays: config.auditRetentionDays,
-  },
+  { ...shared, defaultEvents: createPartitionGauge(metrics), retentionDays: config.auditRetentionDays },
   stopping,
 );
-
-const reindexing = keepIndexes(
-  {
-    partition,
-    queue,
-    clock,
-    logger,
-    isLeader: () => leadership.isLeader(),
-    reindexed: createReindexCounter(metrics),
-  },
-  stopping,
-);
-
+const reindexing = keepIndexes({ ...shared, reindexed: createReindexCounter(metrics) }, stopping);
 const erasing = keepRetention(
   {
-    db,
-    partition,
-    clock,
-    logger,
-    isLeader: () => leadership.isLeader(),
+    ...shared,
     erased: createRetentionCounter(metrics),
     defaultEventDays: config.auditRetentionDays,
   },
   stopping,
 );
-
 const checkpointing = keepCheckpoints(
   {
-    db,
-    partition,
-    clock,
-    logger,
-    isLeader: () => leadership.isLeader(),
+    ...shared,
     ageSeconds: createCheckpointGauge(metrics),
     signingKey: config.signingKey,
     sink: config.checkpointFile === null ? null : openCheckpointFile(config.checkpointFile),
