@@ -101,6 +101,22 @@ const countRefusals = ({ shutdown }: Frame, deps: Parameters<typeof createRefusa
   return refusals;
 };
 
+/** What it knows of model providers, and how it tries a key. */
+const openProviders = (
+  { config, secrets }: Frame,
+  { partition, keyring }: Pick<ApiDeps, 'partition' | 'keyring'>,
+): Pick<ApiDeps, 'prices' | 'vault' | 'models'> => ({
+  prices: createPrices({ clock: systemClock, ...config.prices }),
+  vault: createKeyVault({
+    keyring,
+    clock: systemClock,
+    secrets,
+    keys: config.providers.keys,
+    find: (tenantId) => findProviderKeys(partition, tenantId),
+  }),
+  models: createModels({ clock: systemClock, baseUrls: config.providers.baseUrls, timeoutMs: PING_MS }),
+});
+
 const buildDeps = (frame: Frame): ApiDeps => {
   const { config, secrets, logger, shutdown, closing } = frame;
   const { db, state, partition, tail, queue } = openStores(frame);
@@ -128,7 +144,7 @@ const buildDeps = (frame: Frame): ApiDeps => {
     keyring,
     redactorOf,
     build: config.build,
-    prices: createPrices({ clock, ...config.prices }),
+    ...openProviders(frame, { partition, keyring }),
     clock,
     logger,
     metrics,
@@ -140,14 +156,6 @@ const buildDeps = (frame: Frame): ApiDeps => {
     refusals: countRefusals(frame, { partition, clock, redactorOf, logger }),
     storeShare: createStoreShare(),
     openAnswers: createOpenAnswers(),
-    vault: createKeyVault({
-      keyring,
-      clock,
-      secrets,
-      keys: config.providers.keys,
-      find: (tenantId) => findProviderKeys(partition, tenantId),
-    }),
-    models: createModels({ clock, baseUrls: config.providers.baseUrls, timeoutMs: PING_MS }),
     schemas,
     closing,
   };
