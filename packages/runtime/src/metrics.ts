@@ -67,24 +67,13 @@ export function createMetrics({ prefix, clock = systemClock }: { prefix: string;
     labelNames: labels,
     registers: [registry],
   });
-  const collectErrors = new prom.Counter({
-    ...common({
+  const errors = new prom.Counter(
+    common({
       name: 'metric_collect_errors_total',
       help: 'Gauges that could not be read.',
       labels: ['metric'],
     }),
-  });
-
-  const collectInto = async <L extends string>(gauge: prom.Gauge<L>, options: GaugeOptions<L>) => {
-    try {
-      const collected = Promise.resolve(options.collect?.(gauge as unknown as Gauge<L>));
-      await withTimeout(collected, COLLECT_TIMEOUT_MS, clock);
-    } catch {
-      collectErrors.inc({ metric: options.name });
-      gauge.reset();
-      if (options.labels === undefined) gauge.remove({});
-    }
-  };
+  );
 
   // The casts: prom-client takes the same calls, but its types let labels be left out.
   const metrics: Metrics = {
@@ -93,7 +82,9 @@ export function createMetrics({ prefix, clock = systemClock }: { prefix: string;
     gauge: <L extends string>(options: GaugeOptions<L>) => {
       const gauge: prom.Gauge<L> = new prom.Gauge({
         ...common(options),
-        ...(options.collect !== undefined && { collect: () => collectInto(gauge, options) }),
+        ...(options.collect !== undefined && {
+          collect: () => collectInto(gauge, options, { errors, clock }),
+        }),
       });
       return gauge as unknown as Gauge<L>;
     },
@@ -107,6 +98,20 @@ export function createMetrics({ prefix, clock = systemClock }: { prefix: string;
   };
   addEventLoopLag(metrics);
   return metrics;
+}
+
+async function collectInto<L extends string>(
+  gauge: prom.Gauge<L>,
+  { name, labels, collect }: GaugeOptions<L>,
+  { errors, clock }: { errors: prom.Counter; clock: Clock },
+): Promise<void> {
+  try {
+    await withTimeout(Promise.resolve(collect?.(gauge as unknown as Gauge<L>)), COLLECT_TIMEOUT_MS, clock);
+  } catch {
+    errors.inc({ metric: name });
+    gauge.reset();
+    if (labels === undefined) gauge.remove({});
+  }
 }
 
 const LAG_RESOLUTION_MS = 10;

@@ -75,10 +75,7 @@ export function createShutdown({
     const startedAt = clock.monotonic();
     logger.info('stopping', { reason });
     stopping.abort(new Error(`stopping: ${reason}`));
-    let failed = 0;
-    for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
-      if (!(await runStep(step, { logger, clock }))) failed += 1;
-    }
+    const failed = await runSteps(steps, { logger, clock });
     logger.info('stopped', { failed_steps: failed, ms: Math.round(clock.monotonic() - startedAt) });
     exit(failed + broken === 0 ? 0 : EXIT_FAILED);
   }
@@ -123,10 +120,21 @@ function handleEvents({
   events.on('unhandledRejection', onFatal('unhandled rejection'));
 }
 
-async function runStep(
-  { name, run, timeoutMs, mayFail }: Step,
-  deps: { logger: Logger; clock: Clock },
-): Promise<boolean> {
+/** The last first, also those that come meanwhile. Answers how many failed that may not. */
+async function runSteps(steps: Step[], deps: StepDeps): Promise<number> {
+  let failed = 0;
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
+    if (!(await runStep(step, deps))) failed += 1;
+  }
+  return failed;
+}
+
+interface StepDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+async function runStep({ name, run, timeoutMs, mayFail }: Step, deps: StepDeps): Promise<boolean> {
   try {
     await withTimeout(Promise.resolve().then(run), timeoutMs, deps.clock);
     deps.logger.debug('stop step done', { step: name });
