@@ -16,8 +16,8 @@ import { parseArgs } from 'node:util';
 import { COMPILE_CACHE } from './src/child.ts';
 import { REPOSITORY } from './src/process.ts';
 import { staticChecks } from './src/static-checks.ts';
-import { planTests, provesAPromise } from './src/test-files.ts';
-import { addTallies, type FileReport, runTestFile, type Tally } from './src/test-report.ts';
+import { type Batch, planTests, provesAPromise } from './src/test-files.ts';
+import { addTallies, type FileReport, runTestFiles, type Tally } from './src/test-report.ts';
 import { testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
 
 const MOST_FLAKY = 2;
@@ -30,8 +30,8 @@ const { values, positionals: filters } = parseArgs({
 if (values.full) process.env['PROVE'] = 'full';
 process.env['NODE_COMPILE_CACHE'] ??= COMPILE_CACHE;
 const limitMs = values.full ? 60 * MINUTE : 10 * MINUTE;
-/** Files at a time. Most of what they do is wait; at full size each keeps the machine busy. */
-const FILES_AT_ONCE = values.full ? { together: 2, last: 1 } : { together: 3, last: 2 };
+/** Processes of test files at a time. Most of what they do is wait; at full size each keeps the machine busy. */
+const AT_ONCE = values.full ? { together: 2, last: 1 } : { together: 3, last: 2 };
 
 /** Test files run in processes of their own, which a signal to this one does not reach. */
 const stopping = new AbortController();
@@ -73,21 +73,27 @@ function secondChances(reports: readonly FileReport[]): string[] {
 
 /** Each alone; of one that runs twice the first failure counts, else the last pass. */
 async function runAgain(files: readonly string[]): Promise<FileReport[]> {
-  const first = await runFiles(files, 1);
+  const alone = (some: readonly string[]): Promise<FileReport[]> =>
+    runBatches(
+      some.map((file) => [file]),
+      1,
+    );
+  const first = await alone(files);
   const passed = first.filter(({ failed }) => failed === 0).map(({ file }) => file);
-  const second = await runFiles(passed.filter(provesAPromise), 1);
+  const second = await alone(passed.filter(provesAPromise));
   const repeated = new Set(second.map(({ file }) => file));
   return [...first.filter(({ file }) => !repeated.has(file)), ...second];
 }
 
-async function runFiles(files: readonly string[], atOnce: number): Promise<FileReport[]> {
-  const waiting = [...files];
+async function runBatches(batches: readonly Batch[], atOnce: number): Promise<FileReport[]> {
+  const waiting = [...batches];
   const reports: FileReport[] = [];
   const lane = async (): Promise<void> => {
-    for (let file = waiting.shift(); file !== undefined && !stopping.signal.aborted; file = waiting.shift()) {
-      const report = await runTestFile(REPOSITORY, file, { limitMs, stopping: stopping.signal });
-      printFile(report);
-      reports.push(report);
+    for (let batch = waiting.shift(); batch !== undefined; batch = waiting.shift()) {
+      if (stopping.signal.aborted) return;
+      const made = await runTestFiles(REPOSITORY, batch, { limitMs, stopping: stopping.signal });
+      for (const report of made) printFile(report);
+      reports.push(...made);
     }
   };
   await Promise.all(Array.from({ length: atOnce }, lane));
@@ -117,8 +123,8 @@ async function main(): Promise<void> {
     filters.length === 0 ? runChecks() : { passed: 0, failed: 0, skipped: 0 },
     provideServers(),
   ]);
-  const together = await runFiles(plan.together, FILES_AT_ONCE.together);
-  const first = [...together, ...(await runFiles(plan.last, FILES_AT_ONCE.last))];
+  const together = await runBatches(plan.together, AT_ONCE.together);
+  const first = [...together, ...(await runBatches(plan.last, AT_ONCE.last))];
   const again = secondChances(first);
   if (again.length > 0) console.log(`\nonce more, alone: ${again.join(', ')}`);
   const second = await runAgain(again);

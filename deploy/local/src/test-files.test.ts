@@ -9,18 +9,36 @@ test('what is named as slow is there', () => {
   for (const file of SLOW) assert.ok(existsSync(join(REPOSITORY, file)), file);
 });
 
+const { together, last } = planTests(REPOSITORY, []);
+const all = [...together, ...last].flat();
+
 test('every file is planned once, the slowest first', () => {
-  const { together, last } = planTests(REPOSITORY, []);
-  const all = [...together, ...last];
   assert.equal(new Set(all).size, all.length);
-  assert.deepEqual(together.slice(0, SLOW.length), SLOW);
-  assert.ok(last.includes('test/chaos/chaos.test.ts') && together.includes('test/docs/readme.test.ts'));
+  for (const batches of [together, last]) {
+    const files = batches.flat();
+    const slow = SLOW.filter((file) => files.includes(file));
+    assert.deepEqual(files.slice(0, slow.length), slow);
+  }
+  assert.ok(last.flat().includes('test/chaos/chaos.test.ts'));
+  assert.ok(together.flat().includes('test/docs/readme.test.ts'));
   assert.ok(all.includes('deploy/local/src/test-files.test.ts'));
 });
 
+test('small ones of one directory share a process, the others have their own', () => {
+  for (const batch of [...together, ...last]) {
+    const homes = new Set(batch.map((file) => file.split('/').slice(0, 2).join('/')));
+    assert.equal(homes.size, 1);
+    if (batch.length === 1) continue;
+    for (const file of batch) {
+      assert.doesNotMatch(file, /^test\/(bench|chaos|crash|e2e|replay)\//);
+      assert.ok(!SLOW.includes(file));
+    }
+  }
+  assert.ok(together.some((batch) => batch.length > 1));
+});
+
 test('what proves a promise is known by its path', () => {
-  const { together, last } = planTests(REPOSITORY, []);
-  const promises = [...together, ...last].filter(provesAPromise);
+  const promises = all.filter(provesAPromise);
   for (const file of [
     'test/crash/table.test.ts',
     'test/e2e/redis-loss.test.ts',
@@ -33,5 +51,5 @@ test('what proves a promise is known by its path', () => {
 test('filters are parts of paths, from anywhere', () => {
   const file = 'deploy/local/src/test-files.test.ts';
   for (const filter of ['src/test-files', `./${file}`, join(REPOSITORY, file)])
-    assert.deepEqual(planTests(REPOSITORY, [filter]).together, [file]);
+    assert.deepEqual(planTests(REPOSITORY, [filter]).together, [[file]]);
 });

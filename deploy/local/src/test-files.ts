@@ -1,11 +1,14 @@
 import { globSync } from 'node:fs';
 import { relative } from 'node:path';
 
+/** Files that run in one process, one after the other. */
+export type Batch = readonly string[];
+
 export interface TestPlan {
   /** Some at a time, in this order. */
-  readonly together: readonly string[];
+  readonly together: readonly Batch[];
   /** Behind the others, and fewer at a time. */
-  readonly last: readonly string[];
+  readonly last: readonly Batch[];
 }
 
 const ROOTS = ['packages', 'services', 'deploy', 'test'];
@@ -37,10 +40,34 @@ const PROMISES =
 
 export const provesAPromise = (file: string): boolean => PROMISES.test(file);
 
+/** The slow ones, then those of whole systems; the batches, each of which is short, are behind them. */
 const rank = (file: string): number => {
   const index = SLOW.indexOf(file);
-  return index === -1 ? SLOW.length : index;
+  if (index !== -1) return index;
+  return SMALL.test(file) ? SLOW.length + 1 : SLOW.length;
 };
+
+/** Most of what a test without a whole system costs is to load what it tests. */
+const SMALL = /^(deploy|packages|services|test\/(architecture|deploy|docs|providers))\//;
+/** They change what others in their process would see: the price library's own data. */
+const ALONE: readonly string[] = ['packages/providers/src/price-fees.test.ts'];
+/** Files of a batch, at most: what begins last should end soon. */
+const MOST = 12;
+
+/** The directory whose files may share a process, or the file itself. */
+const homeOf = (file: string): string =>
+  SMALL.test(file) && !SLOW.includes(file) && !ALONE.includes(file)
+    ? file.split('/').slice(0, 2).join('/')
+    : file;
+
+function inBatches(files: readonly string[]): Batch[] {
+  const homes = Map.groupBy(files, homeOf);
+  return [...homes.values()].flatMap((own) => {
+    const count = Math.ceil(own.length / MOST);
+    const size = Math.ceil(own.length / count);
+    return Array.from({ length: count }, (_, n) => own.slice(n * size, (n + 1) * size));
+  });
+}
 
 /** The test files below `root` whose path contains one of the filters (all without filters). */
 export function planTests(root: string, filters: readonly string[]): TestPlan {
@@ -56,7 +83,7 @@ export function planTests(root: string, filters: readonly string[]): TestPlan {
     .toSorted()
     .toSorted((a, b) => rank(a) - rank(b));
   return {
-    together: files.filter((file) => !AGAINST_THE_CLOCK.test(file)),
-    last: files.filter((file) => AGAINST_THE_CLOCK.test(file)),
+    together: inBatches(files.filter((file) => !AGAINST_THE_CLOCK.test(file))),
+    last: inBatches(files.filter((file) => AGAINST_THE_CLOCK.test(file))),
   };
 }
