@@ -92,9 +92,10 @@ const CASES: readonly Case[] = [
 ];
 
 const run = async ({ entry, env }: Case) => {
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
   const child = spawn(process.execPath, [`${REPOSITORY}/${entry}`], {
     cwd: REPOSITORY,
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH, NODE_COMPILE_CACHE, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: QUICKLY_MS,
     killSignal: 'SIGKILL',

@@ -15,6 +15,7 @@ const MAIN = fileURLToPath(new URL('./migrate.ts', import.meta.url));
 const run = async (databaseUrl?: string): Promise<{ code: unknown; out: string; err: string }> => {
   const env = {
     PATH: process.env['PATH'],
+    NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
     ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
   };
   const child = spawn(process.execPath, [MAIN], { env });

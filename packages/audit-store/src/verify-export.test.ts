@@ -24,7 +24,8 @@ describe('the command', () => {
   after(() => rm(dir, { recursive: true }));
 
   const run = async (...args: string[]): Promise<{ code: unknown; out: string }> => {
-    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH: process.env['PATH'] } });
+    const { PATH, NODE_COMPILE_CACHE } = process.env;
+    const child = spawn(process.execPath, [MAIN, ...args], { env: { PATH, NODE_COMPILE_CACHE } });
     let out = '';
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
     const [code] = await once(child, 'close');

@@ -37,9 +37,10 @@ async function runTraced(t: { after(fn: () => void): void }, on: boolean) {
     metrics.getMeter('t').createCounter('c').add(1);
     logs.getLogger('t').emit({ body: 'b' });
     await telemetry.shutdown();`;
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
     cwd: import.meta.dirname,
-    env: { PATH: process.env['PATH'], ...(on && { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }) },
+    env: { PATH, NODE_COMPILE_CACHE, ...(on && { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint }) },
     stdio: 'inherit',
     timeout: 30_000,
   });
