@@ -113,7 +113,11 @@ export class Fleet {
     member.dead = true;
     await member.process?.kill();
     await this.#members.find((run) => run.member === member)?.close();
-    if (!this.#stopped) this.#replace();
+    if (!this.#stopped && this.#alive() < this.#options.size) this.#replace();
+  }
+
+  #alive(): number {
+    return this.members.filter(({ dead }) => !dead).length;
   }
 
   #replace(): void {
