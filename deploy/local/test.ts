@@ -18,7 +18,7 @@ import { REPOSITORY } from './src/process.ts';
 import { staticChecks } from './src/static-checks.ts';
 import { type Batch, planTests, provesAPromise } from './src/test-files.ts';
 import { addTallies, type FileReport, runTestFiles, type Tally } from './src/test-report.ts';
-import { testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
+import { newTemplateName, testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
 
 const MOST_FLAKY = 2;
 const MINUTE = 60_000;
@@ -109,6 +109,7 @@ async function provideServers(): Promise<void> {
   ]);
   process.env['TEST_REDIS_URL'] = redisUrl;
   process.env['TEST_DATABASE_URL'] = databaseUrl;
+  process.env['TEST_DATABASE_TEMPLATE'] ??= newTemplateName();
   delete process.env['REDIS_URL'];
   delete process.env['DATABASE_URL'];
 }

@@ -6,16 +6,15 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import {
-  createDatabase,
   freePort,
   type LocalPostgres,
   type LocalRedis,
+  migratedTestDatabase,
   type Stack,
   startPostgres,
   startRedis,
   startStack,
   temporaryDir,
-  testDatabaseUrl,
   waitFor,
 } from '@signalbox/local';
 import {
@@ -97,6 +96,12 @@ const startStateRedis = async (
   return redisPassword === undefined ? redis : protectedBy(redis, redisPassword);
 };
 
+const migratedOn = async (postgres: LocalPostgres, name: string): Promise<string> => {
+  const databaseUrl = await postgres.createDatabase(name);
+  await migrate(databaseUrl);
+  return databaseUrl;
+};
+
 const start = async (options: SystemOptions, dir: string, stops: Stop[]): Promise<Omit<System, 'stop'>> => {
   const provider = await startFakeProvider(options.provider);
   stops.push(() => provider.stop());
@@ -105,8 +110,9 @@ const start = async (options: SystemOptions, dir: string, stops: Stop[]): Promis
   const postgres = options.ownPostgres === true ? await startPostgres({ dir: join(dir, 'postgres') }) : null;
   stops.push(async () => postgres?.stop('immediate'));
   const name = `e2e_${randomUUID().replaceAll('-', '')}`;
-  const databaseUrl = await createDatabase(postgres?.url ?? (await testDatabaseUrl()), name);
-  await migrate(databaseUrl);
+  const databaseUrl = await (postgres === null
+    ? migratedTestDatabase(name, migrate)
+    : migratedOn(postgres, name));
   const env = {
     ...WORKER_ENV,
     ANTHROPIC_BASE_URL: provider.anthropicBaseUrl,

@@ -2,10 +2,14 @@
  * Real servers for tests. `deploy/local/test.ts` starts one Redis and one Postgres for all test files and
  * names them in TEST_REDIS_URL and TEST_DATABASE_URL; a test file run alone gets its own, once per process,
  * gone when the process is. Tests share them: isolate by key prefix and by database name.
+ * Today's schema is made once per run, in the database that TEST_DATABASE_TEMPLATE names, and copied.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Client } from 'pg';
+import { createDatabase } from './database.ts';
 import { startPostgres } from './postgres.ts';
 import { removeAtEnd } from './reaper.ts';
 import { startRedis } from './redis.ts';
@@ -36,4 +40,32 @@ export async function testRedisUrl(): Promise<string> {
 /** `postgres://...` of a superuser; make an own database on it with createDatabase. */
 export async function testDatabaseUrl(): Promise<string> {
   return process.env['TEST_DATABASE_URL'] ?? (await (postgres ??= ownPostgres()));
+}
+
+export const newTemplateName = (): string => `signalbox_template_${randomUUID().replaceAll('-', '')}`;
+
+async function makeTemplate(serverUrl: string, name: string, migrate: Migrate): Promise<void> {
+  const client = new Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    await client.query('select pg_advisory_lock(hashtext($1))', [name]);
+    const made = await client.query('select from pg_database where datname = $1 and datistemplate', [name]);
+    if (made.rowCount !== 0) return;
+    await migrate(await createDatabase(serverUrl, name, { ifMissing: true }));
+    await client.query(`alter database ${client.escapeIdentifier(name)} is_template true`);
+  } finally {
+    await client.end();
+  }
+}
+
+type Migrate = (databaseUrl: string) => Promise<unknown>;
+
+let template: Promise<string> | undefined;
+
+/** The URL of a new database as `migrate` makes it; it is called once for all tests. */
+export async function migratedTestDatabase(name: string, migrate: Migrate): Promise<string> {
+  const serverUrl = await testDatabaseUrl();
+  const copyOf = process.env['TEST_DATABASE_TEMPLATE'] ?? newTemplateName();
+  template ??= makeTemplate(serverUrl, copyOf, migrate).then(() => copyOf);
+  return createDatabase(serverUrl, name, { copyOf: await template });
 }

@@ -1,7 +1,7 @@
 /** Databases of their own for the tests of this package, on a real server. */
 import { randomBytes } from 'node:crypto';
 import { after } from 'node:test';
-import { testDatabaseUrl } from '@signalbox/local';
+import { migratedTestDatabase, testDatabaseUrl } from '@signalbox/local';
 import pg from 'pg';
 import { migrate } from '../src/migrate.ts';
 import { createPool, type Db } from '../src/db/pool.ts';
@@ -11,6 +11,8 @@ const cleanups: (() => Promise<unknown>)[] = [];
 after(async () => {
   for (const cleanup of cleanups.toReversed()) await cleanup();
 });
+
+const newName = (): string => `signalbox_test_${randomBytes(6).toString('hex')}`;
 
 const onServer = async (statement: string): Promise<void> => {
   const client = new pg.Client({ connectionString: await testDatabaseUrl() });
@@ -24,7 +26,7 @@ const onServer = async (statement: string): Promise<void> => {
 
 /** URL of a new, empty database; dropped when the tests of this process are over. */
 export const emptyDatabase = async (): Promise<string> => {
-  const name = `signalbox_test_${randomBytes(6).toString('hex')}`;
+  const name = newName();
   await onServer(`create database ${name} encoding 'UTF8' template template0`);
   cleanups.push(() => onServer(`drop database ${name} with (force)`));
   const url = new URL(await testDatabaseUrl());
@@ -41,7 +43,8 @@ export const connect = (databaseUrl: string): Db => {
 
 /** A pool on a new database with the newest schema. */
 export const migratedDatabase = async (): Promise<Db> => {
-  const url = await emptyDatabase();
-  await migrate(url);
+  const name = newName();
+  const url = await migratedTestDatabase(name, migrate);
+  cleanups.push(() => onServer(`drop database ${name} with (force)`));
   return connect(url);
 };

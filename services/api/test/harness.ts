@@ -5,7 +5,7 @@ import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { randomUUID } from 'node:crypto';
 import { createPool, type Db, migrate } from '@signalbox/audit-store';
 import type { ApiScope, Run } from '@signalbox/contracts';
-import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
+import { migratedTestDatabase, testRedisUrl } from '@signalbox/local';
 import { createKeyVault, createModels, createPrices } from '@signalbox/providers';
 import {
   connect,
@@ -83,9 +83,7 @@ const request = (method: string, path: string, options: CallOptions): Request =>
 
 const openStores = async () => {
   const name = `api_${randomUUID().replaceAll('-', '')}`;
-  const [redisUrl, serverUrl] = await Promise.all([testRedisUrl(), testDatabaseUrl()]);
-  const databaseUrl = await createDatabase(serverUrl, name);
-  await migrate(databaseUrl);
+  const [redisUrl, databaseUrl] = await Promise.all([testRedisUrl(), migratedTestDatabase(name, migrate)]);
   const onError = (): void => undefined;
   const connections = (['state', 'subscriber', 'queue'] as const).map((role) =>
     connect(redisUrl, role, { onError }),

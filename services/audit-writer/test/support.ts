@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { after } from 'node:test';
 import { createPool, type Db, migrate, writeBatch } from '@signalbox/audit-store';
-import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
+import { migratedTestDatabase, waitFor } from '@signalbox/local';
 import { createAuditReader, Leadership, type Partition } from '@signalbox/run-state';
 import { type Clock, createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
 import { completed, requested, succeeded } from '../../../packages/run-state/test/drafts.ts';
@@ -18,9 +18,7 @@ after(async () => {
 /** URL of a new database with the newest schema. */
 export const freshDatabase = async (): Promise<string> => {
   const name = `audit_writer_${randomBytes(6).toString('hex')}`;
-  const url = await createDatabase(await testDatabaseUrl(), name);
-  await migrate(url);
-  return url;
+  return migratedTestDatabase(name, migrate);
 };
 
 /** A pool that is closed after the tests of this file. */

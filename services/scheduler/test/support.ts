@@ -10,7 +10,7 @@ import {
 } from '@signalbox/run-state';
 import { createLogger, createMetrics, type Logger, type Metrics, systemClock } from '@signalbox/runtime';
 import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
-import { createDatabase, testDatabaseUrl, waitFor } from '@signalbox/local';
+import { migratedTestDatabase, waitFor } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
 import { runLoop } from '../src/loop.ts';
@@ -26,9 +26,7 @@ after(async () => {
 /** The URL of an empty database with today's schema. */
 export const freshDatabase = async (): Promise<string> => {
   const name = `scheduler_${randomBytes(6).toString('hex')}`;
-  const url = await createDatabase(await testDatabaseUrl(), name);
-  await migrate(url);
-  return url;
+  return migratedTestDatabase(name, migrate);
 };
 
 export interface Recorded {
