@@ -343,7 +343,7 @@ CREATE INDEX checkpoint_due_since ON public.checkpoint_due USING btree (since);
 
 CREATE INDEX checkpoint_leaves_n ON public.checkpoint_leaves USING btree (tenant_id, n);
 
-CREATE INDEX cost_ledger_apart ON public.cost_ledger USING btree (tenant_id, day) WHERE (estimated OR (NOT completed));
+CREATE INDEX cost_ledger_apart ON public.cost_ledger USING btree (tenant_id, day) INCLUDE (user_id, agent, model, held_nano, observed_nano, state, estimated) WHERE (estimated OR (NOT completed));
 
 CREATE INDEX cost_ledger_day ON public.cost_ledger USING btree (tenant_id, day);
 

@@ -51,7 +51,12 @@ export const largestAnswer = async (db: Db, read: (db: Db) => Promise<unknown>):
   return largest;
 };
 
-/** What autovacuum does in time: the planner knows how much there is. */
+/** What autovacuum does in time: the planner knows how much there is, and indexes what everybody sees. */
 export const settle = async (db: Db, table: string): Promise<void> => {
-  await sql`vacuum analyze ${sql.table(table)}`.execute(db);
+  // What is not on disk yet is not known to be committed for good; servers of tests write it later.
+  await db.transaction().execute(async (tx) => {
+    await sql`set local synchronous_commit = on`.execute(tx);
+    await sql`analyze ${sql.table(table)}`.execute(tx);
+  });
+  await sql`vacuum ${sql.table(table)}`.execute(db);
 };

@@ -144,11 +144,16 @@ test('a tenant with more chains than one checkpoint takes gets several in a roun
   );
 });
 
-test('without a key none are written', async () => {
+test('without a key none are written; with one all that waited is', async () => {
   const { db, deps } = await bench();
   await storeRunAt(db, '2026-11-21T09:00:00Z');
   await writeCheckpoints({ ...deps, signingKey: null });
+  await storeRunAt(db, '2026-11-21T09:02:00Z');
+  await writeCheckpoints({ ...deps, signingKey: null });
   assert.deepEqual(await listCheckpoints(db, TENANT, { after: 0, limit: 9 }), []);
+  await writeCheckpoints(deps);
+  const [first] = await listCheckpoints(db, TENANT, { after: 0, limit: 9 });
+  assert.equal(first?.chains, 2);
 });
 
 test('a signing key is PEM or the seed, and Ed25519', () => {
