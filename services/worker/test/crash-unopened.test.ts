@@ -29,6 +29,30 @@ describe('a run that cannot be worked on', () => {
     assert.equal(run.broken, null);
   });
 
+  test('a note that nobody of us left says only that something happened: the run goes on to its end', async () => {
+    const world = await openWorld();
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    for (const note of ['no JSON', '{"type":"praise"}'])
+      await world.partition.redis.rpush(runKey(world.partition, runId, 'inbox'), note);
+    await world.settle(await world.worker());
+    const run = await world.read(runId);
+    assert.deepEqual([run.broken, run.state.status, run.all('run.claimed').length], [null, 'succeeded', 1]);
+    assert.equal(run.all('run.woken').length, 2);
+  });
+
+  test('one whose record has no key any more is let go as one that cannot be opened', async () => {
+    const world = await openWorld();
+    const runId = await world.submit({ input: 'x', spec: { model: 'mock/echo' } });
+    await world.partition.redis.hdel(runKey(world.partition, runId), 'key');
+    const worker = await world.worker({ clock: new LeapClock() });
+    for (const one of world.pending.splice(0)) await worker.work(one);
+    assert.deepEqual(
+      [await world.field(runId, 'owner'), await world.field(runId, 'status')],
+      [null, 'queued'],
+    );
+    assert.notEqual(await world.field(runId, 'unopened'), null);
+  });
+
   test('a write that the store cannot take ends it as poison, without a gap in its journal', async () => {
     const world = await openWorld();
     await world.partition.redis.set(`${world.partition.root}:spend:tenant:${TENANT}:${today()}`, 'no hash');

@@ -50,7 +50,8 @@ const Record = z.object({
   claims: z.coerce.number().int(),
   queued_ms: z.coerce.number().default(0),
   tenant: z.string(),
-  key: z.string(),
+  // Without one it is a run that cannot be opened.
+  key: z.string().default(''),
   unopened: z
     .string()
     .transform((noted) => noted.split(' '))

@@ -20,8 +20,18 @@ export const Note = z.discriminatedUnion('type', [
 ]);
 export type Note = z.infer<typeof Note>;
 
-export const parseNotes = (notes: readonly string[]): Note[] =>
-  notes.map((note) => Note.parse(JSON.parse(note)));
+/** What nobody of us wrote says only that something happened: its run looks again, rather than have no owner for ever. */
+const UNREADABLE: Note = { type: 'woken', reason: 'timer' };
+
+const parseNote = (text: string): Note => {
+  try {
+    return Note.parse(JSON.parse(text));
+  } catch {
+    return UNREADABLE;
+  }
+};
+
+export const parseNotes = (notes: readonly string[]): Note[] => notes.map(parseNote);
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
