@@ -21,7 +21,7 @@ import {
   setTenantCaps,
 } from '../src/index.ts';
 import { keyOf, record } from './inspect.ts';
-import { ask, GRACE, park, parkedRun } from './steps.ts';
+import { ask, GRACE, park, parkedRun, SESSION, sleepAll } from './steps.ts';
 import { cap, claim, code, freshPartition, lease, openRedis, running, submit, TENANT } from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
@@ -158,3 +158,20 @@ for (const incarnation of ['first', '1073741824']) {
     assert.equal((await running(partition)).run.epoch, 3 * 2 ** 32 + 1);
   });
 }
+
+test('a run whose first event is damaged keeps no other of its session from being found, to be stopped', async () => {
+  const partition = await freshPartition();
+  const [bad, good] = [await parkedRun(partition), await parkedRun(partition)];
+  await partition.redis.lset(keyOf(partition, `run:${bad.run.runId}:events`), 0, 'no event');
+  const { runIds } = await findLiveRuns(partition, TENANT, { filter: { session_id: SESSION }, limit: 10 });
+  assert.deepEqual(runIds, [good.run.runId]);
+});
+
+test('a run whose first event is damaged keeps no other from falling asleep', async () => {
+  const partition = await freshPartition();
+  const [bad, good] = [await parkedRun(partition), await parkedRun(partition)];
+  for (const damaged of ['no event', `${'0'.repeat(64)}{"data":null}`]) {
+    await partition.redis.lset(keyOf(partition, `run:${bad.run.runId}:events`), 0, damaged);
+    assert.deepEqual(await sleepAll(partition), damaged === 'no event' ? [good.run.runId] : []);
+  }
+});

@@ -1,4 +1,4 @@
-import { type Entry, type RunFilter, type RunStatus, SignalboxError } from '@signalbox/contracts';
+import { type Entry, type Event, type RunFilter, type RunStatus, SignalboxError } from '@signalbox/contracts';
 import { readEntry } from '@signalbox/engine';
 import { type LiveIndex, liveIds } from './live-ids.ts';
 import { type Partition, runKey } from '../redis/partition.ts';
@@ -69,12 +69,20 @@ interface Submitted {
   readonly createdAt: string;
 }
 
+/** Null where it is damaged: what it says is not known. */
+const eventOf = (entry: Entry): Event | null => {
+  try {
+    return readEntry(entry);
+  } catch {
+    return null;
+  }
+};
+
 /** Of its first event; a run that hibernates has it in its record (lib/sleep.lua). */
 const submittedOf = (entry: Entry | null, [created, session]: (string | null)[]): Submitted | null => {
   if (typeof created === 'string') return { createdAt: created, sessionId: session ?? null };
-  if (entry === null) return null;
-  const { type, data, ts } = readEntry(entry);
-  return type === 'run.submitted' ? { createdAt: ts, sessionId: data.session_id } : null;
+  const event = entry === null ? null : eventOf(entry);
+  return event?.type === 'run.submitted' ? { createdAt: event.ts, sessionId: event.data.session_id } : null;
 };
 
 const fitsFirst = (submitted: Submitted | null, filter: LiveRunFilter): boolean => {

@@ -19,7 +19,9 @@ local function fall_asleep(run)
   local since = redis.call('ZSCORE', key('parked'), run)
   local entry = redis.call('LINDEX', key('run', run, 'events'), 0)
   if not since or not entry or has_open_hold(run) then return false end
-  local first = cjson.decode(string.sub(entry, 65))
+  local readable, first = pcall(cjson.decode, string.sub(entry, 65))
+  -- A damaged one stays awake, and keeps no other from sleeping.
+  if not readable or type(first) ~= 'table' or type(first.data) ~= 'table' or not first.ts then return false end
   local kept = { 'asleep', '1', 'created', first.ts }
   if first.data.session_id ~= cjson.null then append(kept, { 'session', first.data.session_id }) end
   local fields = redis.call('HGETALL', key('run', run))
