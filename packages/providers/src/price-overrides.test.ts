@@ -45,6 +45,11 @@ test('no variable, no overrides', () => {
   assert.equal(env.PRICE_OVERRIDES_FILE, undefined);
 });
 
+test('a byte order mark, as some editors write it, is no part of the file', () => {
+  const text = JSON.stringify({ version: 'a', models: { 'openai/x': rates } });
+  assert.deepEqual(Object.keys(read(`\ufeff${text}`).PRICE_OVERRIDES_FILE?.models ?? {}), ['openai/x']);
+});
+
 const BAD: readonly [name: string, content: unknown, says: RegExp][] = [
   ['no JSON', '{', /JSON/],
   ['no version', { models: {} }, /version/],
@@ -52,6 +57,16 @@ const BAD: readonly [name: string, content: unknown, says: RegExp][] = [
   ['an unknown provider', { version: 'a', models: { 'acme/x': rates } }, /acme\/x/],
   ['a negative rate', { version: 'a', models: { 'openai/x': { ...rates, input: -1 } } }, /input/],
   ['no output rate', { version: 'a', models: { 'openai/x': { input: 1 } } }, /output/],
+  [
+    'a model twice, however it is written',
+    '{"version": "a", "models": {"openai/x": {"input": 9, "output": 9}, "openai\\/x" : {"input": 1, "output": 1}}}',
+    /models\.openai\/x: stands there twice/,
+  ],
+  [
+    'more than one problem: all are told',
+    { version: 'a', models: { 'openai/x': { ...rates, input: -1 }, 'openai/y': { input: 1 } } },
+    /openai\/x\.input: .*; models\.openai\/y\.output: /,
+  ],
   ['an unknown field', { version: 'a', models: { 'openai/x': { ...rates, cacheRead: 1 } } }, /cacheRead/],
 ];
 for (const [name, content, says] of BAD) {

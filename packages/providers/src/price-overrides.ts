@@ -41,12 +41,26 @@ const File = z.strictObject({
   ),
 });
 
+/** JSON takes the last of two entries without a word, and which price was meant nobody knows. Only models have a slash. */
+const modelsTwice = (text: string): string[] => {
+  const names = (text.match(/"(?:[^"\\]|\\.)*"(?=\s*:)/g) ?? []).map((name) => String(JSON.parse(name)));
+  const seen = new Set<string>();
+  return names.filter((name) => name.includes('/') && seen.size === seen.add(name).size);
+};
+
+/** Far more than anybody reads. */
+const MOST_TOLD = 20;
+
 /** Throws an Error that says what is wrong with the file. */
 const readPriceOverrides = (path: string): Overrides => {
-  const result = File.safeParse(JSON.parse(readFileSync(path, 'utf8')));
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new Error(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'does not fit'}`);
+  const text = readFileSync(path, 'utf8').replace(/^\ufeff/, '');
+  const result = File.safeParse(JSON.parse(text));
+  const problems = [
+    ...modelsTwice(text).map((name) => `models.${name}: stands there twice`),
+    ...(result.error?.issues ?? []).map(({ path: at, message }) => `${at.join('.')}: ${message}`),
+  ];
+  if (result.success && problems.length === 0) return result.data;
+  throw new Error(problems.slice(0, MOST_TOLD).join('; '));
 };
 
 /** For a `config.ts`: the variable PRICE_OVERRIDES_FILE, read when the process starts. */
