@@ -7,6 +7,7 @@ import {
   createAuditReader,
   endVerification,
   ensureGroup,
+  eraseHot,
   expireWaits,
   findLiveRuns,
   getTenantCaps,
@@ -21,7 +22,7 @@ import {
   setTenantCaps,
 } from '../src/index.ts';
 import { keyOf, record } from './inspect.ts';
-import { ask, GRACE, park, parkedRun, SESSION, sleepAll } from './steps.ts';
+import { ask, END, GRACE, park, parkedRun, SESSION, settled, sleepAll } from './steps.ts';
 import { cap, claim, code, freshPartition, lease, openRedis, running, submit, TENANT } from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
@@ -174,4 +175,24 @@ test('a run whose first event is damaged keeps no other from falling asleep', as
     await partition.redis.lset(keyOf(partition, `run:${bad.run.runId}:events`), 0, damaged);
     assert.deepEqual(await sleepAll(partition), damaged === 'no event' ? [good.run.runId] : []);
   }
+});
+
+test('a record that is no hash keeps no other from its room, nor from being erased', async () => {
+  const partition = await freshPartition();
+  await cap(partition, { tenantDailyNano: 100 });
+  const holder = await running(partition);
+  await ask(holder, 70);
+  const waiting = { reason: 'capacity', need: 60 } as const;
+  const [bad, good] = [await parkedRun(partition, waiting), await parkedRun(partition, waiting)];
+  const ended = await running(partition);
+  await ended.write(END);
+  const key = keyOf(partition, `run:${bad.run.runId}`);
+  await partition.redis.del(key);
+  await partition.redis.set(key, 'a text');
+  await partition.redis.zadd(keyOf(partition, 'promised'), 1, bad.run.runId);
+  await settled(holder, 10);
+  assert.equal((await record(partition, good.run.runId))['status'], 'queued');
+  const erased = [bad, ended].map(({ run: { runId } }) => ({ runId, erasedAt: new Date(0) }));
+  await eraseHot(partition, erased);
+  assert.equal((await record(partition, ended.run.runId))['key'], undefined);
 });

@@ -8,7 +8,7 @@
 local here = 0
 for i = 1, #ARGV, 2 do
   local run = ARGV[i]
-  if is_terminal(redis.call('HGET', key('run', run), 'status')) then
+  if is_terminal(record(run, { 'status' }).status) then
     redis.call('HDEL', key('run', run), 'key')
     redis.call('HSET', key('run', run), 'erased', ARGV[i + 1])
     redis.call('UNLINK', key('run', run, 'contents'))

@@ -134,11 +134,11 @@ end
 
 -- Room that was kept for a run that was woken for it; see waiters.lua.
 local function forget_promise(run)
-  local promise = redis.call('HMGET', key('run', run), 'promised_by', 'promise')
-  if promise[1] then
+  local r = record(run, { 'promised_by', 'promise' })
+  if r.promised_by then
     redis.call('HDEL', key('run', run), 'promised_by', 'promise')
     redis.call('ZREM', key('promised'), run)
-    redis.call('HINCRBY', promise[1], 'promised', '-' .. promise[2])
+    redis.call('HINCRBY', r.promised_by, 'promised', '-' .. (r.promise or '0'))
   end
 end
 

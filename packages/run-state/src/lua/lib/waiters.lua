@@ -30,7 +30,7 @@ local function wake_waiters(scope, now, settled)
   if #waiters == 0 then return end
   local promised = promised_in(scope, now)
   for _, run in ipairs(waiters) do
-    local need = tonumber(redis.call('HGET', key('run', run), 'need') or 0)
+    local need = tonumber(record(run, { 'need' }).need) or 0
     local room = scope.cap and fits(scope, promised + need)
     if not room and scope.cap and scope.held + promised > 0 then
       if not settled or scope.spent + need <= tonumber(scope.cap) then break end
