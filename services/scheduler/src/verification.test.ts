@@ -244,7 +244,7 @@ test('a run that the store cannot take back is told of, and keeps no other waiti
   const [broken, other] = [await submitRun(loss), await submitRun(loss)];
   await store(loss);
   await flush(loss);
-  await loss.partition.redis.set(`${loss.partition.root}:run:${broken}`, 'no record');
+  await loss.partition.redis.hset(runKey(loss.partition, broken), 'epoch', 'no number');
   assert.equal((await loss.verify())?.runsLoaded, 1);
   assert.equal(await statusOf(loss, other), 'queued');
   const told = loss.log.filter(({ msg }) => msg === 'a stored run cannot be put back');
