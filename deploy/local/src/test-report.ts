@@ -30,6 +30,12 @@ const PROCESS = fileURLToPath(new URL('test-process.ts', import.meta.url));
 
 const failureType = (error: Error): unknown => ('failureType' in error ? error.failureType : undefined);
 
+function howEnded(error: Error): string {
+  const signal = 'signal' in error && error.signal !== null ? String(error.signal) : undefined;
+  const code = 'exitCode' in error ? `exit code ${String(error.exitCode)}` : error.message;
+  return `its process ended before it did: ${signal ?? code}`;
+}
+
 function describe(names: readonly string[], at: string, error: Error): string {
   const cause = error.cause ?? error;
   const text = typeof cause === 'string' ? cause : inspect(cause, { colors: process.stdout.isTTY, depth: 6 });
@@ -97,7 +103,7 @@ async function follow(stream: TestsStream, files: ReadonlyMap<string, Progress>)
   stream.on('test:pass', (event) => current?.count('passed', event));
   stream.on('test:fail', (event) => {
     if (event.nesting === 0 && !files.has(event.name)) {
-      failure = describe(['the process of the file'], PROCESS, event.details.error);
+      failure = howEnded(event.details.error);
       return;
     }
     current?.count('failed', event);
@@ -139,7 +145,8 @@ export async function runTestFiles(
   const open = all.filter(({ ended }) => !ended);
   const ended = all.filter((each) => each.ended);
   if (why !== undefined || open.length > 0)
-    for (const each of open.length > 0 ? open : ended) each.failures.push(why ?? 'its process ended early');
+    for (const each of open.length > 0 ? open : ended)
+      each.failures.push(why ?? 'its process ended before it did');
   const isFinal = stopping.aborted || files.length === 1;
   return [
     ...ended.map((each) => each.report(output)),
