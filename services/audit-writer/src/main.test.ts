@@ -30,21 +30,6 @@ const ready = (service: ServiceProcess, status: number): Promise<true> =>
     timeoutMs: 60_000,
   });
 
-test('a bad environment stops it at once with one message that lists every problem', async () => {
-  const service = await startMain('audit-writer', {
-    REDIS_URL: 'http://nowhere',
-    METRICS_PORT: 'many',
-    LOG_LEVEL: 'loud',
-  });
-  const { code } = await service.exited;
-  assert.equal(code, 78);
-  const output = service.output();
-  for (const name of ['REDIS_URL is malformed', 'DATABASE_URL is missing', 'METRICS_PORT', 'LOG_LEVEL']) {
-    assert.ok(output.includes(name), `${name} is not in: ${output}`);
-  }
-  assert.equal(output.split('bad configuration').length, 2);
-});
-
 test('a taken port ends it with one line that says what to do', async () => {
   const { server } = await ownRedis();
   const service = await startMain('audit-writer', {

@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
-import { REPOSITORY, startChild, startRedis, startService, temporaryDir } from '@signalbox/local';
+import { startRedis, startService, temporaryDir } from '@signalbox/local';
 import { connect, disconnect, openActivationQueue, requestAbort } from '@signalbox/run-state';
 import { KEYS, openWorld, script, TENANT, until, type World } from './harness.ts';
 
@@ -37,28 +36,6 @@ const hasStatus = (world: World, runId: string, status: string) =>
   until(`the run is ${status}`, async () => (await world.field(runId, 'status')) === status);
 
 describe('the worker process', () => {
-  test('a bad environment: one message with every problem and no value, and exit code 78', async () => {
-    const child = await startChild({
-      name: 'worker',
-      command: [process.execPath, join(REPOSITORY, ENTRY)],
-      logFile: join(await temporaryDir(), 'worker.log'),
-      env: {
-        PATH,
-        REDIS_URL: 'http://secret-host',
-        METRICS_PORT: '99999',
-        LEASE_SECONDS: 'soon',
-        LOG_LEVEL: 'loud',
-      },
-    });
-    await until('it has ended', () => child.exit() !== undefined);
-    assert.equal(child.exit()?.code, 78);
-    const output = child.output();
-    for (const name of ['REDIS_URL', 'ENCRYPTION_KEYS', 'METRICS_PORT', 'LEASE_SECONDS', 'LOG_LEVEL']) {
-      assert.match(output, new RegExp(`${name} is (missing|malformed)`));
-    }
-    assert.doesNotMatch(output, /secret-host|99999|soon|loud/);
-  });
-
   test('works on runs from the queue, stops one that is aborted, drains on SIGTERM and exits 0', async () => {
     const { url, world, enqueue } = await deployment();
     const logDir = await temporaryDir();
