@@ -12,7 +12,7 @@ import { settled, startSystem, taggedAgent, violations } from './stack.ts';
 const shy: Behave = ({ instructions, messages }) =>
   instructions.includes('#tag shy') && messages.length === 1 ? { text: '' } : undefined;
 
-const system = await startSystem({ provider: { behave: shy } });
+const system = await startSystem({ workers: 1, provider: { behave: shy } });
 after(() => system.stop());
 const { api } = system;
 

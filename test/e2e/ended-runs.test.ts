@@ -6,7 +6,7 @@ import { runKey } from '@signalbox/run-state';
 import { snapshot } from '../../packages/run-state/test/inspect.ts';
 import { startSystem, THREE_STEPS } from './stack.ts';
 
-const system = await startSystem({ env: { RUN_TTL_SECONDS: '1', HIBERNATE_AFTER_SECONDS: '1' } });
+const system = await startSystem({ workers: 1, env: { RUN_TTL_SECONDS: '1', HIBERNATE_AFTER_SECONDS: '1' } });
 after(() => system.stop());
 const { api, partition } = system;
 

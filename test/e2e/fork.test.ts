@@ -6,7 +6,7 @@ import type { ProviderRequest } from '../support/checker.ts';
 import { totalNano } from '../support/fake-provider/index.ts';
 import { settled, startSystem, violations } from './stack.ts';
 
-const system = await startSystem();
+const system = await startSystem({ workers: 1 });
 after(() => system.stop());
 const { api, provider } = system;
 

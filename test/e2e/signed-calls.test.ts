@@ -39,7 +39,11 @@ const behave: Behave = ({ model, messages }) => {
   return { toolCalls: signed ? toolCalls : toolCalls.map(({ extra_content: _, ...plain }) => plain) };
 };
 
-const system = await startSystem({ provider: { behave }, env: { GEMINI_API_KEY: 'key-of-the-fake' } });
+const system = await startSystem({
+  workers: 1,
+  provider: { behave },
+  env: { GEMINI_API_KEY: 'key-of-the-fake' },
+});
 after(() => system.stop());
 const { api, provider } = system;
 

@@ -7,7 +7,7 @@ import { FULL, settled, startSystem, taggedAgent } from './stack.ts';
 const RUNS = FULL ? 400 : 60;
 const SEED = Number(process.env['SEED'] ?? 7);
 
-const system = await startSystem();
+const system = await startSystem({ workers: 1 });
 after(() => system.stop());
 
 /** mulberry32: small, seeded, good enough to choose places to cut at. */
