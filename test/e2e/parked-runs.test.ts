@@ -11,7 +11,7 @@ import { metric } from './failing-workers.ts';
 import { frames } from './sse-reader.ts';
 import { FULL, settled, startSystem, violations } from './stack.ts';
 
-const RUNS = FULL ? 5000 : 300;
+const RUNS = FULL ? 5000 : 150;
 /** Of them, those that a timer wakes while we look on. */
 const SHORT = 20;
 /** Long enough for all to hibernate before. */

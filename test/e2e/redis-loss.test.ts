@@ -30,7 +30,7 @@ import {
 } from './redis-loss-world.ts';
 import { FULL, startSystem, type System, violations } from './stack.ts';
 
-const RUNS = FULL ? 120 : 48;
+const RUNS = FULL ? 120 : 30;
 const SEEDS = FULL ? [1, 2, 3, 4, 5] : [1];
 const VERIFICATION_DELAY_MS = 4000;
 const COPY_AGE_MS = 1000;
