@@ -287,3 +287,9 @@ export const code =
   (expected: string) =>
   (error: unknown): error is SignalboxError =>
     error instanceof SignalboxError && error.code === expected;
+
+/** Refused since what this Redis holds is not verified. */
+export const untrusted = (error: unknown): boolean => code('state_untrusted')(error) && error.retryable;
+
+/** An id that no server has. */
+export const NOBODY = '0'.repeat(40);
