@@ -8,7 +8,7 @@ import type { GoodEntry } from './judge.ts';
 import { eventIdOf, isBeyond, type KnownRuns, type Position } from './run-heads.ts';
 
 export interface InsertedEvents {
-  /** The entries that were not stored before: the only ones projections may count (R8). */
+  /** The entries that were not stored before: the only ones projections may count (R5). */
   readonly fresh: readonly GoodEntry[];
   readonly duplicates: number;
   /** Entries whose position is taken by another hash. */

@@ -25,10 +25,7 @@ const WINDOW_SECONDS = 10;
 /** Of the limit of a key: what all keys of its tenant may make together. */
 const TENANT_KEYS = 10;
 
-/**
- * The library's own, but also a full Redis counts: an abort must not fail for want of a counter (R9). And see
- * `takeMore`.
- */
+/** The library's own, but also a full Redis counts: an abort must not fail for want of a counter. And see `takeMore`. */
 const COUNT = `#!lua flags=allow-oom
 redis.call('SET', KEYS[1], 0, 'EX', ARGV[2], 'NX')
 local more, most = tonumber(ARGV[1]), tonumber(ARGV[3])

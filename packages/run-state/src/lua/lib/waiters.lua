@@ -83,7 +83,7 @@ local function repair_waiters(limit, now)
   end
 end
 
--- A lost worker's open holds count as spent from now on (R1); the next owner writes what became of the calls.
+-- A lost worker's open holds count as spent from now on (design §6); the next owner writes what became of the calls.
 local function expire_holds(run, r, now)
   local stored = redis.call('HGETALL', key('run', run, 'holds'))
   for i = 1, #stored, 2 do
