@@ -31,7 +31,7 @@ const PROCESS = fileURLToPath(new URL('test-process.ts', import.meta.url));
 const failureType = (error: Error): unknown => ('failureType' in error ? error.failureType : undefined);
 
 function howEnded(error: Error): string {
-  const signal = 'signal' in error && error.signal !== null ? String(error.signal) : undefined;
+  const signal = 'signal' in error && typeof error.signal === 'string' ? error.signal : undefined;
   const code = 'exitCode' in error ? `exit code ${String(error.exitCode)}` : error.message;
   return `its process ended before it did: ${signal ?? code}`;
 }
