@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
+import { SignalboxError } from '@signalbox/contracts';
 import { waitFor } from '@signalbox/local';
 import {
   demandOf,
@@ -45,7 +46,12 @@ const system = await startSystem({
     }),
   },
 });
-after(() => system.stop());
+/** Clients and lookers. Whatever becomes of the test: they would keep the system, and this process, at work. */
+const [watching, submitting] = [new AbortController(), new AbortController()];
+after(async () => {
+  for (const each of [watching, submitting]) each.abort();
+  await system.stop();
+});
 
 /** Nothing runs: what was accepted is parked, or waits for its start. */
 const atRest = async (): Promise<true | undefined> => {
@@ -53,6 +59,13 @@ const atRest = async (): Promise<true | undefined> => {
   if (pressureLevel >= 1) levelOne.resolve();
   return active === 0 && pressureLevel >= 2 && (await parkedByPressure(system)) > 0 ? true : undefined;
 };
+
+/** A look that a busy machine answers too late says nothing. */
+const soonAtRest = (): Promise<true | undefined> =>
+  atRest().catch((error: unknown) => {
+    if (error instanceof SignalboxError && error.code === 'state_unavailable') return undefined;
+    throw error;
+  });
 
 /** What is no new work is served all the while. Returns the run it stopped. */
 const assertServed = async (): Promise<string> => {
@@ -91,13 +104,12 @@ const allStored = (submitted: Submitted) =>
 
 test(`Postgres away with ${MAX_MEMORY / MB} MB of Redis: it is never full, and every accepted run ends`, async () => {
   await setMaxMemory(system, MAX_MEMORY);
-  const [watching, submitting] = [new AbortController(), new AbortController()];
   const { seen, done: watched } = watch(system, watching.signal);
   await system.postgres?.stop('immediate');
   const clients = { clients: 4, pauseMs: 20, stop: submitting.signal };
   const { submitted, done: clientsDone } = keepSubmitting(system, clients);
 
-  await waitFor(atRest, { what: 'all to park', timeoutMs: TIMEOUT_MS }).catch(async (error: unknown) => {
+  await waitFor(soonAtRest, { what: 'all to park', timeoutMs: TIMEOUT_MS }).catch(async (error: unknown) => {
     const found = [await demandOf(system), await readMemory(system), submitted];
     throw new Error(`what was found: ${inspect(found)}`, { cause: error });
   });

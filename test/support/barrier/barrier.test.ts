@@ -66,7 +66,7 @@ describe('before Redis', () => {
       [null, null],
     ]);
     const partition = openPartition(client);
-    await client.hset(`${partition.root}:trust`, await readServerId(partition));
+    await client.hset(`${partition.root}:trust`, { ...(await readServerId(partition)), incarnation: 1 });
     assert.equal((await wakeRun(partition, 'run_x', 'timer')).woken, false);
     assert.equal((await wakeRun(partition, 'run_x', 'timer')).woken, false);
     assert.equal(seen.filter((name) => name === 'wake').length, 3, 'by its SHA, as text, and by its SHA');
