@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listLoading, type Partition, reindexRuns, scanHotRuns } from '../src/index.ts';
+import { listLoading, type Partition, reindexRuns, repair, scanHotRuns } from '../src/index.ts';
 import { succeeded } from './drafts.ts';
 import { keyOf, money, record, snapshot, TENANT_DAY } from './inspect.ts';
-import { ask, END, park, parkedRun, sleepAll } from './steps.ts';
-import { claim, freshPartition, running, submit } from './support.ts';
+import { ask, END, GRACE, park, parkedRun, sleepAll } from './steps.ts';
+import { cap, claim, freshPartition, running, submit, TENANT } from './support.ts';
 
 const loseKeys = async (partition: Partition, ...names: string[]): Promise<void> => {
   await partition.redis.del(...names.map((name) => keyOf(partition, name)));
@@ -49,6 +49,18 @@ test('a run that hibernates and is in no index is loaded', async () => {
   await loseKeys(partition, 'asleep');
   assert.equal((await reindexRuns(partition, [run.runId])).putBack, 1);
   assert.deepEqual(await listLoading(partition, 10), [run.runId]);
+});
+
+test('a user whose runs are held back no more counts as capped no more, though their index was lost', async () => {
+  const partition = await freshPartition();
+  await cap(partition, { userMaxRuns: 1 });
+  await running(partition, { userId: 'u1' });
+  const { runId } = await submit(partition, { userId: 'u1' });
+  await loseKeys(partition, `held_back:${TENANT}:u1`);
+  await cap(partition, { userMaxRuns: null });
+  assert.equal((await reindexRuns(partition, [runId])).putBack, 1);
+  await repair(partition, GRACE);
+  assert.deepEqual(await partition.redis.smembers(keyOf(partition, 'capped_users')), []);
 });
 
 test('a parked run without its timer is woken, to park again', async () => {

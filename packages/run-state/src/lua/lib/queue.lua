@@ -294,7 +294,9 @@ local function repair_capped(limit)
   local left = limit
   for _, capped in ipairs(redis.call('SRANDMEMBER', key('capped_users'), limit)) do
     local readable, pair = pcall(cjson.decode, capped)
-    if readable and type(pair) == 'table' and type(pair[1]) == 'string' and type(pair[2]) == 'string' then
+    local is_user = readable and type(pair) == 'table' and type(pair[1]) == 'string' and type(pair[2]) == 'string'
+    -- Their index may have been lost, and its runs be ready since.
+    if is_user and redis.call('EXISTS', key('held_back', pair[1], pair[2])) == 1 then
       left = left - call_back({ tenant = pair[1], user = pair[2] }, left)
     else
       redis.call('SREM', key('capped_users'), capped)
