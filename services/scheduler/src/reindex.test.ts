@@ -44,12 +44,14 @@ test('a run whose record is damaged is told of, and those beside and behind it a
   const stopping = new AbortController();
   const reindexed = createReindexCounter(bench.registry);
   const kept = keepIndexes({ ...bench, clock: hasty, reindexed, isLeader: () => true }, stopping.signal);
-  await until('the run to be queued again', () => bench.added.length > 0);
+  const told = () =>
+    bench.log.find(({ msg }) => msg === 'the record of a run is damaged: nobody can go on with it');
+  await until(
+    'the one to be queued again and the other told of',
+    () => bench.added.length > 0 && told() !== undefined,
+  );
   stopping.abort();
   await kept;
   assert.deepEqual(bench.added, [{ runId: lost, wakeSeq: 1 }]);
-  const told = bench.log.find(
-    ({ msg }) => msg === 'the record of a run is damaged: nobody can go on with it',
-  );
-  assert.equal(told?.['run_id'], bad);
+  assert.equal(told()?.['run_id'], bad);
 });
