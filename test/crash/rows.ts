@@ -147,6 +147,7 @@ const HIBERNATION: readonly (readonly [name: string, gap: Gap])[] = [
 
 /** Longer than it takes until a parked run hibernates: some 3 s on a busy machine, and a kill before it 2 s more. */
 const LONG_WAIT = { waitSeconds: 8 };
+/** For all of them in turn; on a slow machine each kill takes 8 s. */
 const LONGER_WAIT = { waitSeconds: 35 };
 
 /** Each scheduler comes one place further than the one before. */

@@ -24,22 +24,10 @@ interface PageTerms<Row, Place> {
 }
 
 /**
- * Keyset paging: `read` gives up to `limit` items behind the last one of the page before (null: the first ones), in an
- * order of their own. A page that is not full is the last one; empty ones are left out.
+ * Keyset paging: `read` gives up to `limit` rows behind the last one of the page before (null: the first ones), in an
+ * order of their own; fewer where they were cut for their size. Else a page that is not full is the last one; empty
+ * ones are left out.
  */
-export async function* pagesOf<T>(
-  limit: number,
-  read: (last: T | null) => Promise<readonly T[]>,
-): AsyncGenerator<readonly T[], undefined> {
-  for (let last: T | null = null; ; ) {
-    const page: readonly T[] = await read(last);
-    if (page.length > 0) yield page;
-    if (page.length < limit) return;
-    last = page.at(-1) ?? null;
-  }
-}
-
-/** The same, of pages that may have ended early for their size. */
 export async function* pagesWithin<Row>(
   limit: number,
   read: (last: Row | null) => Promise<RowsWithin<Row>>,
@@ -51,3 +39,10 @@ export async function* pagesWithin<Row>(
     last = rows.at(-1) ?? null;
   }
 }
+
+/** The same, of rows that are small. */
+export const pagesOf = <Row>(
+  limit: number,
+  read: (last: Row | null) => Promise<readonly Row[]>,
+): AsyncGenerator<readonly Row[], undefined> =>
+  pagesWithin<Row>(limit, async (last) => ({ rows: await read(last), cut: false }));
