@@ -4,7 +4,7 @@ import { waitFor } from '@signalbox/local';
 import { readDemand } from '@signalbox/run-state';
 import { metered } from '../meter.ts';
 import { type Context, type Sample, type Trial, warmUp, workSample } from '../trial.ts';
-import { intake, type Load, type Outcome } from '../work.ts';
+import { intake, type Load, type Outcome, type Shape } from '../work.ts';
 import { publishAgent, scriptOf, submitRun } from './signalbox-agent.ts';
 import { type Signalbox, withSignalbox } from './signalbox.ts';
 
@@ -60,8 +60,8 @@ export const runAll = async (signalbox: Signalbox, load: Load): Promise<Outcome>
   return { runs, seconds: (performance.now() - started) / 1000 };
 };
 
-/** A run that failed did less work than it is counted for. */
-const assertSucceeded = async ({ db }: Signalbox, runs: number): Promise<void> => {
+/** A run that failed did less work than it is counted for, and so does one whose calls are not held and settled. */
+const assertSucceeded = async ({ db }: Signalbox, runs: number, { steps }: Shape): Promise<void> => {
   const rows = await db
     .selectFrom('runs')
     .select(({ fn }) => ['status', fn.countAll<number>().as('count')])
@@ -70,6 +70,13 @@ const assertSucceeded = async ({ db }: Signalbox, runs: number): Promise<void> =
   const counts = Object.fromEntries(rows.map(({ status, count }) => [status, count]));
   if (counts['succeeded'] !== runs || rows.length !== 1)
     throw new Error(`${runs} runs were submitted; they ended as ${JSON.stringify(counts)}.`);
+  const { calls } = await db
+    .selectFrom('cost_ledger')
+    .where('state', '=', 'settled')
+    .select(({ fn }) => fn.countAll<number>().as('calls'))
+    .executeTakeFirstOrThrow();
+  if (calls !== runs * (steps + 1))
+    throw new Error(`${runs} runs made ${steps + 1} calls each; ${calls} were held and settled.`);
 };
 
 interface RunsLoad extends Omit<Load, 'until'> {
@@ -82,7 +89,7 @@ const measure = (context: Context, { shape, inFlight, workers }: RunsLoad): Prom
     const warm = await runAll(signalbox, { shape, inFlight, until: warmUp(context.until) });
     const work = (): Promise<Outcome> => runAll(signalbox, { shape, inFlight, until: context.until });
     const usage = await metered(signalbox.groups, work);
-    await assertSucceeded(signalbox, warm.runs + usage.value.runs);
+    await assertSucceeded(signalbox, warm.runs + usage.value.runs, shape);
     return workSample(usage);
   });
 

@@ -1,5 +1,5 @@
 /** All of Signalbox as its users start it, for one measurement: own Redis, own Postgres, real processes. */
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createPool, type Db } from '@signalbox/audit-store';
 import { freePort, startStack, type Stack } from '@signalbox/local';
@@ -29,20 +29,25 @@ export interface Signalbox {
 const PROFILE_LINES = 15;
 const quiet = { onError: () => undefined };
 
+/** The mock costs nothing by itself, and what costs nothing is not held. */
+const PRICES = JSON.stringify({ version: 'bench', models: { 'mock/script': { input: 1, output: 5 } } });
+
 const environment = async (
   { dir, profile }: Context,
   { slots = 100 }: SignalboxOptions,
 ): Promise<Record<string, string>> => ({
+  PRICE_OVERRIDES_FILE: pricesFile(dir),
   PORT: String(await freePort()),
   RATE_LIMIT_PER_SECOND: '0',
   WORKER_CONCURRENCY: String(slots),
-  // Prices are checked and money is held and settled as always; it only must not run out.
+  // Money is held and settled in every scope as always; it only must not run out.
   DEFAULT_RUN_CAP_USD: '1000',
   DEFAULT_USER_DAILY_CAP_USD: '1000000',
   DEFAULT_TENANT_DAILY_CAP_USD: '1000000',
   ...(profile ? { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profileDir(dir)}` } : {}),
 });
 
+const pricesFile = (dir: string): string => join(dir, 'prices.json');
 const profileDir = (dir: string): string => join(dir, 'profiles');
 
 const groupsOf = ({ api, scheduler, auditWriter, workers }: Stack): ProcessGroup[] => [
@@ -78,6 +83,7 @@ export const withSignalbox = async (
 ): Promise<Sample> => {
   const started: { stack?: Stack } = {};
   mkdirSync(profileDir(context.dir), { recursive: true });
+  writeFileSync(pricesFile(context.dir), PRICES);
   const sample = await withStops(async (onStop) => {
     const redis = await benchRedis(context);
     onStop(() => redis.stop());
