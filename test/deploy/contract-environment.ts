@@ -5,7 +5,7 @@ export type ProcessName = (typeof PROCESSES)[number];
 /** For node. The flags bound memory and pauses, not what they do. */
 export const COMMANDS: Readonly<Record<ProcessName, readonly string[]>> = {
   api: ['--max-semi-space-size=16', 'services/api/src/main.ts'],
-  worker: ['--max-semi-space-size=16', '--heap-growing-percent=40', 'services/worker/src/main.ts'],
+  worker: ['--max-semi-space-size=32', 'services/worker/src/main.ts'],
   'audit-writer': ['services/audit-writer/src/main.ts'],
   scheduler: ['services/scheduler/src/main.ts'],
   migrate: ['packages/audit-store/src/migrate.ts'],
