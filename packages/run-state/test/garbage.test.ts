@@ -21,7 +21,7 @@ import {
   repair,
   setTenantCaps,
 } from '../src/index.ts';
-import { keyOf, record } from './inspect.ts';
+import { keyOf, record, TENANT_DAY } from './inspect.ts';
 import { ask, END, GRACE, park, parkedRun, SESSION, settled, sleepAll } from './steps.ts';
 import { cap, claim, code, freshPartition, lease, openRedis, running, submit, TENANT } from './support.ts';
 
@@ -73,6 +73,18 @@ test('a cap that is garbage lets nothing start and nothing be spent', async () =
   assert.deepEqual((await submit(partition)).activations, []);
   await assert.rejects(getTenantCaps(partition, TENANT), code('cap_missing'));
 });
+
+for (const garbage of ['much', 'nan', '-1', '']) {
+  test(`a counter of money that is ${JSON.stringify(garbage)} lets nothing be spent where there is a cap`, async () => {
+    const partition = await freshPartition();
+    await cap(partition, { tenantDailyNano: 100 });
+    const owner = await running(partition);
+    await ask(owner, 10);
+    await set(TENANT_DAY, 'held', garbage)(partition);
+    assert.equal((await ask(owner, 1, { id: 'h2', step: 2 })).code, 'DENIED');
+    assert.equal((await settled(owner, 10)).code, 'OK');
+  });
+}
 
 const DAMAGED = { rank: '', wake_seq: 'x', queued_ms: 'never' } as const;
 

@@ -74,3 +74,19 @@ test('a denial names no amount that an event could not hold', async () => {
   assert.equal(code, 'DENIED');
   assert.deepEqual(scopes, [{ scope: 'tenant_day', capNano: 100, spentNano: most, heldNano: most }]);
 });
+
+test('what a double cannot tell apart is counted all the same', async () => {
+  const partition = await freshPartition();
+  const owner = await running(partition, { userId: 'u1' });
+  const odd = 2 ** 53 - 1;
+  await ask(owner, odd);
+  for (const n of [2, 3, 4]) await ask(owner, 1, { id: `h${n}`, step: n });
+  for (const scope of scopesOf(owner))
+    assert.equal(await partition.redis.hget(keyOf(partition, scope), 'held'), '9007199254740994', scope);
+  await settled(owner, odd);
+  for (const n of [2, 3, 4]) await settled(owner, 1, { id: `h${n}`, step: n });
+  for (const scope of scopesOf(owner)) {
+    const [spent, held] = await partition.redis.hmget(keyOf(partition, scope), 'spent', 'held');
+    assert.deepEqual({ spent, held }, { spent: '9007199254740994', held: '0' }, scope);
+  }
+});

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { repair } from '../src/index.ts';
-import { completed, DAY } from './drafts.ts';
+import { completed, DAY, requested } from './drafts.ts';
 import { money, TENANT_DAY } from './inspect.ts';
 import { ask, settled } from './steps.ts';
 import { cap, claim, expireLease, freshPartition, lease, running, settle } from './support.ts';
@@ -51,6 +51,33 @@ test('a hold is settled once; a later settlement changes nothing', async () => {
   await settled(owner, 99, { step: 2 });
   await settled(owner, 100, { step: 3, expired: true });
   assert.deepEqual(await money(partition, TENANT_DAY), { spent: 30, held: 0 });
+});
+
+test('one commit ends holds of two days and takes one of a third: each counts where it belongs, once (R2)', async () => {
+  const partition = await freshPartition();
+  const owner = await running(partition, { userId: 'u1', capNano: 1000 });
+  await ask(owner, 60, { day: '2025-12-31' });
+  await ask(owner, 50, { id: 'h2', step: 2 });
+  const reply = await owner.write({
+    results: [completed(1), completed(2)],
+    // The first is charged, and corrected by what comes with it.
+    settlements: [settle('h1', 60, true), settle('h2', 20), settle('h1', 40)],
+    announce: [requested(3)],
+    hold: { id: 'h3', amount: 7, day: '2026-01-02' },
+  });
+  assert.equal(reply.code, 'OK');
+  for (const [scope, spent, held] of [
+    ['spend:tenant:acme:2025-12-31', 40, 0],
+    ['spend:tenant_month:acme:2025-12', 40, 0],
+    [TENANT_DAY, 20, 0],
+    ['spend:user:acme:2026-01-02:u1', 0, 7],
+    [TENANT_MONTH, 20, 7],
+    [userMonth('u1'), 20, 7],
+    [`run:${owner.run.runId}`, 60, 7],
+  ] as const)
+    assert.deepEqual(await money(partition, scope), { spent, held }, scope);
+  await settled(owner, 1, { id: 'h3', step: 4 });
+  assert.deepEqual(await money(partition, TENANT_MONTH), { spent: 21, held: 0 });
 });
 
 test('a hold charged because its worker was lost is corrected when the truth comes', async () => {

@@ -78,7 +78,7 @@ local function refusal()
   if h.after == 'park' and tonumber(r.wake_seq) ~= h.park.wake_seq then return 'WOKEN' end
   if h.after == 'go' and not may_act(now) then return 'PRESSURE' end
   if not h.hold then return nil end
-  local scopes = scopes_of(run, r, h.hold.day)
+  local scopes = scopes_of(r, h.hold.day)
   local denied = denial(scopes, h.hold.amount)
   if denied then return table.remove(denied, 1), denied end
   take_hold(run, r, scopes, h.hold)
@@ -105,13 +105,17 @@ end
 if known == 0 and h.results > 0 then
   for _, settlement in ipairs(h.settlements) do
     local scopes = settle(run, r, settlement)
-    if #scopes > 0 then others().wake_all_waiters(scopes, now) end
+    if #scopes > 0 then
+      write_money()
+      others().wake_all_waiters(scopes, now)
+    end
   end
   if h.notes > 0 then redis.call('LTRIM', key('run', run, 'inbox'), h.notes, -1) end
   if r.unopened then redis.call('HDEL', key('run', run), 'unopened') end
   if h.progress and r.claims ~= '0' then redis.call('HSET', key('run', run), 'claims', 0) end
 end
 local refused, denied = refusal()
+write_money()
 
 -- What is new and not refused, in one piece.
 local last_entry = 1 + (refused and h.results or total)

@@ -1,6 +1,8 @@
 -- Holds and caps (R1, R2). All scopes of a hold are checked and changed in the script that writes its event.
 -- Amounts are integer nano-USD below 9e15, exact in a Lua double.
 -- <scope>          HASH  spent, held, promised; see waiters.lua
+-- A commit mostly ends a hold and takes one in the same scopes, so they are read once and written once. Who settles or
+-- takes holds calls write_money before anything that could break the script: nothing of them is written until then.
 
 local MOST = 9e18 -- an int64 holds it, and a double exactly
 local MOST_TOLD = 2 ^ 53 - 1 -- no event holds more
@@ -11,31 +13,11 @@ local function scope_keys(r, day)
     or { 'run', 'tenant_day', 'tenant_month' }
   local scopes = {}
   for i, name in ipairs(names) do
-    scopes[i] = { name = name, key = scope_key(name, r, day) }
+    -- With every field it will have: Lua makes a table that grows anew.
+    scopes[i] = { name = name, key = scope_key(name, r, day), spent = 0, held = 0, cap = false, is_new = false,
+      changed = false }
   end
   return scopes
-end
-
--- The same with their caps and where they stand.
-local function scopes_of(run, r, day)
-  local set = redis.call('HMGET', key('caps', r.tenant), 'tenant_daily', 'tenant_monthly', 'user_daily', 'user_monthly',
-    'user:' .. (r.user or ''), 'user_month:' .. (r.user or ''))
-  local caps = { user_day = set[5] or set[3], user_month = set[6] or set[4], tenant_day = set[1], tenant_month = set[2] }
-  local scopes = scope_keys(r, day)
-  for _, scope in ipairs(scopes) do
-    -- Only a run's record has the cap beside the counters.
-    local at = redis.call('HMGET', scope.key, 'spent', 'held', 'cap')
-    scope.spent, scope.held = tonumber(at[1] or 0), tonumber(at[2] or 0)
-    local cap = at[3]
-    if scope.name ~= 'run' then cap = caps[scope.name] end
-    -- Garbage is no cap, which denies.
-    scope.cap = (cap == 'inf' or tonumber(cap)) and cap
-  end
-  return scopes
-end
-
-local function fits(scope, amount)
-  return scope.cap == 'inf' or scope.spent + scope.held + amount <= tonumber(scope.cap)
 end
 
 -- Returns the sum. Redis adds, since what has no cap may outgrow a double. A counter ends at MOST and at zero, whatever
@@ -51,6 +33,79 @@ local function add(scope, field, amount)
   -- Which it is when new.
   if (bound or sum == amount) and scope.name ~= 'run' then expire_spend(scope.key) end
   return sum
+end
+
+local function write_scope(scope)
+  scope.changed = false
+  redis.call('HSET', scope.key, 'spent', int(scope.spent), 'held', int(scope.held))
+  if scope.name == 'run' then return end
+  if scope.is_new then expire_spend(scope.key) end
+  scope.is_new = scope.spent == 0 and scope.held == 0
+  if scope.is_new then forget_unused(scope.key) end
+end
+
+-- Of the run whose money was looked at last: its scopes, and its holds as they are to be written, [id, hold]...
+local at_hand = { scopes = {}, holds = {} }
+
+local function write_money()
+  for _, scope in ipairs(at_hand.scopes) do
+    if scope.changed then write_scope(scope) end
+  end
+  if #at_hand.holds > 0 then redis.call('HSET', at_hand.holds_key, unpack(at_hand.holds)) end
+  at_hand.holds = {}
+end
+
+-- What is no amount is all that can be, which denies.
+local function amount_of(stored)
+  local amount = tonumber(stored or 0)
+  return amount and amount >= 0 and amount or MOST
+end
+
+-- Where the scopes of a hold stand.
+local function standings(r, day)
+  if at_hand.r == r and at_hand.day == day then return at_hand.scopes end
+  write_money()
+  local scopes = scope_keys(r, day)
+  for _, scope in ipairs(scopes) do
+    -- Only a run's record has the cap beside the counters.
+    local at = redis.call('HMGET', scope.key, 'spent', 'held', 'cap')
+    scope.spent, scope.held, scope.cap = amount_of(at[1]), amount_of(at[2]), at[3]
+    scope.is_new = not at[1] and not at[2]
+  end
+  at_hand.r, at_hand.day, at_hand.scopes, at_hand.capped = r, day, scopes, false
+  return scopes
+end
+
+-- The same with their caps.
+local function scopes_of(r, day)
+  local scopes = standings(r, day)
+  if at_hand.capped then return scopes end
+  local set = redis.call('HMGET', key('caps', r.tenant), 'tenant_daily', 'tenant_monthly', 'user_daily', 'user_monthly',
+    'user:' .. (r.user or ''), 'user_month:' .. (r.user or ''))
+  local caps = { user_day = set[5] or set[3], user_month = set[6] or set[4], tenant_day = set[1], tenant_month = set[2] }
+  for _, scope in ipairs(scopes) do
+    local cap = scope.cap
+    if scope.name ~= 'run' then cap = caps[scope.name] end
+    -- Garbage is no cap, which denies.
+    scope.cap = (cap == 'inf' or tonumber(cap)) and cap
+  end
+  at_hand.capped = true
+  return scopes
+end
+
+-- Where a double is not exact, Redis adds, at once.
+local function change(scope, spent, held)
+  local spent_then, held_then = scope.spent + spent, scope.held + held
+  if math.max(scope.spent, spent_then, scope.held, held_then) > MOST_TOLD then
+    if scope.changed then write_scope(scope) end
+    scope.spent, scope.held = add(scope, 'spent', spent), add(scope, 'held', held)
+  else
+    scope.spent, scope.held, scope.changed = math.max(0, spent_then), math.max(0, held_then), true
+  end
+end
+
+local function fits(scope, amount)
+  return scope.cap == 'inf' or scope.spent + scope.held + amount <= tonumber(scope.cap)
 end
 
 local function told(amount)
@@ -74,34 +129,46 @@ local function denial(scopes, amount)
   return denied
 end
 
+local function hold_of(run, id)
+  local holds = at_hand.holds
+  for i = #holds - 1, 1, -2 do
+    if holds[i] == id then return holds[i + 1] end
+  end
+  return redis.call('HGET', key('run', run, 'holds'), id)
+end
+
+-- After the scopes of the hold were looked at, so that what is at hand is this run's.
+local function put_hold(run, id, hold)
+  local holds = at_hand.holds
+  at_hand.holds_key = key('run', run, 'holds')
+  holds[#holds + 1], holds[#holds + 2] = id, hold
+end
+
 -- r: also waits_since. Room that was promised to the run is for the caller to give back.
 local function take_hold(run, r, scopes, hold)
   for _, scope in ipairs(scopes) do
-    add(scope, 'held', hold.amount)
+    change(scope, 0, hold.amount)
   end
   if r.waits_since then redis.call('HDEL', key('run', run), 'waits_since') end
-  redis.call('HSET', key('run', run, 'holds'), hold.id, 'held ' .. int(hold.amount) .. ' ' .. hold.day)
+  put_hold(run, hold.id, 'held ' .. int(hold.amount) .. ' ' .. hold.day)
 end
 
 -- A hold ends once: settled, or charged because its worker was lost and corrected if the truth comes later.
 -- A repeated settlement changes nothing. Returns the scopes it changed when somebody waits for room, else none:
--- whom to wake is for wake_all_waiters.
+-- whom to wake is for wake_all_waiters, once the money is written.
 local function settle(run, r, settlement)
-  local holds = key('run', run, 'holds')
-  local stored = redis.call('HGET', holds, settlement.hold)
+  local stored = hold_of(run, settlement.hold)
   if not stored then return {} end
   local state, amount, day, charged = string.match(stored, '^(%a+) (%d+) (%S+) ?(%d*)$')
   if state == 'settled' or (state == 'expired' and settlement.expired) then return {} end
   local was_held = state == 'held' and tonumber(amount) or 0
   local was_spent = state == 'expired' and tonumber(charged) or 0
   local somebody_waits = redis.call('EXISTS', key('scopes')) == 1
-  local scopes = somebody_waits and scopes_of(run, r, day) or scope_keys(r, day)
+  local scopes = somebody_waits and scopes_of(r, day) or standings(r, day)
   for _, scope in ipairs(scopes) do
-    scope.spent = add(scope, 'spent', settlement.observed - was_spent)
-    scope.held = add(scope, 'held', -was_held)
-    if scope.spent == 0 and scope.held == 0 and scope.name ~= 'run' then forget_unused(scope.key) end
+    change(scope, settlement.observed - was_spent, -was_held)
   end
   local to = settlement.expired and 'expired' or 'settled'
-  redis.call('HSET', holds, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))
+  put_hold(run, settlement.hold, to .. ' ' .. amount .. ' ' .. day .. ' ' .. int(settlement.observed))
   return somebody_waits and scopes or {}
 end

@@ -56,7 +56,7 @@ end
 local function wait_for_room(run, r, wait, now)
   redis.call('HSETNX', key('run', run), 'waits_since', int(now))
   local since = redis.call('HGET', key('run', run), 'waits_since')
-  for _, scope in ipairs(scopes_of(run, r, wait.day)) do
+  for _, scope in ipairs(scopes_of(r, wait.day)) do
     if scope.name == wait.scope then
       redis.call('ZADD', waiters_key(scope.key), since, run)
       redis.call('SADD', key('scopes'), scope.key)
@@ -76,7 +76,7 @@ local function repair_waiters(limit, now)
     elseif not r.waits_day then
       redis.call('ZREM', waiters_key(scope_key), run)
     else
-      for _, scope in ipairs(scopes_of(run, r, r.waits_day)) do
+      for _, scope in ipairs(scopes_of(r, r.waits_day)) do
         if scope.key == scope_key then wake_waiters(scope, now, false) end
       end
     end
@@ -89,7 +89,9 @@ local function expire_holds(run, r, now)
   for i = 1, #stored, 2 do
     local amount = string.match(stored[i + 1], '^held (%d+)')
     if amount then
-      wake_all_waiters(settle(run, r, { hold = stored[i], observed = tonumber(amount), expired = true }), now)
+      local scopes = settle(run, r, { hold = stored[i], observed = tonumber(amount), expired = true })
+      write_money()
+      wake_all_waiters(scopes, now)
     end
   end
 end
