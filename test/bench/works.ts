@@ -36,7 +36,7 @@ const FIVE: Shape = { steps: 5, latencyMs: 0 };
 const AT_RATE = { shape: FIVE, inFlight: 100, perSecond: 20 };
 
 export const WORKS: readonly Work[] = [
-  runs(FIVE, { inFlight: 200, workers: 2 }),
+  runs(FIVE, { inFlight: 200, workers: 1 }),
   runs({ steps: 5, latencyMs: 200 }, { inFlight: 1000, workers: 1 }),
   {
     name: 'submit',
