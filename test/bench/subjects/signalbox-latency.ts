@@ -14,7 +14,7 @@ const runOnce = async (signalbox: Signalbox): Promise<void> => {
 };
 
 const measure = (context: Context, load: Omit<Load, 'until'>): Promise<Sample> =>
-  withSignalbox(context, {}, async (signalbox) => {
+  withSignalbox(context, { workers: 1 }, async (signalbox) => {
     await publishAgent(signalbox, scriptOf(load.shape));
     const work = (order: Load): Promise<Outcome> => offer(order, () => runOnce(signalbox));
     await warmedUp(load, context.until, work);

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Logger } from '@signalbox/runtime';
 import { type Job as BullJob, Queue, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -40,13 +39,14 @@ const toJob = (activation: Activation) => ({
 
 type Send = (activations: readonly Activation[]) => Promise<unknown>;
 
-/** What comes in one turn of the event loop, for instance after one reply of Redis to many scripts, goes out together. */
+/** What comes at once, for instance of the replies to many scripts that Redis sent together, goes out together. */
 const gathering = (send: Send): Send => {
   let gathered: Activation[] = [];
   let sent: Promise<unknown> | null = null;
   return (activations) => {
     gathered.push(...activations);
-    sent ??= setImmediate().then(() => {
+    // Behind all that waits to run now, and before anything that comes from outside: a run is waited for.
+    sent ??= Promise.resolve().then(() => {
       const batch = gathered;
       [gathered, sent] = [[], null];
       return send(batch);
@@ -150,8 +150,11 @@ export const consumeActivations = (
 ): ActivationConsumer => {
   // With a third parameter BullMQ would make an AbortController for each job; ours come from the lease (R4), so a lost
   // lock cancels nothing: the next activation of the run is refused while its lease lives.
+  const begin = async (job: BullJob): Promise<ActivationEnd> => options.onActivation(Job.parse(job.data));
+  // BullMQ processes a job only after it has asked for the next one, which is a round trip later.
+  const begun = new WeakMap<BullJob, Promise<ActivationEnd>>();
   const take = async (job: BullJob, token?: string): Promise<void> => {
-    if ((await options.onActivation(Job.parse(job.data))) === 'done') return;
+    if ((await (begun.get(job) ?? begin(job))) === 'done') return;
     await job.moveToWait(token);
     throw new WaitingError();
   };
@@ -165,6 +168,12 @@ export const consumeActivations = (
     maxStalledCount: STALLS_ALLOWED,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
+  });
+  worker.on('active', (job) => {
+    const end = begin(job);
+    // Whoever takes it hears of it.
+    end.catch(() => undefined);
+    begun.set(job, end);
   });
   worker.on('error', (error) => {
     if (!LOST_LOCK.test(error.message)) options.onError(error);
