@@ -95,6 +95,29 @@ test('a tenant whose statement runs out of time does not stop those behind it', 
   assert.deepEqual(told, ['a-slow-one']);
 });
 
+test('a tenant of whom a script breaks does not stop those behind it', async () => {
+  const bench = await openBench(END + 365 * DAY);
+  const { db, loss, partition } = bench;
+  const broken = simpleJournal();
+  await writeBatch(db, [recordOf(broken.runId, broken.entries, { tenantId: 'a-broken-one' })]);
+  await keepFor(bench, { content_days: 0 }, 'a-broken-one');
+  await keepFor(bench, { content_days: 0 });
+  const runId = await ended(bench);
+  let scripts = 0;
+  const redis = new Proxy(partition.redis, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      if (name !== 'evalsha' || (scripts += 1) > 1) return (value as () => unknown).bind(target);
+      return () => Promise.reject(new Error('WRONGTYPE of a key script: f_1, on @user_script:1.'));
+    },
+  });
+  await eraseDue({ ...bench, partition: { ...partition, redis } });
+  assert.equal(await readable(bench, runId), 0);
+  const told = loss.log.filter(({ level }) => level === 'error').map(({ tenant_id }) => tenant_id);
+  assert.deepEqual(told, ['a-broken-one']);
+});
+
 test('the loop: every 15 s, only while it leads, and again after a store was away', async () => {
   let leads = false;
   const bench = await openBench(END + DAY, { isLeader: () => leads });

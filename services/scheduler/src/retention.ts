@@ -88,7 +88,7 @@ const trying = async (deps: RetentionDeps, own: TenantRetention): Promise<boolea
   } catch (error) {
     // Held since it was looked at: the next turn passes it by.
     if (error instanceof SignalboxError && error.code === 'legal_hold') return true;
-    if (error instanceof SignalboxError && !ranOutOfTime(error)) throw error;
+    if (error instanceof SignalboxError && error.retryable && !ranOutOfTime(error)) throw error;
     deps.logger.error('contents past their time cannot be erased', { tenant_id: own.tenantId, error });
     return false;
   }
