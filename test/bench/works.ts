@@ -74,7 +74,7 @@ export const WORKS: readonly Work[] = [
   },
   {
     name: 'replay',
-    title: 'W5 runs replayed by 8 clients through the api',
+    title: 'W5 runs replayed by 16 clients through the api, and by one job',
     trials: [replayTrial('replay')],
   },
 ];

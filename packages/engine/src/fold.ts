@@ -134,7 +134,8 @@ const EXPLAINING: ReadonlySet<Event['type']> = new Set(['guardrail.tripped', 'co
 
 const takeTime = (state: RunState, { type, ts }: Event): void => {
   if (EXPLAINING.has(type)) return;
-  if (state.status === 'running' && type !== 'run.claimed') {
+  // Of one write they have the same time.
+  if (ts !== state.lastTs && state.status === 'running' && type !== 'run.claimed') {
     state.activeMs += Math.max(0, Date.parse(ts) - Date.parse(state.lastTs));
   }
   state.lastTs = ts;

@@ -12,7 +12,7 @@ import { type Signalbox, withSignalbox } from './signalbox.ts';
 /** So many that the job works for seconds: with some hundred its first page is most of it. */
 const RUNS = 3000;
 const JOB_MS = 120_000;
-const CLIENTS = 8;
+const CLIENTS = 16;
 const SHAPE: Shape = { steps: 5, latencyMs: 0 };
 const STEPS = 2 * SHAPE.steps + 1;
 
