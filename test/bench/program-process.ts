@@ -1,6 +1,6 @@
 /** Starts a program of program.ts and gives it work. */
-import { existsSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type Child, REPOSITORY, startChild, temporaryDir, waitFor } from '@signalbox/local';
 import { z } from 'zod';
@@ -27,6 +27,17 @@ export interface Program<Settings> {
 }
 
 const READY_MS = 60_000;
+
+/** The socket is a file a moment before anybody listens on it. */
+const listens = (socketPath: string): Promise<true | undefined> =>
+  new Promise((resolve) => {
+    const socket = connect(socketPath);
+    socket.once('error', () => resolve(undefined));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
 
 /** Without the time limits of fetch. */
 const post = (socketPath: string, body: object): Promise<unknown> =>
@@ -68,7 +79,7 @@ export const startProgram = async <Settings>(options: ProgramOptions): Promise<P
   await waitFor(
     () => {
       if (child.exit() !== undefined) throw failed('stopped before it listened');
-      return existsSync(socketPath) ? true : undefined;
+      return listens(socketPath);
     },
     { what: `${name} to listen (log: ${child.logFile})`, timeoutMs: READY_MS },
   );
