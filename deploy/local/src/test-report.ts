@@ -150,17 +150,19 @@ export async function runTestFiles(
   const isFinal = stopping.aborted || files.length === 1;
   return [
     ...ended.map((each) => each.report(output)),
-    ...(isFinal ? open.map((each) => each.report(output)) : await eachAlone(root, open, options)),
+    ...(isFinal
+      ? open.map((each) => each.report(output))
+      : await eachAlone(root, open, { ...options, output })),
   ];
 }
 
-/** If none fails alone, what ended the process they shared is nobody's, and they all have failed. */
+/** If none fails alone, what ended the process they shared is nobody's, and they all have failed with its last words. */
 async function eachAlone(
   root: string,
   open: readonly Progress[],
-  options: RunOptions,
+  { output, ...options }: RunOptions & { readonly output: string },
 ): Promise<FileReport[]> {
   const reports: FileReport[] = [];
   for (const { file } of open) reports.push(...(await runTestFiles(root, [file], options)));
-  return reports.some(({ failed }) => failed > 0) ? reports : open.map((each) => each.report(''));
+  return reports.some(({ failed }) => failed > 0) ? reports : open.map((each) => each.report(output));
 }

@@ -39,7 +39,8 @@ const MOST_LOOKS = 40;
 const MICROS_PER_MS = 1000;
 const MOST_CONDEMNED = 10_000;
 const THREAD = new URL('./json-schema-thread.ts', import.meta.url);
-const RESOURCES = { maxOldGenerationSizeMb: 128 };
+/** Node ends a thread a little above its limit; one that came by more at once would end the process with it. */
+const RESOURCES = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 };
 
 const startThread = async (): Promise<Worker> => {
   const thread = new Worker(THREAD, { resourceLimits: RESOURCES });
