@@ -1,5 +1,5 @@
 /**
- * The thread of json-schema.ts: answers each question with one message, in order; the first one says that it is there.
+ * The thread of json-schema-process.ts: answers each question with one message, in order; the first one says that it is there.
  */
 import { parentPort } from 'node:worker_threads';
 import { Ajv, type ValidateFunction } from 'ajv';

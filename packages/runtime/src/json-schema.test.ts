@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { after, describe, test } from 'node:test';
-import { createJsonSchemas } from './json-schema.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createJsonSchemas, type JsonSchemas } from './json-schema.ts';
 
 const schemas = createJsonSchemas();
 after(() => schemas.close());
@@ -122,5 +125,75 @@ describe('what takes for ever', () => {
     const schema = JSON.stringify(BACKTRACKING);
     assert.equal((await impatient.judge('me', { schema, text: ENDLESS })).type, 'too_slow');
     assert.equal((await impatient.judge('me', { schema, text: '"aaa"' })).type, 'too_slow');
+  });
+});
+
+const waitUntil = async (holds: () => boolean): Promise<void> => {
+  for (let looks = 0; !holds(); looks += 1) {
+    assert.ok(looks < 1000, 'it did not come about within 10 s');
+    await sleep(10);
+  }
+};
+
+const linux = { skip: process.platform === 'linux' ? false : 'reads /proc' };
+
+describe('the process it is done in', linux, () => {
+  const children = (pid = process.pid): number[] =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+  const madeBy = async (schemas: JsonSchemas): Promise<number> => {
+    const before = new Set(children());
+    await schemas.judge('me', { schema: '{}', text: '1' });
+    const [pid = 0, ...others] = children().filter((child) => !before.has(child));
+    assert.ok(pid > 0 && others.length === 0);
+    return pid;
+  };
+  const isThere = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+
+  test('may die: what it was asked is condemned, and the next question makes another', async () => {
+    const mortal = createJsonSchemas({ limitMs: 60_000 });
+    after(() => mortal.close());
+    const pid = await madeBy(mortal);
+    const asked = mortal.judge('me', { schema: JSON.stringify(BACKTRACKING), text: ENDLESS });
+    process.kill(pid, 'SIGKILL');
+    assert.equal((await asked).type, 'too_slow');
+    const next = await madeBy(mortal);
+    process.kill(next, 'SIGKILL');
+    await waitUntil(() => !isThere(next));
+    await madeBy(mortal);
+  });
+
+  test('hears not of what a whole group is told, knows no secret, and ends when it is closed', async () => {
+    const own = createJsonSchemas();
+    const pid = await madeBy(own);
+    process.kill(pid, 'SIGTERM');
+    process.kill(pid, 'SIGINT');
+    assert.equal((await own.judge('me', { schema: '{"type":"string"}', text: '1' })).type, 'misfits');
+    assert.ok(isThere(pid));
+    const told = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean);
+    assert.deepEqual(
+      told.filter((one) => !one.startsWith('NODE_CHANNEL_')),
+      [],
+    );
+    await own.close();
+    assert.ok(!isThere(pid));
+  });
+
+  test('keeps no process from ending, and ends with it', async () => {
+    const script = `
+      import { createJsonSchemas } from ${JSON.stringify(new URL('./json-schema.ts', import.meta.url).href)};
+      import { readFileSync } from 'node:fs';
+      await createJsonSchemas().judge('me', { schema: '{}', text: '1' });
+      console.log(readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8'));`;
+    const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+    });
+    assert.match(stdout, /^\d+ \n$/);
+    await waitUntil(() => !isThere(Number(stdout)));
   });
 });

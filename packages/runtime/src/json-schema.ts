@@ -1,16 +1,18 @@
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
 import { LRUCache } from 'lru-cache';
 import { RoundRobinQueue } from './round-robin-queue.ts';
 import { sha256Hex } from './sealing.ts';
 
 /**
  * JSON Schemas that somebody else wrote, held against texts that a model wrote. A pattern that backtracks or references
- * that multiply take for ever, and would hold up all else in the process, so this is done in a thread of its own.
- * Owns the thread; one question at a time, and who asks take turns.
+ * that multiply take for ever, or all memory there is, and a thread that runs out of memory may take its whole process
+ * with it. So this is done in a thread of a process of its own, which is made when it is first asked.
+ * Owns that process; one question at a time, and who asks take turns.
  *
- * States: none -> idle <-> asked; a thread that does not answer in time, or runs out of memory, is ended (none), and its
- * schema is condemned: it is not tried again.
+ * States: none -> idle <-> asked; a process that has died is made anew. A schema that takes too long or ends its thread
+ * or process is condemned: it is not tried again.
  */
 
 export type SchemaVerdict =
@@ -34,76 +36,62 @@ export interface JsonSchemas {
 }
 
 const LIMIT_MS = 500;
-/** Each after half of the limit: of a thread that says nothing, not even what it computed. */
-const MOST_LOOKS = 40;
-const MICROS_PER_MS = 1000;
 const MOST_CONDEMNED = 10_000;
-const THREAD = new URL('./json-schema-thread.ts', import.meta.url);
-/** Node ends a thread a little above its limit; one that came by more at once would end the process with it. */
-const RESOURCES = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 };
+const PROCESS = fileURLToPath(new URL('./json-schema-process.ts', import.meta.url));
 
-const startThread = async (): Promise<Worker> => {
-  const thread = new Worker(THREAD, { resourceLimits: RESOURCES });
-  await once(thread, 'message');
-  // Out of memory: whoever asked hears of it, and without a listener it would end the process.
-  thread.on('error', () => undefined);
-  return thread;
-};
+const startProcess = (limitMs: number): Promise<ChildProcess> =>
+  new Promise((resolve, reject) => {
+    // Nothing of this one's flags and secrets.
+    const child = fork(PROCESS, [String(limitMs)], { execArgv: [], env: {}, stdio: 'ignore' });
+    child.once('message', () => resolve(child));
+    child.once('exit', (code, signal) =>
+      reject(new Error(`the process for JSON Schemas ended at its start: ${signal ?? code}`)),
+    );
+    child.on('error', reject);
+  });
 
-/**
- * Null: no answer in time, or the thread has died. Time is what the thread itself computed: a machine or a process that
- * is busy with other things, or stands still, condemns nothing.
- */
-const ask = async (
-  thread: Worker,
-  question: SchemaQuestion,
-  limitMs: number,
-): Promise<SchemaVerdict | null> => {
-  const begun = await thread.cpuUsage();
-  return new Promise((resolve) => {
-    let looks = 0;
+/** Null: it took too long, or the process has died. */
+const ask = (child: ChildProcess, question: SchemaQuestion): Promise<SchemaVerdict | null> =>
+  new Promise((resolve) => {
     const end = (verdict: SchemaVerdict | null): void => {
-      clearInterval(timer);
-      thread.off('message', end).off('exit', died);
+      child.off('message', onMessage).off('exit', onExit);
       resolve(verdict);
     };
-    const died = (): void => end(null);
-    const look = async (): Promise<void> => {
-      looks += 1;
-      if (looks > MOST_LOOKS) return died();
-      const { user, system } = await thread.cpuUsage(begun);
-      if ((user + system) / MICROS_PER_MS >= limitMs) died();
-    };
-    const timer = setInterval(() => void look().catch(died), limitMs / 2);
-    thread.on('message', end).on('exit', died);
-    thread.postMessage(question);
+    const onMessage = (verdict: unknown): void => end(verdict as SchemaVerdict | null);
+    const onExit = (): void => end(null);
+    child.on('message', onMessage).on('exit', onExit);
+    // One that has ended meanwhile tells it by its exit.
+    child.send(question, () => undefined);
   });
+
+/** Its exit and the end of its channel are told in any order. */
+const lives = ({ connected, exitCode, signalCode }: ChildProcess): boolean =>
+  connected && exitCode === null && signalCode === null;
+
+/** Idle, it keeps no process from ending. */
+const keep = (child: ChildProcess, isAsked: boolean): void => {
+  for (const handle of [child, child.channel]) handle?.[isAsked ? 'ref' : 'unref']();
 };
 
 /** `limitMs`: what one answer may compute for, once the thread is there. */
 export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
   const condemned = new LRUCache<string, true>({ max: MOST_CONDEMNED });
-  let thread: Worker | null = null;
+  let child: ChildProcess | null = null;
   const line = new RoundRobinQueue<() => Promise<void>>();
   let working: Promise<void> | null = null;
-  const endThread = async (): Promise<void> => {
-    const ended = thread;
-    thread = null;
-    await ended?.terminate();
+  const ready = async (): Promise<ChildProcess> => {
+    if (child === null || !lives(child)) child = await startProcess(limitMs);
+    return child;
   };
   const judge = async (question: SchemaQuestion): Promise<SchemaVerdict> => {
     const id = sha256Hex(question.schema);
     if (condemned.get(id) === true) return { type: 'too_slow' };
-    thread ??= await startThread();
-    thread.ref();
-    const verdict = await ask(thread, question, limitMs);
-    if (verdict !== null) {
-      // Idle, it keeps no process from ending.
-      thread.unref();
-      return verdict;
-    }
+    const asked = await ready();
+    keep(asked, true);
+    const verdict = await ask(asked, question);
+    keep(asked, false);
+    if (verdict !== null) return verdict;
     condemned.set(id, true);
-    await endThread();
     return { type: 'too_slow' };
   };
   const workOff = async (): Promise<void> => {
@@ -118,7 +106,10 @@ export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
       }),
     close: async () => {
       await working;
-      await endThread();
+      if (child === null || !lives(child)) return;
+      const ended = once(child, 'exit');
+      child.disconnect();
+      await ended;
     },
   };
 };
