@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Logger } from '@signalbox/runtime';
 import { type Job as BullJob, Queue, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -25,6 +26,35 @@ export interface ActivationQueue {
 
 const jobIdOf = ({ runId, wakeSeq }: Activation): string => `${runId}_${wakeSeq}`;
 
+const toJob = (activation: Activation) => ({
+  name: 'activation',
+  data: { runId: activation.runId, wakeSeq: activation.wakeSeq },
+  opts: {
+    jobId: jobIdOf(activation),
+    lifo: activation.front === true,
+    attempts: 1,
+    removeOnComplete: true,
+    removeOnFail: true,
+  },
+});
+
+type Send = (activations: readonly Activation[]) => Promise<unknown>;
+
+/** What comes in one turn of the event loop, for instance after one reply of Redis to many scripts, goes out together. */
+const gathering = (send: Send): Send => {
+  let gathered: Activation[] = [];
+  let sent: Promise<unknown> | null = null;
+  return (activations) => {
+    gathered.push(...activations);
+    sent ??= setImmediate().then(() => {
+      const batch = gathered;
+      [gathered, sent] = [[], null];
+      return send(batch);
+    });
+    return sent;
+  };
+};
+
 /** States of a job that a worker will take, or has. */
 const DELIVERED: ReadonlySet<string> = new Set(['waiting', 'prioritized', 'delayed', 'active']);
 
@@ -43,27 +73,14 @@ export const openActivationQueue = (partition: Partition, redis: Redis): Activat
   // BullMQ repeats the connection's errors, which the connection's owner already reports.
   queue.on('error', () => undefined);
   const adding = new Set<Promise<unknown>>();
-  const addOne = ({ runId, wakeSeq, front }: Activation): Promise<unknown> =>
-    queue.add(
-      'activation',
-      { runId, wakeSeq },
-      {
-        jobId: jobIdOf({ runId, wakeSeq }),
-        lifo: front === true,
-        attempts: 1,
-        removeOnComplete: true,
-        removeOnFail: true,
-      },
-    );
-  const addAll = async (activations: readonly Activation[]): Promise<void> => {
+  const gather = gathering(async (activations) => {
     await forgetStranded(queue, activations);
-    // Not addBulk: the connection sends them together all the same, and its pipeline costs half as much again.
-    await Promise.all(activations.map(addOne));
-  };
+    await queue.addBulk(activations.map(toJob));
+  });
   return {
     add: async (activations) => {
       if (activations.length === 0) return;
-      const added = addAll(activations);
+      const added = gather(activations);
       adding.add(added);
       try {
         await added;
@@ -133,11 +150,8 @@ export const consumeActivations = (
 ): ActivationConsumer => {
   // With a third parameter BullMQ would make an AbortController for each job; ours come from the lease (R4), so a lost
   // lock cancels nothing: the next activation of the run is refused while its lease lives.
-  const begin = async (job: BullJob): Promise<ActivationEnd> => options.onActivation(Job.parse(job.data));
-  // BullMQ processes a job only after it has asked for the next one, which is a round trip later.
-  const begun = new WeakMap<BullJob, Promise<ActivationEnd>>();
   const take = async (job: BullJob, token?: string): Promise<void> => {
-    if ((await (begun.get(job) ?? begin(job))) === 'done') return;
+    if ((await options.onActivation(Job.parse(job.data))) === 'done') return;
     await job.moveToWait(token);
     throw new WaitingError();
   };
@@ -151,12 +165,6 @@ export const consumeActivations = (
     maxStalledCount: STALLS_ALLOWED,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
-  });
-  worker.on('active', (job) => {
-    const end = begin(job);
-    // Whoever takes it hears of it.
-    end.catch(() => undefined);
-    begun.set(job, end);
   });
   worker.on('error', (error) => {
     if (!LOST_LOCK.test(error.message)) options.onError(error);
