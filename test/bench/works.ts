@@ -18,15 +18,15 @@ export interface Work {
   readonly trials: readonly Trial[];
 }
 
-const runs = (shape: Shape, { inFlight, workers }: { inFlight: number; workers: number }): Work => {
+const runs = (shape: Shape, inFlight: number): Work => {
   const { steps, latencyMs } = shape;
   const name = latencyMs === 0 ? `W${steps}` : `W${steps}@${latencyMs}`;
   const load = { shape, inFlight };
   return {
     name,
-    title: `${steps} model calls (2 KB), each with a tool call (0.5 KB); a model takes ${latencyMs} ms; ${inFlight} runs at a time${workers === 1 ? ', of ours on one worker' : ''}`,
+    title: `${steps} model calls (2 KB), each with a tool call (0.5 KB); a model takes ${latencyMs} ms; ${inFlight} runs at a time, of ours on one worker`,
     trials: [
-      signalboxTrial({ work: name, workers, ...load }),
+      signalboxTrial({ work: name, ...load }),
       ...[...PARTS, ...NEIGHBOURS].map((subject) => programTrial(name, subject, load)),
     ],
   };
@@ -36,8 +36,8 @@ const FIVE: Shape = { steps: 5, latencyMs: 0 };
 const AT_RATE = { shape: FIVE, inFlight: 100, perSecond: 20 };
 
 export const WORKS: readonly Work[] = [
-  runs(FIVE, { inFlight: 200, workers: 1 }),
-  runs({ steps: 5, latencyMs: 200 }, { inFlight: 1000, workers: 1 }),
+  runs(FIVE, 200),
+  runs({ steps: 5, latencyMs: 200 }, 1000),
   {
     name: 'submit',
     title:
@@ -46,7 +46,7 @@ export const WORKS: readonly Work[] = [
   },
   {
     name: 'latency',
-    title: 'W5 at 20 runs/s, from the submission to the answer',
+    title: 'W5 at 20 runs/s, from the submission to the answer; of ours on one worker',
     trials: [
       latencyTrial('latency', AT_RATE),
       ...[FLOOR, ...NEIGHBOURS].map((subject) => programTrial('latency', subject, AT_RATE)),

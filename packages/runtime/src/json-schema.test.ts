@@ -195,5 +195,17 @@ describe('the process it is done in', linux, () => {
     });
     assert.match(stdout, /^\d+ \n$/);
     await waitUntil(() => !isThere(Number(stdout)));
+    const closing = spawnSync(
+      process.execPath,
+      [
+        '--input-type=module',
+        '-e',
+        script
+          .replace('await createJsonSchemas()', 'const own = createJsonSchemas(); await own')
+          .concat('await own.close();'),
+      ],
+      { encoding: 'utf8' },
+    );
+    assert.equal(closing.status, 0, closing.stderr);
   });
 });

@@ -108,6 +108,7 @@ export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
       await working;
       if (child === null || !lives(child)) return;
       const ended = once(child, 'exit');
+      keep(child, true);
       child.disconnect();
       await ended;
     },

@@ -21,20 +21,25 @@ import {
 
 const ROUND = 15_000;
 
+/** Some of its scripts, counted from 1, fail with that message. */
+const failing = (partition: Partition, why: (nth: number) => string | null): Partition => {
+  let scripts = 0;
+  const redis = new Proxy(partition.redis, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      const message = name === 'evalsha' ? why((scripts += 1)) : null;
+      if (message !== null) return () => Promise.reject(new Error(message));
+      return (value as () => unknown).bind(target);
+    },
+  });
+  return { ...partition, redis };
+};
+
 describe('a scheduler that is killed within an erasure', () => {
   /** Its nth script does not reach Redis, nor does anything behind it. */
-  const killedAt = (partition: Partition, n: number): Partition => {
-    let scripts = 0;
-    const redis = new Proxy(partition.redis, {
-      get: (target, name) => {
-        const value: unknown = Reflect.get(target, name);
-        if (typeof value !== 'function') return value;
-        if (name === 'evalsha' && (scripts += 1) >= n) return () => Promise.reject(new Error('killed'));
-        return (value as () => unknown).bind(target);
-      },
-    });
-    return { ...partition, redis };
-  };
+  const killedAt = (partition: Partition, n: number): Partition =>
+    failing(partition, (nth) => (nth >= n ? 'killed' : null));
 
   for (const [n, what] of [
     [1, 'before its trail'],
@@ -103,16 +108,8 @@ test('a tenant of whom a script breaks does not stop those behind it', async () 
   await keepFor(bench, { content_days: 0 }, 'a-broken-one');
   await keepFor(bench, { content_days: 0 });
   const runId = await ended(bench);
-  let scripts = 0;
-  const redis = new Proxy(partition.redis, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      if (name !== 'evalsha' || (scripts += 1) > 1) return (value as () => unknown).bind(target);
-      return () => Promise.reject(new Error('WRONGTYPE of a key script: f_1, on @user_script:1.'));
-    },
-  });
-  await eraseDue({ ...bench, partition: { ...partition, redis } });
+  const bug = 'WRONGTYPE of a key script: f_1, on @user_script:1.';
+  await eraseDue({ ...bench, partition: failing(partition, (nth) => (nth === 1 ? bug : null)) });
   assert.equal(await readable(bench, runId), 0);
   const told = loss.log.filter(({ level }) => level === 'error').map(({ tenant_id }) => tenant_id);
   assert.deepEqual(told, ['a-broken-one']);
@@ -126,15 +123,8 @@ test('the loop: every 15 s, only while it leads, and again after a store was awa
   const runId = await ended(bench);
   const stopping = new AbortController();
   let isAway = true;
-  const flaky = new Proxy(partition.redis, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      if (name === 'evalsha' && isAway) return () => Promise.reject(new Error('away'));
-      return (value as () => unknown).bind(target);
-    },
-  });
-  const running = keepRetention({ ...bench, partition: { ...partition, redis: flaky } }, stopping.signal);
+  const flaky = failing(partition, () => (isAway ? 'away' : null));
+  const running = keepRetention({ ...bench, partition: flaky }, stopping.signal);
   const round = async (): Promise<void> => {
     await clock.whenSleeping();
     await clock.advance(ROUND);

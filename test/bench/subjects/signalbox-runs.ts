@@ -79,12 +79,10 @@ const assertSucceeded = async ({ db }: Signalbox, runs: number, { steps }: Shape
     throw new Error(`${runs} runs made ${steps + 1} calls each; ${calls} were held and settled.`);
 };
 
-interface RunsLoad extends Omit<Load, 'until'> {
-  readonly workers: number;
-}
+type RunsLoad = Omit<Load, 'until'>;
 
-const measure = (context: Context, { shape, inFlight, workers }: RunsLoad): Promise<Sample> =>
-  withSignalbox(context, { workers, slots: Math.max(100, inFlight / workers) }, async (signalbox) => {
+const measure = (context: Context, { shape, inFlight }: RunsLoad): Promise<Sample> =>
+  withSignalbox(context, { workers: 1, slots: inFlight }, async (signalbox) => {
     await publishAgent(signalbox, scriptOf(shape));
     const warm = await runAll(signalbox, { shape, inFlight, until: warmUp(context.until) });
     const work = (): Promise<Outcome> => runAll(signalbox, { shape, inFlight, until: context.until });
