@@ -1,5 +1,5 @@
 /**
- * What a loss of Redis takes with it for good (design §5 and §6): commits that were acknowledged to their writers, and
+ * What a loss of Redis takes with it for good (Trust): commits that were acknowledged to their writers, and
  * are not in Postgres. The stream is read at the moment of the loss; what of it is not stored at the end was lost, so
  * the checker forgives exactly this and no more.
  */

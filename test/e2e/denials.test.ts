@@ -1,5 +1,5 @@
 /**
- * Every way in which money is refused (design §6), reached as a backend service would: through the public API.
+ * Every way in which money is refused (Money), reached as a backend service would: through the public API.
  * What cannot be paid for is refused when it is submitted, or the run fails of it before a request leaves; the
  * run and its event stream say which scope was full, where it stood and when it begins anew.
  */

@@ -1,6 +1,6 @@
 /**
  * What was done to a tenant rather than in one of its runs: keys, caps, agents, refused requests, reads of contents.
- * One chain per tenant (design §5, Audit). The api makes a draft with an id of its own; the audit-writer stores each id
+ * One chain per tenant (Audit). The api makes a draft with an id of its own; the audit-writer stores each id
  * once and gives it `seq`, `prev` and `hash`. `data` holds nothing secret (R13).
  */
 import { z } from 'zod';

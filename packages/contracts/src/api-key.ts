@@ -16,7 +16,7 @@ export type ApiScope = z.infer<typeof ApiScope>;
 export interface Principal {
   readonly keyId: string;
   readonly tenantId: string;
-  /** Partition whose Redis holds everything of the tenant (design §7). */
+  /** Partition whose Redis holds everything of the tenant. */
   readonly partition: number;
   readonly scopes: readonly ApiScope[];
 }

@@ -5,7 +5,7 @@ import { Usd } from './money.ts';
 
 /**
  * What is sealed with a run's key. An event names each piece by its ref, `sha256:<hex of the ciphertext>`,
- * so erasing the key leaves the chain whole (design §5, Contents).
+ * so erasing the key leaves the chain whole (Contents).
  */
 
 export const SubmissionContent = z.object({ input: RunInput, metadata: z.record(z.string(), z.string()) });

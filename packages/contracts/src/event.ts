@@ -6,7 +6,7 @@ import { Priority, RunLimits, Usage, WaitReason } from './run.ts';
 /**
  * The journal's entries. `data` holds what decisions need and nothing secret (R13); what was said is
  * sealed and named by `refs`. Every value that came from outside the journal (time, headroom, chosen
- * limits, retry choices) is in here, so that `fold` and `next` read only events (design §5, Replay).
+ * limits, retry choices) is in here, so that `fold` and `next` read only events (Replay).
  */
 export const Actor = z.object({ type: z.enum(['system', 'agent', 'user', 'operator']), id: z.string() });
 export type Actor = z.infer<typeof Actor>;
@@ -152,7 +152,7 @@ export const EVENT_DATA = {
     attempt: Attempt,
     model: z.string(),
     max_output_tokens: z.int().min(1),
-    /** Upper bound of the input in tokens (design §6). */
+    /** Upper bound of the input in tokens (Money). */
     input_bound: z.int().min(0),
     temperature: z.number().nullable(),
     tools: z.array(z.string()),

@@ -5,7 +5,7 @@ export type Nano = number;
 
 const NANO_PER_USD = 1_000_000_000;
 
-/** 9,000,000 USD: above it a Lua double loses single nano-USD, so no cap may be larger (design §6). */
+/** 9,000,000 USD: above it a Lua double loses single nano-USD, so no cap may be larger. */
 export const MAX_NANO: Nano = 9_000_000 * NANO_PER_USD;
 
 /** USD of an amount, for JSON. Division of two integers rounds once, so 2_100_000 shows as 0.0021. */

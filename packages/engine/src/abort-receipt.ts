@@ -7,7 +7,7 @@ const hasLostCall = ({ turn }: RunState): boolean =>
   (turn.status === 'open' || turn.tools.some((tool) => tool.status === 'open' && tool.dueAt === null));
 
 /**
- * What an abort did to a run, for `run.aborted` by whoever writes the end (design §5, Abort). The state is
+ * What an abort did to a run, for `run.aborted` by whoever writes the end (Abort). The state is
  * that of just before: with the results of the calls the abort closed, and the charges of those it gave up.
  */
 export const abortReceipt = (state: RunState): EventData<'run.aborted'> => {

@@ -29,7 +29,7 @@ export const nudgeMessages = (nudge: Nudge | null): Message[] =>
 
 /**
  * What a finished turn adds: the answer and the tool results in call order, whatever order they arrived
- * in (design §5, Replay). An answer with nothing in it adds nothing: providers refuse empty messages.
+ * in (Replay). An answer with nothing in it adds nothing: providers refuse empty messages.
  */
 export const turnMessages = (step: LlmStep, contents: Contents): Message[] => {
   if (step.outputRef === null) return [];

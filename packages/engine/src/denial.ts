@@ -28,7 +28,7 @@ export type DenialAnswer =
   | { readonly type: 'shrink'; readonly maxOutputTokens: number }
   | { readonly type: 'fail'; readonly scope: ScopeRoom };
 
-/** A call with less room to answer than this is not worth making (design §6). */
+/** A call with less room to answer than this is not worth making (Money). */
 export const MIN_OUTPUT_TOKENS = 256;
 
 const free = (scope: ScopeRoom): Nano => scope.capNano - scope.spentNano;
@@ -37,7 +37,7 @@ const room = (scope: ScopeRoom): Nano => free(scope) - scope.heldNano;
 const tightest = (scopes: readonly ScopeRoom[], by: (scope: ScopeRoom) => Nano): ScopeRoom =>
   scopes.reduce((a, b) => (by(b) < by(a) ? b : a));
 
-/** What a run does when its hold does not fit (design §6). `scopes` is not empty. */
+/** What a run does when its hold does not fit (Money). `scopes` is not empty. */
 export const answerDenial = (denied: DeniedHold): DenialAnswer => {
   const leastFree = tightest(denied.scopes, free);
   const leastRoom = tightest(denied.scopes, room);

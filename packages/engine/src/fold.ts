@@ -157,7 +157,7 @@ export const apply = (state: RunState, event: Event): void => {
   state.knownTime = later(state.knownTime, event.ts);
 };
 
-/** `state = fold(events)`: the whole run from its journal (design §2). */
+/** `state = fold(events)`: the whole run from its journal. */
 export const fold = (events: readonly Event[]): RunState => {
   const [first, ...rest] = events;
   if (first === undefined) throw new JournalError('a journal has at least one event');

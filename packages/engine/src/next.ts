@@ -54,7 +54,7 @@ type Unusable = Exclude<Nudge, 'loop'>;
 /** Why an answer without tool calls cannot be the run's output; null when it can. */
 const unusable = (step: LlmStep): Unusable | null => {
   if (!step.hasText) return 'empty';
-  // A limit lowered to fit under a cap was our choice: a shorter answer is better than none (design §6).
+  // A limit lowered to fit under a cap was our choice: a shorter answer is better than none (Money).
   if (step.finishReason === 'length' && !lastAttempt(step).limitLowered) return 'truncated';
   return step.outputValid ? null : 'schema';
 };

@@ -10,7 +10,7 @@ import { specText } from './request.ts';
 import type { RunState } from './state.ts';
 
 /**
- * Replay (design §5, R12): a recorded journal goes through today's engine, event by event. What came from outside
+ * Replay (R12): a recorded journal goes through today's engine, event by event. What came from outside
  * (answers, tool results, money, time) is taken as recorded; wherever the engine decided, its decision and the request
  * it would make are compared with what was announced. Calls nothing and pays nothing: it reads what it is given.
  */

@@ -5,7 +5,7 @@ import type { RunState } from './state.ts';
 
 /**
  * What a model is sent, as the journal proves it: digests under the run's key, each taking in only what is new
- * (design §9). Live, replayed and forked runs make them here, so that equal digests mean equal requests (R12).
+ * Live, replayed and forked runs make them here, so that equal digests mean equal requests (R12).
  */
 export type Digest = (text: string) => string;
 

@@ -15,7 +15,7 @@ export interface Failure {
   readonly stopped: 'for_run' | 'for_worker' | null;
 }
 
-/** What follows a failed model call; the choice is recorded in `llm.failed.decision` (design §5, Replay). */
+/** What follows a failed model call; the choice is recorded in `llm.failed.decision` (Replay). */
 export const decideRetry = (state: RunState, failure: Failure): EventData<'llm.failed'>['decision'] => {
   if (failure.stopped === 'for_worker') return 'retry';
   if (failure.stopped === 'for_run') return 'give_up';

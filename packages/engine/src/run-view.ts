@@ -28,7 +28,7 @@ const abortView = (state: RunState, pending: ViewContents['abort']): Run['abort'
   };
 };
 
-/** A run as the API shows it: a projection of the journal (design §2). */
+/** A run as the API shows it: a projection of the journal. */
 export const runView = (state: RunState, contents: ViewContents): Run => {
   const { submitted, error } = state;
   return {

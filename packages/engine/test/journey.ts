@@ -78,7 +78,7 @@ export const maybeLose = (journey: Journey): void => {
   throw new WorkerLost();
 };
 
-/** Commits results: they are written whether or not the run may go on (design §5). */
+/** Commits results: they are written whether or not the run may go on. */
 export const record = (journey: Journey, drafts: readonly EventDraft[]): void => {
   const ts = new Date(journey.nowMs).toISOString();
   const actor = { type: 'system', id: `worker-${journey.epoch}` } as const;

@@ -6,7 +6,7 @@ import {
   type Usage,
 } from '@signalbox/contracts';
 
-/** No content of a run may be longer (design §5); what no model writes would fill the memory of all it passes. */
+/** No content of a run may be longer (Contents); what no model writes would fill the memory of all it passes. */
 const MOST_BYTES = 10_000_000;
 
 /**

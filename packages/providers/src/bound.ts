@@ -1,7 +1,7 @@
 import type { Message, ModelRequest } from '@signalbox/contracts';
 
 /**
- * Upper bounds of a request's input in tokens, without a tokenizer (design §6): every token of the byte-level
+ * Upper bounds of a request's input in tokens, without a tokenizer (Money): every token of the byte-level
  * vocabularies in use covers at least one byte, and our JSON framing is longer than a provider's own.
  */
 

@@ -4,7 +4,7 @@ import type { CallBound } from './cost.ts';
 /**
  * Which usage can be true of a call. Honest counts may be above our bound: a gateway adds a preamble or what it found
  * in the web, reasoning may not count towards the limit. What is beyond all that is no usage and is treated as a
- * missing one (design §6): one such number, believed, would use up a tenant's caps and break its books.
+ * missing one (Money): one such number, believed, would use up a tenant's caps and break its books.
  */
 
 /** Each way; as many as the largest budgets for hidden reasoning. */

@@ -251,7 +251,7 @@ test('what waits is counted, unless somebody paused the queue', async () => {
   assert.equal(await queue.waiting(), 0);
 });
 
-test('every key of the queue carries the partition’s hash tag (design §7)', async () => {
+test('every key of the queue carries the partition’s hash tag', async () => {
   const partition = await freshPartition();
   const queue = await openQueue(partition);
   await queue.add([{ runId: 'run_1', wakeSeq: 1 }]);

@@ -19,7 +19,7 @@
  *           round nobody would ever mark those runs, and their keys would stay in Redis for ever.
  * Leading is economy: a writer frozen past its lease may store and settle once more what its successor stores.
  * Every batch names the incarnation of run state it was read under; one that a verification overtook is dropped
- * here and read again (design §6, Trust). It names the batches that were acknowledged too: a Postgres that has fewer
+ * here and read again (Trust). It names the batches that were acknowledged too: a Postgres that has fewer
  * lost what it had committed, so that run state is to be verified before anything else is stored.
  * A failure of Redis leads back to sweeping, through ensureGroup: a flushed Redis has no group either.
  */

@@ -9,7 +9,7 @@ import {
 } from '@signalbox/run-state';
 
 /**
- * Writes again what the api mirrors from Postgres: caps, provider keys, API keys, the newest agent versions (design §5).
+ * Writes again what the api mirrors from Postgres: caps, provider keys, API keys, the newest agent versions.
  * API keys that Redis has beyond that stay, as one that has not reached Postgres yet; a revoked one stays revoked. A
  * provider key that Postgres does not have was removed: it goes.
  */

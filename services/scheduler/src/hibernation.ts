@@ -1,5 +1,5 @@
 /**
- * Makes long waits cheap, and ends those that last too long (design §5, Read). Owns no run: every step is a script
+ * Makes long waits cheap, and ends those that last too long (Read). Owns no run: every step is a script
  * that looks again, so that two leaders do no harm.
  *
  * Turn: waits that are too long are ended; woken runs, and those that a verification could not put back, are loaded

@@ -17,7 +17,7 @@ export interface LoopDeps extends TickDeps {
 const TICK_MS = 250;
 const RETRY = { baseMs: TICK_MS, capMs: 5_000 };
 
-/** True: there is more to do at once. A partition whose data is not verified is verified first (design §6, Trust). */
+/** True: there is more to do at once. A partition whose data is not verified is verified first (Trust). */
 const work = async (deps: LoopDeps): Promise<boolean> => {
   try {
     return isFull(await tick(deps));

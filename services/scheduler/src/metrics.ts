@@ -147,7 +147,7 @@ export interface TrustMetrics {
   verified(seconds: number): void;
 }
 
-/** How long everybody waited for run state to be verified, and whether they wait now (design §6, Trust). */
+/** How long everybody waited for run state to be verified, and whether they wait now (Trust). */
 export const createTrustMetrics = (registry: Metrics, partition: Partition): TrustMetrics => {
   const total = registry.counter({
     name: 'trust_verifications_total',

@@ -2,7 +2,7 @@ import { isTerminal, type StoredRun } from '@signalbox/contracts';
 import { type Attempt, fold, readEntry, type RunState } from '@signalbox/engine';
 import type { LoadableHold, LoadableRun } from '@signalbox/run-state';
 
-/** A run as run state would hold it, derived from its journal alone (design §2). */
+/** A run as run state would hold it, derived from its journal alone. */
 
 const holdsOf = (state: RunState): LoadableHold[] =>
   state.steps

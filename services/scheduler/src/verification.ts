@@ -25,7 +25,7 @@ import { knownSpend } from './known-spend.ts';
 import { type RestoreDeps, restoreRuns } from './restore-runs.ts';
 
 /**
- * Verifies run state against Postgres, so that its scripts write again (design §6, Trust). Under a lock in Postgres,
+ * Verifies run state against Postgres, so that its scripts write again (Trust). Under a lock in Postgres,
  * which no batch of the audit-writer and no other scheduler passes:
  *   1. the incarnation is raised, at once and for good: epochs never go back, and batches read before are refused
  *      even if this lock should be lost;

@@ -3,7 +3,7 @@ import { type Clock, type Logger, pause } from '@signalbox/runtime';
 import type { RunWorker } from './worker.ts';
 
 /**
- * How a worker learns of aborts (design §5): a hint over pub/sub, and a look at the flags of its runs every
+ * How a worker learns of aborts (Abort): a hint over pub/sub, and a look at the flags of its runs every
  * second, since a hint may be lost or the channel closed to us. Neither failing stops the other. The same look
  * finds runs that the store believes to be ours and are not.
  */

@@ -3,7 +3,7 @@ import { costNano, plausibleUsage } from '@signalbox/providers';
 import type { Announced } from './announce-call.ts';
 import type { RunContext } from './run-context.ts';
 
-/** What a call is charged in the end (design §6). */
+/** What a call is charged in the end (Money). */
 export interface Charge {
   readonly nano: Nano;
   /** The usage was not told, or cannot be true. */
@@ -45,7 +45,7 @@ export const chargeOfAnswer = (context: RunContext, announced: Announced, answer
     : { nano: costNano(usage, announced.price), estimated: false, usage };
 };
 
-/** Of a broken call: nothing only when the provider certainly did nothing (design §5, Abort). */
+/** Of a broken call: nothing only when the provider certainly did nothing (Abort). */
 export const chargeOfFailure = (context: RunContext, announced: Announced, error: ModelError): Charge => {
   if (error.billed === 'none') return { nano: 0, estimated: false, usage: null };
   if (error.billed === 'unknown') return { nano: holdNano(announced), estimated: true, usage: null };

@@ -1,6 +1,6 @@
 /**
  * What a run's model is sent, grown turn by turn: messages, input bound and request digest each take in only
- * what is new, so a step costs the same however long the conversation is (design §9).
+ * what is new, so a step costs the same however long the conversation is.
  */
 import type { Message, ModelRequest, SubmissionContent, Usage } from '@signalbox/contracts';
 import {

@@ -1,4 +1,4 @@
-/** A hold that did not fit: the call is made smaller, waits for others' holds, or fails, as design §6 says. */
+/** A hold that did not fit: the call is made smaller, waits for others' holds, or fails (Money). */
 import { type CapScope, type Nano, type Price, toUsd } from '@signalbox/contracts';
 import { answerDenial, type CallModel, type ScopeRoom, type TenantDay } from '@signalbox/engine';
 import { affordableOutputTokens } from '@signalbox/providers';

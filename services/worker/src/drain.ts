@@ -4,7 +4,7 @@ import type { Intake } from './intake.ts';
 import type { LeaseKeeper } from './lease-keeper.ts';
 
 /**
- * The end of a worker (design §7). Nothing is fetched any more, and each run is handed over at its next step. When the
+ * The end of a worker. Nothing is fetched any more, and each run is handed over at its next step. When the
  * time for that is over, open calls are cut off, settled at what they cost, and handed over too: no run fails because
  * its worker had to go, and none waits for a lease to expire.
  */

@@ -9,7 +9,7 @@ import { expireCall } from './expire-call.ts';
 import type { RunContext } from './run-context.ts';
 
 /**
- * The one loop (design §2): fold, next, act, until the run ends, parks or is handed over. Live and resumed
+ * The one loop: fold, next, act, until the run ends, parks or is handed over. Live and resumed
  * runs go through it alike.
  */
 

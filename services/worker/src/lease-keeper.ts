@@ -3,7 +3,7 @@ import { type Activation, closeLease, openLease, type Partition, renewLease } fr
 import { type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runtime';
 
 /**
- * Owns this process's lease, which carries all its runs and holds (design §5, Leases).
+ * Owns this process's lease, which carries all its runs and holds (Leases).
  * States: none -> live -> lost -> none. A lost identity is never used again: whoever works under it sees its
  * signal abort, and a new identity is taken. The deadline is on the monotonic clock and earlier than the
  * store's, so that a paused process notices before it sends anything (R4).

@@ -23,7 +23,7 @@ import { isStateAway } from './state-away.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its
- * session's. An activation that finds nothing to do just ends: BullMQ is a doorbell (design §5).
+ * session's. An activation that finds nothing to do just ends: BullMQ is a doorbell.
  */
 
 export interface WorkerDeps extends WorkerPorts {

@@ -1,4 +1,4 @@
-/** A provider that tells a usage which cannot be true of the call: no usage at all (design §6). */
+/** A provider that tells a usage which cannot be true of the call: no usage at all (Money). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { NO_USAGE, type Usage } from '@signalbox/contracts';

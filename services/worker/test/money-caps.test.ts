@@ -1,4 +1,4 @@
-/** What a call does when it does not fit under a cap (design §6; R1). */
+/** What a call does when it does not fit under a cap (Money; R1). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fakeProvider, type FakeReply, HAIKU, inTurn } from './fake.ts';

@@ -1,4 +1,4 @@
-/** What is held for a call, and what it is charged (design §6; R1, R2). */
+/** What is held for a call, and what it is charged (Money; R1, R2). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { fakeProvider, type FakeReply, HAIKU, inTurn, MINI, totalNano } from './fake.ts';

@@ -1,4 +1,4 @@
-/** Leases, and a Redis that goes away and comes back (design §5, Leases): nothing fails of it. */
+/** Leases, and a Redis that goes away and comes back: nothing fails of it. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { type LocalRedis, startRedis, temporaryDir } from '@signalbox/local';

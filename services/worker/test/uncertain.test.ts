@@ -1,6 +1,6 @@
 /**
- * What becomes of tool calls that were open when their worker died, by what they may do to the world (design §5,
- * Resume).
+ * What becomes of tool calls that were open when their worker died, by what they may do to the world
+ * (Resume).
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,5 +1,5 @@
 /**
- * Erasure of what was said in a run (design §5, Contents): its key and contents are destroyed, its journal and its
+ * Erasure of what was said in a run (Contents): its key and contents are destroyed, its journal and its
  * costs stay. States: stored -> erased, for good.
  * erased_runs remembers it, so that neither a redelivery nor a verification of run state brings anything back.
  */

@@ -4,7 +4,7 @@ import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
 
 /**
- * The fence between writers of the audit stream and a verification of run state (design §6, Trust). A verification
+ * The fence between writers of the audit stream and a verification of run state (Trust). A verification
  * holds the partition's lock alone and raises the incarnation; a writer's batch shares the lock and must name the
  * incarnation it was read under. So a batch is either stored before the verification reads, and counts, or is
  * refused and read again from what Redis holds by then.

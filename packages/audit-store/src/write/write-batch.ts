@@ -1,5 +1,5 @@
 /**
- * Moves commits from the audit stream into Postgres (design §5, Audit). The only writer of run data.
+ * Moves commits from the audit stream into Postgres (Audit). The only writer of run data.
  *
  * One batch is one transaction; when it has returned, the caller may acknowledge (R8). Everything is
  * idempotent: projections count only the events that this transaction stored for the first time, so

@@ -20,7 +20,7 @@ import type { Partition } from '../redis/partition.ts';
 import { type ActivationQueue, giveToQueue } from '../queue/queue.ts';
 
 /**
- * Writes the end of an aborted run that nobody owns (design §5, One writer): claims it for the length of
+ * Writes the end of an aborted run that nobody owns (One writer): claims it for the length of
  * one commit. A run with a live owner is left to it, and what fails here is left to the next claimer (R10).
  */
 

@@ -146,7 +146,7 @@ export const createAuditReader = (partition: Partition, blocking: Redis, consume
 
 /**
  * Acknowledges and deletes entries whose transaction committed (R8). Safe to repeat. `stored`: as many batches Postgres
- * has; one that has fewer later is an older one (design §6, Trust).
+ * has; one that has fewer later is an older one (Trust).
  */
 export const acknowledge = async (
   partition: Partition,

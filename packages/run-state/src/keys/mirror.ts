@@ -6,7 +6,7 @@ import { assertTrusted } from '../trust/trust.ts';
 import { writeTogether } from '../redis/write-together.ts';
 
 /**
- * What the api needs to answer without Postgres (design §5): API keys by their hash, and agent versions.
+ * What the api needs to answer without Postgres: API keys by their hash, and agent versions.
  * Postgres is the truth; whoever changes it writes here too.
  */
 

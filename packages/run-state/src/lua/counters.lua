@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- @include base
--- Sets counters as a verification found them. Nobody else writes meanwhile (design §6).
+-- Sets counters as a verification found them. Nobody else writes meanwhile (Trust).
 -- KEYS[1] partition root
 -- ARGV[1] token of the verification  [2..] scope (key behind the root), spent, held, ...
 --         spent: what the ledger says at least; what is here stays if it is more

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --- @include base
 -- Destroys what was said in runs that have ended: their keys and contents. Without looking at the trust marker:
--- Postgres remembers what is erased, and a verification erases it again (design §6).
+-- Postgres remembers what is erased, and a verification erases it again (Trust).
 -- KEYS[1] partition root
 -- ARGV: run, since when (RFC 3339), ...
 -- returns number of runs that were here

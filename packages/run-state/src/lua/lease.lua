@@ -2,7 +2,7 @@
 --- @include base
 --- @include pressure
 --- @include queue
--- The lease of a process carries its runs and holds. Once expired it is never renewed (design §5).
+-- The lease of a process carries its runs and holds. Once expired it is never renewed (Leases).
 -- KEYS[1] partition root
 -- ARGV[1] "open" | "renew" | "close"  [2] lease  [3] milliseconds  [4] slots it offers
 -- returns [OK, activation...] | [EXPIRED]

@@ -5,7 +5,7 @@
 --- @include putback
 --- @include sleep
 -- Puts a run back as Postgres has it, in place of whatever is left of it here. Only within a verification, so
--- nobody else writes (design §6) but an abort, whose flag and note are kept, as are other notes.
+-- nobody else writes (Trust) but an abort, whose flag and note are kept, as are other notes.
 -- KEYS[1] partition root
 -- ARGV[1] token of the verification
 -- ARGV[2] header (JSON): run, tenant, user, agent, root, rank, cap, key?, epoch, seq, head, wake_seq, created_ms,

@@ -7,7 +7,7 @@ import { runScript } from '../redis/scripts.ts';
 
 export interface ClaimRequest {
   readonly runId: string;
-  /** Null: take the run in whatever ownerless state it is, to write its end (design §5, One writer). */
+  /** Null: take the run in whatever ownerless state it is, to write its end (One writer). */
   readonly wakeSeq: number | null;
   readonly leaseId: string;
   /** Unique to this claim: a resend finds its own. */

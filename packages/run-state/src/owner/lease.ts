@@ -12,7 +12,7 @@ export interface LeaseRequest {
 
 export type RenewOutcome =
   | { readonly type: 'live'; readonly activations: readonly Activation[] }
-  /** Too late: drop everything and take a new identity (design §5, Leases). */
+  /** Too late: drop everything and take a new identity (Leases). */
   | { readonly type: 'expired' };
 
 const send = async (

@@ -45,7 +45,7 @@ const expired = ({ step, attempt, model, hold }: HeldCall): EventDraft => ({
 const isHeld = (call: LostCall): call is HeldCall => call.hold !== null;
 
 /**
- * Each ends in the journal; those that hold money are charged whole, since nobody knows what they cost (design §6):
+ * Each ends in the journal; those that hold money are charged whole, since nobody knows what they cost (Money):
  * the events, and the settlements that go with them (R2).
  */
 export const chargeLost = (

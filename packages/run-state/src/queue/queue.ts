@@ -7,7 +7,7 @@ import type { Partition } from '../redis/partition.ts';
 import type { Activation } from '../redis/reply.ts';
 
 /**
- * BullMQ as a doorbell (design §5, Activation): a job says that a run is runnable, and the truth stays in
+ * BullMQ as a doorbell: a job says that a run is runnable, and the truth stays in
  * the run record. A job may be lost, doubled or late; claim and repair make up for it.
  */
 

@@ -2,7 +2,7 @@
  * The append-only file after a crash. Redis (seen with 7.0.15) that starts with a file cut within a transaction
  * forgets the half transaction but leaves it in the file; what is appended behind it is misread at the next start,
  * and half a commit comes back. A file written anew from memory holds nothing half: verification waits for it before
- * it lets anybody write again (design §6).
+ * it lets anybody write again (Trust).
  */
 import type { Clock } from '@signalbox/runtime';
 import type { Partition } from './partition.ts';

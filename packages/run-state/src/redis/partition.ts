@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 
 /**
  * One partition of run state: the Redis that holds it and the root of its keys. Everything of a tenant
- * lies under one root, whose hash tag keeps every script in one slot (design §7).
+ * lies under one root, whose hash tag keeps every script in one slot (Partitions).
  */
 export interface Partition {
   readonly index: number;

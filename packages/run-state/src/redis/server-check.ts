@@ -1,5 +1,5 @@
 /**
- * Whether a Redis may carry run state or the queue, looked at once when a process starts (design §7). One that may not
+ * Whether a Redis may carry run state or the queue, looked at once when a process starts. One that may not
  * would lose runs some day without a word, so it is refused at the start, as a bad configuration is.
  * A server that does not answer yet is asked until it does; one that does not tell is only warned of.
  */

@@ -2,7 +2,7 @@ import type { SealedContent } from '@signalbox/contracts';
 import { open, seal, SealError, type SealingKey, sha256Hex } from '@signalbox/runtime';
 
 /**
- * How a run's contents are sealed (design §5, Contents; R13). The run's id is bound in, so a sealed
+ * How a run's contents are sealed (Contents; R13). The run's id is bound in, so a sealed
  * content cannot be moved to another run; its ref is the hash of the ciphertext, so the chain can be
  * checked without the key.
  */

@@ -1,5 +1,5 @@
 /**
- * Runs that are parked for long leave next to nothing in Redis (design §5, Read; lib/sleep.lua has the states).
+ * Runs that are parked for long leave next to nothing in Redis (Read; lib/sleep.lua has the states).
  * Whoever puts them to sleep has asked Postgres first; whoever loads them reads them there.
  */
 import { z } from 'zod';

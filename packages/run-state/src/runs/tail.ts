@@ -4,7 +4,7 @@ import type { Partition } from '../redis/partition.ts';
 
 /**
  * Hints that something happened, over pub/sub. Owns one subscriber connection and its channels. A hint
- * may be lost: whoever waits for one also looks by himself now and then (design §5, Abort).
+ * may be lost: whoever waits for one also looks by himself now and then (Abort).
  */
 
 export type Hint =

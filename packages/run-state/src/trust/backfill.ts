@@ -1,5 +1,5 @@
 /**
- * Gives Postgres again what it lost and run state still holds, within a verification (design §6, Trust): the journals of
+ * Gives Postgres again what it lost and run state still holds, within a verification (Trust): the journals of
  * all runs that go on, but of those that hibernate, and of those that ended not long ago.
  */
 import { batches } from '../redis/batches.ts';

@@ -7,7 +7,7 @@ import { readLiveHolds } from './live-holds.ts';
 import { overtaken, type Verification } from './trust.ts';
 
 /**
- * Makes the counters of every scope anew, within a verification, once its runs are back (design §6, Trust): held amounts
+ * Makes the counters of every scope anew, within a verification, once its runs are back (Trust): held amounts
  * are summed from the runs' own open holds, and spent ones never fall below the ledger.
  */
 

@@ -5,7 +5,7 @@ import { holdArgs, loadArgs, type LoadableRun, RANK } from './loadable-run.ts';
 import { overtaken, type Verification } from './trust.ts';
 
 /**
- * Puts runs back from what Postgres holds, within a verification, while nobody else writes (design §6, Trust). Each write
+ * Puts runs back from what Postgres holds, within a verification, while nobody else writes (Trust). Each write
  * names its verification, so that one that was overtaken changes nothing.
  */
 

@@ -6,7 +6,7 @@ import { Texts } from '../redis/reply.ts';
 import { runScript } from '../redis/scripts.ts';
 
 /**
- * Whether what this Redis holds may be believed (design §6, Trust). A marker names the server whose data was
+ * Whether what this Redis holds may be believed (Trust). A marker names the server whose data was
  * verified against Postgres; the scripts compare it with the server they run on, so a restart, a restore, a
  * failover or a flush stops every write until the scheduler has verified again and written the marker last.
  * So does a change of the replication id that loses nothing: a master's first replica, or an hour without any.

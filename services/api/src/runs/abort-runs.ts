@@ -7,7 +7,7 @@ import type { ApiDeps } from '../deps.ts';
 import pMap from 'p-map';
 import { endOwnerless } from './end-ownerless.ts';
 
-/** An operator's abort of many runs by filter (design §5, Abort). Needs Redis alone. */
+/** An operator's abort of many runs by filter (Abort). Needs Redis alone. */
 export const MAX_ABORTED = 10_000;
 const MAX_LISTED = 100;
 /** Aborts under way at once: enough to fill the round trips, few enough to leave room for others. */

@@ -22,7 +22,7 @@ import { peek, refsOf } from './entries.ts';
 import { coalesceReads } from './coalesce-reads.ts';
 
 /**
- * Runs from where they are: Redis while they are hot, else Postgres (design §5, Read). Caches nothing.
+ * Runs from where they are: Redis while they are hot, else Postgres (Read). Caches nothing.
  * A run leaves Redis, or hibernates there, only when Postgres has all of it, so what the one does not know the other
  * has whole. An abort that was asked for of one that hibernates is known to Redis alone.
  */

@@ -18,7 +18,7 @@ import type { ResolvedAgent } from '../agents/resolve-agent.ts';
 import { type ResolvedLimits, resolveLimits } from './resolve-limits.ts';
 
 /**
- * Makes a run (design §5, Submit), submitted or forked: price and cap are checked before anything is written; then
+ * Makes a run, submitted or forked: price and cap are checked before anything is written; then
  * one script writes the run with its first events, or nothing.
  */
 

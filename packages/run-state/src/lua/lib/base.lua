@@ -1,6 +1,6 @@
 -- Included first by every script.
 -- KEYS[1] is the partition root, e.g. "sb:{p0}". Every other key derives from it and so carries the same
--- hash tag: each script stays in one slot of a Redis Cluster (design §7).
+-- hash tag: each script stays in one slot of a Redis Cluster (Partitions).
 --
 -- <root>:run:<id>            HASH  the run record; admitted_ms: since when it is admitted, once it was added again
 -- <root>:run:<id>:events     LIST  journal entries; position = seq - 1
@@ -118,7 +118,7 @@ local function lease_is_live(lease, now)
   return deadline and tonumber(deadline) > now
 end
 
--- Trust (design §6): what a server holds counts only after the scheduler verified it against Postgres. A server
+-- Trust: what a server holds counts only after the scheduler verified it against Postgres. A server
 -- that restarted or was restored has another run_id than the marker names; a replica that became master has another
 -- replication id, also one that was master before and took over older data without a restart.
 -- Looks for the marked ids instead of reading the server's, which in each script would be the dearer search.

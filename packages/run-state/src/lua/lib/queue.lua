@@ -1,4 +1,4 @@
--- Admission (design §5): runnable runs wait in per-tenant lists; tenants take turns; BullMQ stays short.
+-- Admission: runnable runs wait in per-tenant lists; tenants take turns; BullMQ stays short.
 -- A concurrency cap is a number of permits: a run holds one from its admission (or claim) to its release. In `ready` are
 -- only runs that may start: a user has no more there than it has free permits for, always its first ones by
 -- priority, then age. So a backlog of one user costs admission nothing, and `ready` is what workers could do.

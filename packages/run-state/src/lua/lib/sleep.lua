@@ -1,4 +1,4 @@
--- Hibernation (design §5, Read): of a run that is parked for long, Redis keeps what a wake, an abort, admission and a
+-- Hibernation (Read): of a run that is parked for long, Redis keeps what a wake, an abort, admission and a
 -- verification need; its journal and contents lie in Postgres. Included last.
 -- States: parked -> asleep -> loading (woken or aborted; its notes wait in the inbox) -> queued.
 -- The record of such a run: status "waiting", `asleep`; `session` and `created` of its first event, so that an

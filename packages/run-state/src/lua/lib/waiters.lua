@@ -1,4 +1,4 @@
--- Runs that wait for room in a scope (design §6), and room that is kept for those of them that were woken for it.
+-- Runs that wait for room in a scope (Money), and room that is kept for those of them that were woken for it.
 -- Included after queue and money.
 -- <scope>  HASH  promised: room kept for runs that were woken for it and did not ask yet
 
@@ -83,7 +83,7 @@ local function repair_waiters(limit, now)
   end
 end
 
--- A lost worker's open holds count as spent from now on (design §6); the next owner writes what became of the calls.
+-- A lost worker's open holds count as spent from now on (Money); the next owner writes what became of the calls.
 local function expire_holds(run, r, now)
   local stored = redis.call('HGETALL', key('run', run, 'holds'))
   for i = 1, #stored, 2 do
