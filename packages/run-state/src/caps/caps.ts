@@ -2,7 +2,7 @@ import type { Nano } from '@signalbox/contracts';
 import type { Partition } from '../redis/partition.ts';
 
 /**
- * Caps as Redis mirrors them, in one hash per tenant that `money.lua` and `queue.lua` read. Postgres is the
+ * Caps as Redis mirrors them, in one hash per tenant that `money.lua` and `permits.lua` read. Postgres is the
  * truth; whoever changes it writes here afterwards (mirror-caps.ts). A cap of money that was never set denies
  * (R1); `null` is "none", and was said so.
  */

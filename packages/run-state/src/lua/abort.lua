@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- @include base
---- @include pressure
+--- @include permits
 --- @include queue
 -- Asks a run to stop: the flag first, then the note for the owner, then the hint to the workers.
 -- From here on no announcement of the run is written but its end (R7).

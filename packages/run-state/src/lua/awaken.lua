@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include putback
 --- @include money
 -- Puts a hibernated run that was woken back as Postgres has it, and makes it runnable; or one that a verification could

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
 --- @include journal
 -- Makes the caller the owner of a run and fences everybody before it (R4). The epoch grows here and only here.

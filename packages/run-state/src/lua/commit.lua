@@ -38,7 +38,9 @@ local r = record(run, { 'status', 'owner', 'epoch', 'seq', 'head', 'abort', 'wak
 local made = nil
 local function others()
   if made then return made end
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include waiters
   made = {
     release = release,

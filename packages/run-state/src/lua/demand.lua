@@ -1,6 +1,6 @@
 --- @include base
 --- @include pressure
---- @include queue
+--- @include permits
 -- What the fleet has to do and with what. Reads only.
 -- KEYS[1] partition root
 -- returns [high, normal, low, active, parked, delayed, workers, slots, backlog, oldest_ms, kept_back, level]

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 -- Wakes runs that have waited too long in one park, with a note that makes their next owner end them. A timer is no
 -- such wait: it ends by itself, and one that is due is repair's to wake.
 -- KEYS[1] partition root

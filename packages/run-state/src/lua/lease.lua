@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
---- @include queue
+--- @include permits
+--- @include admission
 -- The lease of a process carries its runs and holds. Once expired it is never renewed (Leases).
 -- KEYS[1] partition root
 -- ARGV[1] "open" | "renew" | "close"  [2] lease  [3] milliseconds  [4] slots it offers

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- @include base
---- @include pressure
+--- @include permits
 --- @include queue
 --- @include putback
 --- @include sleep

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include money
 --- @include waiters
 -- Runs that no index leads to, since a key was lost, are put where their records say they belong (R10): repair finds

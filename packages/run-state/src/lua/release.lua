@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include money
 --- @include waiters
 -- Runs that the store holds under a lease, but its process does not work on, get another owner (R10). That

@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include money
 --- @include waiters
 -- Keeps R10: every run without an owner gets its wake-up. Safe to run at any time, by anybody, twice.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --- @include base
---- @include pressure
+--- @include permits
 --- @include queue
 --- @include putback
 -- Takes a run out of play of which Postgres has more than is here, and which could not be put back: nobody goes on

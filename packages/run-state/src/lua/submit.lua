@@ -1,6 +1,8 @@
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 --- @include journal
 -- Creates a run, its first events, its idempotency record and its entry in the queue, or nothing of them.
 -- KEYS[1] partition root

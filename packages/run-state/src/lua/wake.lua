@@ -1,7 +1,9 @@
 #!lua flags=allow-oom
 --- @include base
 --- @include pressure
+--- @include permits
 --- @include queue
+--- @include admission
 -- Something a parked run waits for happened.
 -- KEYS[1] partition root
 -- ARGV[1] run  [2] reason

@@ -140,7 +140,7 @@ const STALLS_ALLOWED = 1_000_000;
  */
 const LOST_LOCK = /lock for job/i;
 
-/** As lib/queue.lua counts them. */
+/** As lib/admission.lua counts them. */
 const spareOf = (slots: number): number => Math.floor(slots / 10);
 
 export const consumeActivations = (

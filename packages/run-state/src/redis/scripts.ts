@@ -51,7 +51,7 @@ const load = (name: ScriptName): Script => {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 };
 
-const SCRIPTS = new Map(NAMES.map((name) => [name, load(name)]));
+export const SCRIPTS: ReadonlyMap<ScriptName, Script> = new Map(NAMES.map((name) => [name, load(name)]));
 
 const BY_SHA = new Map(Array.from(SCRIPTS, ([name, { sha }]) => [sha, name]));
 

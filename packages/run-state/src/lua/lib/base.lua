@@ -20,7 +20,7 @@
 -- <root>:leases, :slots      ZSET, HASH  lease -> deadline, lease -> slots
 -- <root>:lease:<id>          SET   runs an owner holds
 -- <root>:lease:<id>:aborts   SET   those of them that were asked to stop
--- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and queue.lua
+-- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and permits.lua
 -- <root>:trust               HASH  server, replid (what was verified), incarnation; verifying (token of who does it);
 --                                  batches (that Postgres has stored of the audit stream)
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
