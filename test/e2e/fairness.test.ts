@@ -39,7 +39,7 @@ const openTenant = async (tenantId: string): Promise<ApiClient> => {
 const SLOW = { model: 'mock/script', instructions: 'Wait.', tools: [] };
 const taking = (ms: number): string => JSON.stringify({ turns: [{ text: 'done', delay_ms: ms }] });
 /** Time in a slot, so that the fleet is full and not the machine; not the same for all, or they end in bursts. */
-const long = (): string => taking(randomInt(1_500, 4_500));
+const long = (): string => taking(randomInt(3_000, 9_000));
 const SHORT = taking(200);
 
 const submitMany = async (api: ApiClient, count: number): Promise<string[]> => {
