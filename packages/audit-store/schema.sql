@@ -220,6 +220,15 @@ create table replay_forks (
   constraint replay_forks_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES replays(id)
 );
 
+create table replay_marks (
+  tenant_id text not null,
+  key_digest text not null,
+  fingerprint text not null,
+  replay_id text collate "C" not null,
+  constraint replay_marks_pkey PRIMARY KEY (tenant_id, key_digest),
+  constraint replay_marks_replay_id_fkey FOREIGN KEY (replay_id) REFERENCES replays(id)
+);
+
 create table replays (
   id text collate "C" not null,
   tenant_id text not null,
@@ -668,6 +677,8 @@ grant delete, insert, select, update on provider_keys to signalbox_api;
 grant select on provider_keys to signalbox_scheduler;
 grant delete, insert, select, update on replay_forks to signalbox_api;
 grant select on replay_forks to signalbox_scheduler;
+grant insert, select on replay_marks to signalbox_api;
+grant select on replay_marks to signalbox_scheduler;
 grant select on replay_records to signalbox_api;
 grant select on replay_records to signalbox_scheduler;
 grant insert, select, update on replays to signalbox_api;

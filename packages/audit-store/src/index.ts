@@ -58,7 +58,6 @@ export {
   type ClaimedReplay,
   claimReplay,
   endReplay,
-  findReplayOfKey,
   insertReplay,
   readReplay,
   type ReplayOwner,
@@ -66,6 +65,7 @@ export {
   saveReplay,
   type StoredReplay,
 } from './replays/replays.ts';
+export { findReplayOfKey } from './replays/replay-marks.ts';
 export { holdFork, listForks, noteFork, releaseFork, type StoredFork } from './replays/replay-forks.ts';
 export { listReplayable, type ReplayablePage, type ReplayableRun } from './replays/replayable.ts';
 export type { ReplayDivergence, ReplayFailure } from './replays/replay-tables.ts';

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { claimReplay, holdFork } from '@signalbox/audit-store';
 import { createKeyring, newDataKey, SealError } from '@signalbox/runtime';
+import type { Api } from '../src/deps.ts';
+import { createApp } from '../src/http/app.ts';
 import type { ReplayJob } from '../src/replays/replay-schemas.ts';
 import { replayTurn } from '../src/replays/replay-turn.ts';
 import { storeAll } from './audit.ts';
@@ -159,6 +161,51 @@ test('the same Idempotency-Key gives the same job; another body is refused', asy
   const response = await h.call('POST', '/v1/replays', { json, headers });
   assert.equal(response.status, 422);
   assert.equal(((await response.json()) as { code: string }).code, 'idempotency_mismatch');
+});
+
+test('during a rotation of keys a repeat gives the same job, whichever keys the api has that it reaches', async () => {
+  const [k1, k2] = [
+    { id: 'k1', key: newDataKey() },
+    { id: 'k2', key: newDataKey() },
+  ];
+  const apis = [[k1], [k1, k2], [k2, k1], [k2]].map((keys) =>
+    createApp({ ...h.deps, keyring: createKeyring(keys) }),
+  );
+  const key = await h.key('rolling', ['runs:write', 'content:read', 'runs:read']);
+  const made = new Set<string | undefined>();
+  const ask = async (app: Api, idempotencyKey: string, json: object = { filter: {} }) => {
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    const response = await app.request('/v1/replays', {
+      method: 'POST',
+      headers: { ...headers, 'idempotency-key': idempotencyKey },
+      body: JSON.stringify(json),
+    });
+    const { id, code } = (await response.json()) as { id?: string; code?: string };
+    if (id !== undefined) made.add(id);
+    return id ?? code;
+  };
+  const [old, , both, fresh] = apis;
+  assert.ok(old !== undefined && both !== undefined && fresh !== undefined);
+  const id = await ask(both, 'first');
+  assert.deepEqual(
+    await Promise.all(apis.map((app) => ask(app, 'first'))),
+    apis.map(() => id),
+  );
+  const mismatches = await Promise.all(apis.map((app) => ask(app, 'first', { filter: { agent: 'a' } })));
+  assert.deepEqual(
+    mismatches,
+    apis.map(() => 'idempotency_mismatch'),
+  );
+  assert.equal(await ask(both, 'second'), await ask(both, 'second'));
+  assert.equal(await ask(both, 'third'), await ask(old, 'third'));
+  assert.equal(await ask(old, 'fourth'), await ask(both, 'fourth'));
+  const atOnce = await Promise.all(apis.slice(0, 3).map((app) => ask(app, 'fifth')));
+  assert.deepEqual(
+    atOnce,
+    atOnce.map(() => atOnce[0]),
+  );
+  // Those who turn jobs in other tests have none of these keys.
+  for (const job of made) await h.call('POST', `/v1/replays/${job}/abort`, { key });
 });
 
 test('a budget goes with mode paid, unknown fields and models are refused', async () => {

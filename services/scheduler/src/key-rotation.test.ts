@@ -115,7 +115,7 @@ test('the changes of a replay job are wrapped again while it is open, and counte
     changed: ['instructions'],
     sealedChanges: sealText(before, '{"instructions":"Be brief."}', replayAad(id)),
     budgetNano: null,
-    idempotency: null,
+    marks: [],
   } as const;
   await insertReplay(db, job, async () => undefined);
   assert.deepEqual([...(await rotate(loss, after)).left], [['k1', 1]], 'the old key is needed');

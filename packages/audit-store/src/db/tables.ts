@@ -1,6 +1,6 @@
 import type { ApiScope, Category, Priority, RunStatus, WaitReason } from '@signalbox/contracts';
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
-import type { ReplayForksTable, ReplaysTable } from '../replays/replay-tables.ts';
+import type { ReplayForksTable, ReplayMarksTable, ReplaysTable } from '../replays/replay-tables.ts';
 
 /** Timestamps are read as Date and may be written as RFC 3339 text. */
 type Timestamp = ColumnType<Date, Date | string, Date | string>;
@@ -259,5 +259,6 @@ export interface Tables {
   daily_costs: DailyCostsTable;
   replay_records: ReplayRecordsView;
   replays: ReplaysTable;
+  replay_marks: ReplayMarksTable;
   replay_forks: ReplayForksTable;
 }

@@ -54,6 +54,13 @@ export interface ReplaysTable {
   finished_at: NullableTimestamp;
 }
 
+export interface ReplayMarksTable {
+  tenant_id: string;
+  key_digest: string;
+  fingerprint: string;
+  replay_id: string;
+}
+
 export interface ReplayForksTable {
   replay_id: string;
   run_id: string;

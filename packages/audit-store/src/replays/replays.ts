@@ -2,12 +2,19 @@
  * Jobs that replay many runs. One owner at a time, by a lease that a lost owner lets run out; each page is saved in one
  * statement with the run it ended at, so that a job goes on where it was and counts nothing twice.
  */
-import { type Comparison, type ReplayFilter, type ReplayMode, SignalboxError } from '@signalbox/contracts';
+import {
+  type Comparison,
+  type IdempotencyMark,
+  type ReplayFilter,
+  type ReplayMode,
+  SignalboxError,
+} from '@signalbox/contracts';
 import { type Selectable, sql } from 'kysely';
 import { toJsonParam } from '../db/json-param.ts';
 import type { Db } from '../db/pool.ts';
 import { isRefusedKey } from '../keys/api-keys.ts';
 import { reaching } from '../db/store-errors.ts';
+import { findReplayOfKey, insertMarks } from './replay-marks.ts';
 import type { ReplayDivergence, ReplayFailure, ReplaysTable } from './replay-tables.ts';
 
 export interface NewReplay {
@@ -21,7 +28,8 @@ export interface NewReplay {
   readonly changed: readonly string[];
   readonly sealedChanges: string;
   readonly budgetNano: number | null;
-  readonly idempotency: { readonly keyDigest: string; readonly fingerprint: string } | null;
+  /** What its Idempotency-Key is known by, the one under the current key first; none: it has no such key. */
+  readonly marks: readonly IdempotencyMark[];
 }
 
 export type StoredReplay = Selectable<ReplaysTable>;
@@ -70,25 +78,11 @@ const assertRoom = async (db: Db, tenantId: string): Promise<void> => {
   );
 };
 
-const oneOfKey = (db: Db, tenantId: string, keyDigests: readonly string[]) =>
-  db
-    .selectFrom('replays')
-    .selectAll()
-    .where('tenant_id', '=', tenantId)
-    .where(sql<boolean>`key_digest = any(${keyDigests}::text[])`)
-    .executeTakeFirst();
-
-/** The job that was made with this Idempotency-Key; null: none was. Throws `audit_store_unavailable`. */
-export const findReplayOfKey = (
-  db: Db,
-  tenantId: string,
-  keyDigests: readonly string[],
-): Promise<StoredReplay | null> => reaching(async () => (await oneOfKey(db, tenantId, keyDigests)) ?? null);
-
 /** Told of a deed before it is committed: if it throws, nothing is changed. */
 type Watch = () => Promise<void>;
 
-const insert = async (tx: Db, replay: NewReplay): Promise<StoredReplay | null> => {
+const insert = async (tx: Db, replay: NewReplay): Promise<StoredReplay> => {
+  const [mark, ...others] = replay.marks;
   const inserted = await tx
     .insertInto('replays')
     .values({
@@ -101,26 +95,26 @@ const insert = async (tx: Db, replay: NewReplay): Promise<StoredReplay | null> =
       changed: sql`${JSON.stringify(replay.changed)}::jsonb`,
       sealed_changes: replay.sealedChanges,
       budget_nano: replay.budgetNano,
-      key_digest: replay.idempotency?.keyDigest ?? null,
-      fingerprint: replay.idempotency?.fingerprint ?? null,
+      key_digest: mark?.key_digest ?? null,
+      fingerprint: mark?.fingerprint ?? null,
     })
-    .onConflict((conflict) => conflict.columns(['tenant_id', 'key_digest']).doNothing())
     .returningAll()
-    .executeTakeFirst();
-  return inserted ?? null;
+    .executeTakeFirstOrThrow();
+  await insertMarks(tx, replay, others);
+  return inserted;
 };
 
 /** Null: its Idempotency-Key is used. Throws `rate_limited`, `audit_store_unavailable`. */
 export const insertReplay = (db: Db, replay: NewReplay, watch: Watch): Promise<StoredReplay | null> =>
   reaching(() =>
     db.transaction().execute(async (tx) => {
-      const { tenantId } = replay;
-      // Those who ask at once take turns: no two take the last place.
+      const { tenantId, marks } = replay;
+      // Those who ask at once take turns: no two take the last place, or one Idempotency-Key.
       await sql`select pg_advisory_xact_lock(hashtext('signalbox replays'), hashtext(${tenantId}))`.execute(
         tx,
       );
+      if ((await findReplayOfKey(tx, tenantId, marks)) !== null) return null;
       const inserted = await insert(tx, replay);
-      if (inserted === null) return null;
       await assertRoom(tx, tenantId);
       await watch();
       return inserted;

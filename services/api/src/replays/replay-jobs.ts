@@ -11,6 +11,7 @@ import {
   AgentSpec,
   type ErrorCode,
   fromUsd,
+  type IdempotencyMark,
   newId,
   type Principal,
   replayAad,
@@ -86,16 +87,12 @@ const checkChanges = ({ prices }: JobDeps, { model }: ReplayChanges): void => {
 const earlier = async (
   deps: JobDeps,
   { tenantId }: Principal,
-  marks: ReturnType<typeof idempotencyMarks>,
+  marks: readonly IdempotencyMark[],
 ): Promise<Started | null> => {
   if (marks.length === 0) return null;
-  const known = await findReplayOfKey(
-    deps.db,
-    tenantId,
-    marks.map(({ key_digest }) => key_digest),
-  );
+  const known = await findReplayOfKey(deps.db, tenantId, marks);
   if (known === null) return null;
-  if (marks.some(({ fingerprint }) => fingerprint === known.fingerprint))
+  if (marks.some(({ fingerprint }) => fingerprint === known.marked_fingerprint))
     return { job: await view(deps, known), created: false };
   throw new SignalboxError(
     'idempotency_mismatch',
@@ -106,7 +103,7 @@ const earlier = async (
 const insert = async (
   deps: JobDeps,
   { principal, request }: ReplayOrder,
-  mark: ReturnType<typeof idempotencyMarks>[number] | undefined,
+  marks: readonly IdempotencyMark[],
 ): Promise<StoredReplay | null> => {
   const { filter, compare, mode, max_cost_usd } = request;
   const changes = wellFormedDeep(request.changes as Parameters<typeof wellFormedDeep>[0]) as ReplayChanges;
@@ -123,7 +120,7 @@ const insert = async (
     changed,
     sealedChanges: sealText(deps.keyring, JSON.stringify(changes), replayAad(id)),
     budgetNano: max_cost_usd === undefined ? null : fromUsd(max_cost_usd),
-    idempotency: mark === undefined ? null : { keyDigest: mark.key_digest, fingerprint: mark.fingerprint },
+    marks,
   };
   return insertReplay(deps.db, replay, () =>
     recordFact(deps, byKey(principal), { type: 'replay.started', data }),
@@ -140,7 +137,7 @@ export const startReplayJob = async (deps: JobDeps, order: ReplayOrder): Promise
   const marks = idempotent === null ? [] : idempotencyMarks(deps.keyring, principal.tenantId, idempotent);
   const before = await earlier(deps, principal, marks);
   if (before !== null) return before;
-  const job = await insert(deps, order, marks[0]);
+  const job = await insert(deps, order, marks);
   if (job !== null) return { job: await view(deps, job), created: true };
   const meanwhile = await earlier(deps, principal, marks);
   if (meanwhile === null) throw new SignalboxError('internal', 'a replay was refused for a key nobody used');
