@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   countWrapped,
+  type Db,
   ensureTenant,
   endReplay,
   claimReplay,
@@ -24,7 +25,7 @@ import {
   systemClock,
 } from '@signalbox/runtime';
 import { submit } from '../../../packages/run-state/test/support.ts';
-import { finish, type Loss, openLoss, own, store, TENANT } from '../test/loss.ts';
+import { finish, type Loss, openLoss, own, store, TENANT, untrusted } from '../test/loss.ts';
 import { type Rotation, rotateKeys } from './key-rotation.ts';
 
 const [K1, K2] = [
@@ -154,4 +155,28 @@ test('what no key of the keyring opens is named and left', async () => {
   assert.deepEqual(unreadable.toSorted(), [id, `run:${id}`].toSorted());
   assert.deepEqual([...left], [['lost', 2]]);
   assert.match((await storedKey(loss, fine)) ?? '', /^k2\./);
+});
+
+test('while Redis is being verified nothing is said to be no longer used: what was read before is put back after', async () => {
+  const loss = await openLoss();
+  const { db, partition } = loss;
+  const sealedKey = sealText(before, 'the key of acme', providerKeyAad(TENANT, 'openai'));
+  const stored = { tenantId: TENANT, provider: 'openai', keyId: 'pk_1', sealedKey, setBy: 'key_a' };
+  await saveProviderKey(db, stored, async () => undefined);
+  await partition.redis.del(...(await partition.redis.keys(`${partition.root}:*`)));
+
+  let said: Rotation | Error | undefined;
+  const rotating: Parameters<Db['withPlugin']>[0] = {
+    transformQuery: ({ node }) => node,
+    transformResult: async ({ result }) => {
+      const isTheKeys = result.rows.some((row) => row['sealedKey'] === sealedKey);
+      if (isTheKeys) said ??= await rotate(loss).catch((error: Error) => error);
+      return result;
+    },
+  };
+  assert.ok(await loss.verify(db.withPlugin(rotating)));
+  assert.ok(untrusted(said), `the rotation said ${JSON.stringify(said)}`);
+  assert.deepEqual([...(await rotate(loss)).left], []);
+  const [mirrored] = [...(await findProviderKeys(partition, TENANT)).values()];
+  assert.equal(openText(after, mirrored ?? '', providerKeyAad(TENANT, 'openai')), 'the key of acme');
 });

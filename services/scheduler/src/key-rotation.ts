@@ -21,7 +21,13 @@ import {
   rewrapProviderKeys,
 } from '@signalbox/audit-store';
 import { agentAad, providerKeyAad, replayAad } from '@signalbox/contracts';
-import { listHotWrapped, listStreamWrapped, type Partition, replaceHotWrapped } from '@signalbox/run-state';
+import {
+  assertTrusted,
+  listHotWrapped,
+  listStreamWrapped,
+  type Partition,
+  replaceHotWrapped,
+} from '@signalbox/run-state';
 import { type Clock, type Keyring, SealError } from '@signalbox/runtime';
 
 export interface RotationDeps {
@@ -174,6 +180,8 @@ class Pass {
 
 /** By id of another key than the first: how much it wraps, here, there and on the way. */
 const stillUsed = async ({ db, partition, keyring }: RotationDeps): Promise<Map<string, number>> => {
+  // A verification puts back what it read of Postgres before this pass.
+  await assertTrusted(partition);
   // In the order in which things move, so that nothing slips past.
   const left = new Map<string, number>();
   const add = (keyId: string, count: number): void => void left.set(keyId, (left.get(keyId) ?? 0) + count);
