@@ -1,5 +1,6 @@
 /** What submitters, models, tools and operators say in the proof. */
 import assert from 'node:assert/strict';
+import { waitFor } from '@signalbox/local';
 import { KNOWN_FORMS } from '../support/leaks/index.ts';
 import { type ApiClient, createClient } from './client.ts';
 import { allFrames } from './sse-reader.ts';
@@ -136,6 +137,27 @@ export const forkStory = async (world: World, origin: string): Promise<string[]>
     ids.push(String(json['id']));
   }
   return ids;
+};
+
+interface Replayed {
+  readonly status: string;
+  readonly forks: readonly { readonly fork_run_id: string }[];
+}
+
+/** A paid replay of what the first agent was asked, with other words; returns the forks it made. */
+export const replayStory = async ({ plants, system: { api } }: World, agent: string): Promise<string[]> => {
+  const headers = { 'idempotency-key': plants.text('Idempotency-Key of a replay', ['anthropic key']) };
+  const changes = { instructions: plants.text('replay: instructions') };
+  const body = { filter: { agent }, changes, mode: 'paid', max_cost_usd: 5 };
+  const { status, json } = await api.request('/v1/replays', { body, headers });
+  assert.equal(status, 202, JSON.stringify(json));
+  const look = async (): Promise<Replayed | undefined> => {
+    const { json: job } = await api.request(`/v1/replays/${String(json['id'])}`);
+    return job['status'] === 'done' ? (job as unknown as Replayed) : undefined;
+  };
+  const { forks } = await waitFor(look, { what: 'the end of the replay', timeoutMs: 30_000 });
+  assert.ok(forks.length > 0);
+  return forks.map(({ fork_run_id }) => fork_run_id);
 };
 
 /** A key that may not read contents, and everything it can get. */

@@ -16,7 +16,7 @@ import {
 } from './secrets-evidence.ts';
 import { breakStreams, failProviders, quoteContents, quoteKeys } from './secrets-failures.ts';
 import { beRefused } from './secrets-refusals.ts';
-import { auditor, forkStory, operate, tellStories } from './secrets-story.ts';
+import { auditor, forkStory, operate, replayStory, tellStories } from './secrets-story.ts';
 import { startWorld } from './secrets-world.ts';
 import { settled } from './stack.ts';
 
@@ -80,7 +80,8 @@ const tellAll = async () => {
   await settled(system, runs);
   const [named = '', inline = '', erased = ''] = stories;
   const readable = await readableContents([named, inline]);
-  runs.push(...(await forkStory(world, named)), ...(await operate(world, erased)));
+  runs.push(...(await forkStory(world, named)), ...(await replayStory(world, AGENT)));
+  runs.push(...(await operate(world, erased)));
   await settled(system, runs);
   return { runs, readable };
 };
