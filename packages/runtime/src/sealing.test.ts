@@ -88,6 +88,26 @@ test('a rotated keyring wraps with the first key and unwraps what any of its key
   assert.throws(() => after.unwrap('k1.%%%', 'place'), SealError);
 });
 
+test('what a key wrapped opens under whatever name the key has now, also where another has its name', () => {
+  const [first, second] = [newDataKey(), newDataKey()];
+  const dataKey = newDataKey();
+  const wrapped = createKeyring([{ id: 'new', key: first }]).wrap(dataKey, 'place');
+  const again = createKeyring([
+    { id: 'new', key: second },
+    { id: 'old', key: first },
+  ]);
+  assert.deepEqual(again.unwrap(wrapped, 'place'), dataKey);
+  assert.deepEqual(createKeyring([{ id: 'k1', key: first }]).unwrap(wrapped, 'place'), dataKey);
+  assert.deepEqual(
+    [wrapped, again.wrap(dataKey, 'place')].map((each) => again.isCurrent(each, 'place')),
+    [false, true],
+  );
+  assert.throws(
+    () => createKeyring([{ id: 'new', key: second }]).unwrap(wrapped, 'place'),
+    (error) => error instanceof SealError && /another key "new"/.test(error.message),
+  );
+});
+
 test('a keyring refuses to be empty, wrong sizes, doubled and unusable ids', () => {
   const key = newDataKey();
   assert.throws(() => createKeyring([]), /at least one key/);

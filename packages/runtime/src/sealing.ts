@@ -4,7 +4,8 @@
  * Two levels. A data key seals contents; a keyring wraps data keys. Both bind an `aad` (additional authenticated data):
  * opening with another one fails, so what is sealed for one thing cannot be passed off as another's.
  *
- * Layout of sealed bytes: iv (12) | ciphertext | tag (16). A wrapped key is `id.base64(sealed)`.
+ * Layout of sealed bytes: iv (12) | ciphertext | tag (16). A wrapped key is `id.base64(sealed)`; the id says which key
+ * is tried first.
  * Digests (HMACs) use keys derived from those of the ring.
  * With random IVs one key should not seal more than 2^32 times; rotate wrapping keys before that.
  */
@@ -45,8 +46,13 @@ export interface Keyring {
   /** The key that wraps new data keys. */
   readonly currentId: string;
   wrap(dataKey: Buffer, aad: string): string;
-  /** Throws SealError for an unknown key id, damaged text, or another aad. */
+  /**
+   * What any of its keys wrapped, whatever that key was named then: who follows `new:...,old:...` twice gives a name
+   * that is in use to another key. Throws SealError for a key it lacks, damaged text, or another aad.
+   */
   unwrap(wrapped: string, aad: string): Buffer;
+  /** The first key wrapped it, under the name it has now. */
+  isCurrent(wrapped: string, aad: string): boolean;
   /**
    * HMACs of a text, one under each key, the current first: whoever compares with all of them knows a text again
    * that was digested before a rotation. They tell nothing about the text without the keys.
@@ -147,6 +153,10 @@ export function createKeyring(keys: readonly WrappingKey[]): Keyring {
     currentId: current.id,
     wrap: (dataKey, aad) => `${current.id}.${seal(currentKey, dataKey, aad).toString('base64')}`,
     unwrap: (wrapped, aad) => unwrap(byId, wrapped, aad),
+    isCurrent: (wrapped, aad) => {
+      const { id, sealed } = parseWrapped(wrapped);
+      return id === current.id && tryOpen(currentKey, sealed, aad) !== null;
+    },
     digest: (text) => digest(currentDigestKey, text),
     digests: (text) => digestKeys.map((key) => digest(key, text)),
   };
@@ -157,17 +167,34 @@ function digestKeyOf(key: Buffer): Buffer {
   return Buffer.from(hkdfSync('sha256', key, '', 'signalbox digest', KEY_BYTES));
 }
 
-function unwrap(byId: ReadonlyMap<string, KeyObject>, wrapped: string, aad: string): Buffer {
+function parseWrapped(wrapped: string): { readonly id: string; readonly sealed: Buffer } {
   const dot = wrapped.indexOf('.');
   if (dot < 0) throw new SealError('a wrapped key has the form id.base64; this text has no "."');
-  const id = wrapped.slice(0, dot);
-  const key = byId.get(id);
-  if (key === undefined) {
-    throw new SealError(
-      `wrapped with key "${id}", which is not in the keyring (${[...byId.keys()].join(', ')}): add it`,
-    );
+  return { id: wrapped.slice(0, dot), sealed: Buffer.from(wrapped.slice(dot + 1), 'base64') };
+}
+
+function tryOpen(key: KeyObject, sealed: Buffer, aad: string): Buffer | null {
+  try {
+    return open(key, sealed, aad);
+  } catch (error) {
+    if (error instanceof SealError) return null;
+    throw error;
   }
-  return open(key, Buffer.from(wrapped.slice(dot + 1), 'base64'), aad);
+}
+
+function unwrap(byId: ReadonlyMap<string, KeyObject>, wrapped: string, aad: string): Buffer {
+  const { id, sealed } = parseWrapped(wrapped);
+  const named = byId.get(id);
+  for (const key of named === undefined ? byId.values() : [named, ...byId.values()]) {
+    const dataKey = tryOpen(key, sealed, aad);
+    if (dataKey !== null) return dataKey;
+  }
+  const names = [...byId.keys()].join(', ');
+  throw new SealError(
+    named === undefined
+      ? `wrapped with key "${id}", which is not in the keyring (${names}): add it`
+      : `wrapped with another key "${id}" than the keyring has (${names}), or changed, or for something else: add that key`,
+  );
 }
 
 /** HMAC-SHA256 in hex: equal for equal text under one key, tells nothing about the text without it. */

@@ -157,6 +157,29 @@ test('what no key of the keyring opens is named and left', async () => {
   assert.match((await storedKey(loss, fine)) ?? '', /^k2\./);
 });
 
+test('a new key may have the name of the one before, which then has another', async () => {
+  const loss = await openLoss();
+  const { db } = loss;
+  const again = createKeyring([
+    { id: 'k1', key: K2.key },
+    { id: 'old', key: K1.key },
+  ]);
+  const [{ id, key }, newer] = [await submitUnder(loss, before), await submitUnder(loss, again)];
+  const sealedKey = sealText(before, 'the key of acme', providerKeyAad(TENANT, 'openai'));
+  const stored = { tenantId: TENANT, provider: 'openai', keyId: 'pk_1', sealedKey, setBy: 'key_a' };
+  await saveProviderKey(db, stored, async () => undefined);
+  await store(loss);
+
+  const { runKeys, providerKeys, hot, left, unreadable } = await rotate(loss, again);
+  assert.deepEqual([runKeys, providerKeys, hot, ...left, ...unreadable], [1, 1, 1]);
+  const alone = createKeyring([{ id: 'k1', key: K2.key }]);
+  assert.deepEqual(alone.unwrap((await hotKey(loss, id)) ?? '', id), key);
+  for (const run of [{ id, key }, newer])
+    assert.deepEqual(alone.unwrap((await storedKey(loss, run.id)) ?? '', run.id), run.key);
+  const [text] = (await readProviderKeys(db, TENANT)).map((row) => row.sealedKey);
+  assert.equal(openText(alone, text ?? '', providerKeyAad(TENANT, 'openai')), 'the key of acme');
+});
+
 test('while Redis is being verified nothing is said to be no longer used: what was read before is put back after', async () => {
   const loss = await openLoss();
   const { db, partition } = loss;

@@ -53,16 +53,21 @@ export interface Rotation {
   readonly left: ReadonlyMap<string, number>;
 }
 
+/** No key is called so: all are others. */
+const NO_KEY = '';
 const BATCH = 500;
 const PAUSE_MS = 1000;
 const PATIENCE_MS = 60_000;
 
 const keyIdOf = (wrapped: string): string => wrapped.split('.', 1)[0] ?? '';
 
-/** A sealed text is a wrapped key and, behind the last dot, what it seals. */
-const nextText = (keyring: Keyring, wrapped: string, aad: string): string => {
-  const [id = '', key = '', ...sealed] = wrapped.split('.');
-  return [keyring.wrap(keyring.unwrap(`${id}.${key}`, aad), aad), ...sealed].join('.');
+/** Null: it may stay. A sealed text is a wrapped key and, behind the last dot, what it seals. */
+const nextText = (keyring: Keyring, text: string, aad: string): string | null => {
+  const [id = '', key = '', ...sealed] = text.split('.');
+  const wrapped = `${id}.${key}`;
+  // Not by its name alone: another key may have had it.
+  if (keyring.isCurrent(wrapped, aad)) return null;
+  return [keyring.wrap(keyring.unwrap(wrapped, aad), aad), ...sealed].join('.');
 };
 
 /** What a wrapped key belongs to: for the report, and as associated data. */
@@ -73,6 +78,7 @@ interface Identity {
 
 class Pass {
   readonly #deps: RotationDeps;
+  #isFirst = true;
   readonly unreadable = new Set<string>();
   runKeys = 0;
   agentVersions = 0;
@@ -88,12 +94,14 @@ class Pass {
     return this.runKeys + this.agentVersions + this.providerKeys + this.replays + this.hot;
   }
 
+  /** The first time it opens everything: of what the first key's name stands on, another may be the key. */
   async make(): Promise<void> {
     await this.#runKeys();
     await this.#specs();
     await this.#providerKeys();
     await this.#replays();
     await this.#hot();
+    this.#isFirst = false;
   }
 
   #runKeys(): Promise<void> {
@@ -143,10 +151,9 @@ class Pass {
   }
 
   async #hot(): Promise<void> {
-    const { partition, keyring } = this.#deps;
+    const { partition } = this.#deps;
     for await (const page of listHotWrapped(partition)) {
-      const old = page.filter(({ wrapped }) => keyIdOf(wrapped) !== keyring.currentId);
-      const next = this.#rewrap(old, ({ key, aad }) => ({ name: key, aad }));
+      const next = this.#rewrap(page, ({ key, aad }) => ({ name: key, aad }));
       this.hot += await replaceHotWrapped(partition, next);
     }
   }
@@ -156,9 +163,12 @@ class Pass {
     identityOf: (item: T) => Identity,
     replace: (items: readonly (T & { readonly next: string })[]) => Promise<void>,
   ): Promise<void> {
-    const { db, keyring } = this.#deps;
-    const pages = pagesOf<T>(BATCH, (after) => list(db, { keyId: keyring.currentId, after, limit: BATCH }));
-    for await (const page of pages) await replace(this.#rewrap(page, identityOf));
+    const { db } = this.#deps;
+    const keyId = this.#isFirst ? NO_KEY : this.#deps.keyring.currentId;
+    for await (const page of pagesOf<T>(BATCH, (after) => list(db, { keyId, after, limit: BATCH }))) {
+      const next = this.#rewrap(page, identityOf);
+      if (next.length > 0) await replace(next);
+    }
   }
 
   #rewrap<T extends { readonly wrapped: string }>(
@@ -168,7 +178,8 @@ class Pass {
     return items.flatMap((item) => {
       const { name, aad } = identityOf(item);
       try {
-        return [{ ...item, next: nextText(this.#deps.keyring, item.wrapped, aad) }];
+        const next = nextText(this.#deps.keyring, item.wrapped, aad);
+        return next === null ? [] : [{ ...item, next }];
       } catch (error) {
         if (!(error instanceof SealError)) throw error;
         this.unreadable.add(name);

@@ -29,7 +29,7 @@ const report = (
   const unused = others.filter((keyId) => !left.has(keyId));
   if (unused.length > 0) {
     say(
-      `no longer used: ${unused.join(', ')}. Remove from ENCRYPTION_KEYS a day after ${current} became the first: until then a repeated Idempotency-Key may need it`,
+      `no longer used: ${unused.join(', ')}. Remove from ENCRYPTION_KEYS a day after ${current} became the first: until then a repeated Idempotency-Key may need it. A backup made before needs it for as long as it is kept`,
     );
   }
   return left.size === 0 && unreadable.length === 0;
