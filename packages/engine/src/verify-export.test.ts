@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
 import {
   adminChainOf,
@@ -13,8 +13,11 @@ import { keyIdOf, merkleRoot, signCheckpoint } from './checkpoint.ts';
 import { type ExportVerdict, verifyExport } from './verify-export.ts';
 
 const TENANT = 'acme';
-const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-const KEY = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
+const newKey = () => {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  return { privateKey, text: publicKey.export({ type: 'spki', format: 'der' }).toString('base64') };
+};
+const { privateKey, text: KEY } = newKey();
 const minute = (n: number): string => new Date(Date.UTC(2026, 0, 1, 0, n)).toISOString();
 
 interface Chain {
@@ -42,7 +45,10 @@ const leafOf = ({ runId, entries }: Chain, seq: number): CheckpointLeaf => ({
 });
 
 /** A checkpoint over each of these, chained. */
-const signedOver = (...heads: readonly CheckpointLeaf[][]): string[] => {
+const signedOver = (...heads: readonly CheckpointLeaf[][]): string[] => signedBy(() => privateKey, heads);
+
+/** `keyOf`: by which key, by its number. */
+const signedBy = (keyOf: (n: number) => KeyObject, heads: readonly CheckpointLeaf[][]): string[] => {
   let prev = GENESIS;
   return heads.map((leaves, index) => {
     const n = index + 1;
@@ -54,7 +60,7 @@ const signedOver = (...heads: readonly CheckpointLeaf[][]): string[] => {
       root: merkleRoot(leaves),
       chains: leaves.length,
     };
-    const line: CheckpointLine = { ...signCheckpoint(unsigned, privateKey), leaves };
+    const line: CheckpointLine = { ...signCheckpoint(unsigned, keyOf(n)), leaves };
     prev = line.hash;
     return JSON.stringify(line);
   });
@@ -70,17 +76,18 @@ const eventsOf = ({ runId, entries }: Chain, length = entries.length): string[] 
 interface End {
   readonly checkpoint?: unknown;
   readonly departedBefore?: Date | null;
+  readonly keys?: readonly string[];
 }
 
 const verify = (
   events: readonly string[],
   checkpoints: readonly string[],
-  { departedBefore = null, ...end }: End,
+  { departedBefore = null, keys = [KEY], ...end }: End,
 ): Promise<ExportVerdict> =>
   verifyExport({
     exported: [...events, JSON.stringify({ end: true, lines: events.length, ...end })],
     checkpoints,
-    publicKeys: new Map([[keyIdOf(KEY), KEY]]),
+    publicKeys: new Map(keys.map((key) => [keyIdOf(key), key])),
     tenantId: TENANT,
     runId: null,
     departedBefore,
@@ -107,6 +114,22 @@ test('what was signed while the export was made, or after it, is not missing fro
   for (const checkpoint of [2, 9, undefined]) {
     const { first_bad } = await verify(eventsOf(a, 3), checkpoints, { checkpoint });
     assert.deepEqual([first_bad?.run_id, first_bad?.seq], [a.runId, 4], String(checkpoint));
+  }
+});
+
+test('a signing key is replaced: what each signed is verified with its own, also an export from before', async () => {
+  const [a, next] = [chainOf('a', 4), newKey()];
+  const checkpoints = signedBy(
+    (n) => (n === 1 ? privateKey : next.privateKey),
+    [[leafOf(a, 3)], [leafOf(a, 4)]],
+  );
+  const both = { keys: [next.text, KEY] };
+  assert.equal((await verify(eventsOf(a), checkpoints, { ...both, checkpoint: 2 })).ok, true);
+  assert.equal((await verify(eventsOf(a, 3), checkpoints, { ...both, checkpoint: 1 })).ok, true);
+  for (const [key, seq] of [[KEY, 2] as const, [next.text, 1] as const]) {
+    const { first_bad } = await verify(eventsOf(a), checkpoints, { keys: [key], checkpoint: 2 });
+    assert.deepEqual([first_bad?.run_id, first_bad?.seq], ['checkpoints', seq]);
+    assert.match(first_bad?.why ?? '', /which is not among the given ones/);
   }
 });
 
