@@ -99,6 +99,7 @@ export {
   RunLimits,
   RunStatus,
   RunSubmission,
+  TERMINAL_STATUSES,
   type TerminalStatus,
   Usage,
   WaitReason,

@@ -95,7 +95,7 @@ export { redisUrl } from './redis/redis-url.ts';
 export { type Reindexed, reindexRuns } from './queue/reindex.ts';
 export { repair, type Repaired, wakeRun } from './queue/repair.ts';
 export type { Activation } from './redis/reply.ts';
-export { scriptOfSha, type ScriptName } from './redis/scripts.ts';
+export { scriptOfSha, type ScriptName, setStrangeAside } from './redis/scripts.ts';
 export { checkServers, faultsOf, redisCheck, type RedisCheck } from './redis/server-check.ts';
 export { readSpend, type Spend } from './caps/spend.ts';
 export { type Submission, submitRun } from './runs/submit.ts';

@@ -10,7 +10,7 @@ import type { Logger } from '@signalbox/runtime';
 export const backfillStore = async (
   { partition, logger }: { readonly partition: Partition; readonly logger: Logger },
   { tx, verification }: { readonly tx: Db; readonly verification: Verification },
-): Promise<void> => {
+): Promise<{ readonly runs: number; readonly events: number }> => {
   let [runs, events] = [0, 0];
   for await (const page of readHotHeads(partition)) {
     const heads = await listRunHeads(tx, [...page.keys()]);
@@ -28,8 +28,5 @@ export const backfillStore = async (
       events += end - from;
     }
   }
-  logger.error('Postgres is older than run state; what run state still holds is stored again', {
-    runs,
-    events,
-  });
+  return { runs, events };
 };

@@ -6,6 +6,8 @@ import {
   type Reindexed,
   reindexRuns,
   scanHotRuns,
+  setStrangeAside,
+  type Verification,
 } from '@signalbox/run-state';
 import { type Clock, type Counter, type Logger, withTimeout } from '@signalbox/runtime';
 import { keepRounds } from './rounds.ts';
@@ -20,22 +22,27 @@ export interface ReindexDeps {
 }
 
 const SECOND = 1000;
+/** Keys that one look of a walk without a rest passes. */
+const WALK_COUNT = 1000;
 /** Keys that one look passes, about a millisecond of Redis: of a million each is seen within the hour. */
 const SCAN_COUNT = 300;
 const QUEUE_MS = 5 * SECOND;
 /** Redis is away, or being verified. */
 const AGAIN_MS = 10 * SECOND;
 
+type PageDeps = Pick<ReindexDeps, 'partition' | 'logger'>;
+
 /** Of a page that the script breaks at each run alone: a damaged one must not hide those beside and behind it. */
 const reindexApart = async (
-  { partition, logger }: ReindexDeps,
+  { partition, logger }: PageDeps,
   runIds: readonly string[],
+  verification: Verification | null,
 ): Promise<Reindexed> => {
   let putBack = 0;
   const activations: Activation[] = [];
   for (const runId of runIds) {
     try {
-      const one = await reindexRuns(partition, [runId]);
+      const one = await reindexRuns(partition, [runId], verification);
       putBack += one.putBack;
       activations.push(...one.activations);
     } catch (error) {
@@ -46,18 +53,37 @@ const reindexApart = async (
   return { putBack, activations };
 };
 
-const reindexPage = async (deps: ReindexDeps, runIds: readonly string[]): Promise<Reindexed> => {
+const reindexPage = async (
+  deps: PageDeps,
+  runIds: readonly string[],
+  verification: Verification | null = null,
+): Promise<Reindexed> => {
   try {
-    return await reindexRuns(deps.partition, runIds);
+    return await reindexRuns(deps.partition, runIds, verification);
   } catch (error) {
     if (error instanceof SignalboxError && error.retryable) throw error;
-    return reindexApart(deps, runIds);
+    return reindexApart(deps, runIds, verification);
+  }
+};
+
+/**
+ * Within a verification: every run that no index leads to is put back. Answers how many. Throws `state_unavailable`,
+ * `state_untrusted`.
+ */
+export const reindexAll = async (deps: PageDeps, verification: Verification): Promise<number> => {
+  let putBack = 0;
+  for (let from = '0'; ; ) {
+    const { runIds, cursor } = await scanHotRuns(deps.partition, from, WALK_COUNT);
+    if (runIds.length > 0) putBack += (await reindexPage(deps, runIds, verification)).putBack;
+    if (cursor === '0') return putBack;
+    from = cursor;
   }
 };
 
 /**
  * Walks all runs that are here, a few a second, and puts those back that no index leads to any more: repair would never
- * find them (R10). Ends after `stopping`. Never rejects.
+ * find them (R10). Looks whether a key that all runs share is none of ours, leading or not: it may be what says who leads.
+ * Ends after `stopping`. Never rejects.
  */
 export const keepIndexes = (deps: ReindexDeps, stopping: AbortSignal): Promise<void> => {
   const { partition, queue, clock, logger, isLeader, reindexed } = deps;
@@ -76,6 +102,7 @@ export const keepIndexes = (deps: ReindexDeps, stopping: AbortSignal): Promise<v
     {
       clock,
       round: async () => {
+        await setStrangeAside(partition);
         if (isLeader()) await look();
         return SECOND;
       },

@@ -18,10 +18,12 @@ import {
   restoreCounters,
   restoreIdempotency,
   rewriteAppendLog,
+  type Verification,
 } from '@signalbox/run-state';
 import { backfillStore } from './backfill.ts';
 import { restoreDirectory } from './directory.ts';
 import { knownSpend } from './known-spend.ts';
+import { reindexAll } from './reindex.ts';
 import { type RestoreDeps, restoreRuns } from './restore-runs.ts';
 
 /**
@@ -29,7 +31,8 @@ import { type RestoreDeps, restoreRuns } from './restore-runs.ts';
  * which no batch of the audit-writer and no other scheduler passes:
  *   1. the incarnation is raised, at once and for good: epochs never go back, and batches read before are refused
  *      even if this lock should be lost;
- *   2. keys, agents and caps are written again;
+ *   2. keys, agents and caps are written again; of shared keys that were set aside (strange.lua), what led to the runs
+ *      is made anew, and what was on its way to Postgres goes there once more;
  *   3. every run whose journal is longer in Postgres than here is put back as Postgres has it, or else taken out of
  *      play: a journal that cannot be read, or that a newer version wrote, must not stop everybody else.
  *      If it is Postgres that lost what it had, it gets it again from what is here (backfill.ts);
@@ -80,6 +83,14 @@ const restoreIdempotencyRecords = async ({ partition, clock }: VerificationDeps,
   }
 };
 
+/** What leads to the runs is made anew from their records, so that none is missed by what follows. */
+const remake = async (deps: VerificationDeps, verification: Verification): Promise<void> => {
+  const putBack = await reindexAll(deps, verification);
+  const what =
+    'keys of run state held another type than they should; they were set aside as strange:... and made anew: find out who else writes to this Redis, then delete them';
+  deps.logger.error(what, { keys: verification.strange, runs: putBack });
+};
+
 const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 'seconds'>> => {
   const { partition, clock, db, logger } = deps;
   const verification = await beginVerification(partition);
@@ -87,8 +98,14 @@ const verify = async (deps: VerificationDeps, tx: Db): Promise<Omit<Verified, 's
   // Not in `tx`, whose end comes after the marker: a marker must never be ahead of the incarnation.
   const incarnation = await raiseIncarnation(db, partition.index, verification.seen.incarnation);
   await restoreDirectory(partition, tx);
+  if (verification.strange.length > 0) await remake(deps, verification);
   const { loaded, aside, roots } = await restoreRuns(deps, { tx, verification });
-  if (isRolledBack(stored, verification.seen)) await backfillStore(deps, { tx, verification });
+  const older = isRolledBack(stored, verification.seen);
+  if (older || verification.strange.includes('audit')) {
+    const what = older ? 'Postgres is older than run state' : 'the audit stream is lost';
+    const again = await backfillStore(deps, { tx, verification });
+    logger.error(`${what}; what run state still holds is stored again`, again);
+  }
   const erased = listErased(tx, new Date(clock.now() - ERASED_DAYS * DAY_MS));
   for await (const page of erased) await eraseHot(partition, page);
   await restoreIdempotencyRecords(deps, tx);

@@ -74,6 +74,8 @@ if known < 0 or (known > 0 and known ~= h.results) or (known == 0 and r.head ~= 
 
 -- What is answered in place of an announcement (and which scopes deny it), or nil: it is written, and its hold is taken.
 local function refusal()
+  -- The journal has the end already; see claim.ts.
+  if h.announce == 0 and h.after == 'finish' then return nil end
   if h.announce == 0 then return r.abort and 'ABORTED' or 'OK' end
   local aborting = h.after == 'finish' and h.status == 'aborted'
   if r.abort and not aborting then return 'ABORTED' end

@@ -9,10 +9,11 @@
 -- Runs that no index leads to, since a key was lost, are put where their records say they belong (R10): repair finds
 -- what is due, silent or unclaimed by the indexes alone.
 -- KEYS[1] partition root
--- ARGV runs
+-- ARGV[1] token of the verification that asks, "": none, and what may start is admitted  [2..] runs
 -- returns [OK, number of runs put back, activation...] | [UNTRUSTED]; breaks at a run whose record is damaged
 local now = now_ms()
-if not is_trusted() then return { 'UNTRUSTED' } end
+local token = ARGV[1]
+if token == '' and not is_trusted() or token ~= '' and not is_verifying(token) then return { 'UNTRUSTED' } end
 
 local function is_in(index, run)
   return redis.call('ZSCORE', index, run) ~= false
@@ -88,11 +89,12 @@ end
 
 local index_by_status = { queued = index_queued, running = index_running, waiting = index_waiting }
 local put_back = 0
-for _, run in ipairs(ARGV) do
+for i = 2, #ARGV do
+  local run = ARGV[i]
   local r = record(run, { 'status', 'tenant', 'user', 'root', 'rank', 'owner', 'reason', 'asleep', 'queued_ms',
     'waits_on', 'waits_day', 'abort', 'wake_seq' })
   local index = r.tenant and index_by_status[r.status]
   if index and not is_sound(r) then error('damaged record') end
   if index and index(run, r) then put_back = put_back + 1 end
 end
-return append({ 'OK', int(put_back) }, put_back > 0 and admit(now) or {})
+return append({ 'OK', int(put_back) }, put_back > 0 and token == '' and admit(now) or {})

@@ -1,5 +1,7 @@
-import { type Entry, SignalboxError } from '@signalbox/contracts';
+import { type Entry, SignalboxError, TERMINAL_STATUSES } from '@signalbox/contracts';
+import { hashOf } from '@signalbox/engine';
 import { z } from 'zod';
+import { commitRun } from './commit.ts';
 import { type Note, parseNotes } from './note.ts';
 import type { Partition } from '../redis/partition.ts';
 import { ReplyReader } from '../redis/reply.ts';
@@ -60,6 +62,25 @@ const Record = z.object({
     .default(null),
 });
 
+/**
+ * The journal has the end and the record has not: the script that wrote it broke behind the journal (strange.lua).
+ * Nothing may follow it (R7), so the rest of that write is done again. False: the run goes on.
+ */
+const isEnded = async (
+  partition: Partition,
+  { runId, leaseId, epoch, entries }: Claimed,
+): Promise<boolean> => {
+  const last = entries.at(-1) ?? '';
+  // No text within an event has its quotes unescaped.
+  const status = TERMINAL_STATUSES.find((end) => last.includes(`"type":"run.${end}"`));
+  if (status === undefined) return false;
+  const after = { type: 'finish', status } as const;
+  const head = { seq: entries.length, hash: hashOf(last) };
+  const announcement = { entries: [], contents: [], hold: null, after };
+  await commitRun(partition, { runId, leaseId, epoch, head, results: null, announcement });
+  return true;
+};
+
 /** Becomes the owner of a run and reads all of it, in one round trip. Throws `state_unavailable`. */
 export const claimRun = async (partition: Partition, request: ClaimRequest): Promise<ClaimOutcome> => {
   const { runId, wakeSeq, leaseId, token, leaseMs = 0 } = request;
@@ -72,21 +93,19 @@ export const claimRun = async (partition: Partition, request: ClaimRequest): Pro
   const record = Record.safeParse(Object.fromEntries(reply.map(1)));
   if (!record.success)
     throw new SignalboxError('internal', `The record of ${runId} is damaged: ${record.error.message}`);
-  return {
-    type: 'claimed',
-    run: {
-      runId,
-      leaseId,
-      epoch: record.data.epoch,
-      wakeSeq: record.data.wake_seq,
-      claims: record.data.claims,
-      unopened: record.data.unopened,
-      queuedMs: record.data.queued_ms,
-      tenantId: record.data.tenant,
-      wrappedKey: record.data.key,
-      entries: reply.texts(2),
-      contents: reply.map(3),
-      notes: parseNotes(reply.texts(4)),
-    },
+  const run: Claimed = {
+    runId,
+    leaseId,
+    epoch: record.data.epoch,
+    wakeSeq: record.data.wake_seq,
+    claims: record.data.claims,
+    unopened: record.data.unopened,
+    queuedMs: record.data.queued_ms,
+    tenantId: record.data.tenant,
+    wrappedKey: record.data.key,
+    entries: reply.texts(2),
+    contents: reply.map(3),
+    notes: parseNotes(reply.texts(4)),
   };
+  return (await isEnded(partition, run)) ? { type: 'refused', why: 'TERMINAL' } : { type: 'claimed', run };
 };

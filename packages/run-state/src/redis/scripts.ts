@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { SignalboxError } from '@signalbox/contracts';
 import { messageOf } from '@signalbox/runtime';
 import type { Partition } from './partition.ts';
+import { Texts } from './reply.ts';
 
 /** The Lua scripts by name. Each file says what its KEYS, ARGV and replies are. */
 const NAMES = [
@@ -32,6 +33,7 @@ const NAMES = [
   'set_aside',
   'shown',
   'stored',
+  'strange',
   'trust',
   'wake',
   'write',
@@ -58,6 +60,9 @@ const BY_SHA = new Map(Array.from(SCRIPTS, ([name, { sha }]) => [sha, name]));
 /** Which script a SHA names, for whoever reads the traffic; null for one that is not ours. */
 export const scriptOfSha = (sha: string): ScriptName | null => BY_SHA.get(sha) ?? null;
 
+/** A key holds another type than it should. */
+const isWrongType = (error: unknown): boolean => messageOf(error).startsWith('WRONGTYPE ');
+
 /** Redis names the script in a bug of ours, which no retry mends; a refusal (OOM, READONLY, ...) has its own prefix. */
 const isScriptBug = (message: string): boolean =>
   /^(ERR|WRONGTYPE) /.test(message) && message.includes(' script: ');
@@ -80,27 +85,6 @@ const failure = (error: unknown, name: string): SignalboxError => {
   );
 };
 
-/**
- * Runs a script by its SHA, loading it where the server does not know it. Throws `state_unavailable`
- * (retryable) when Redis cannot be reached or refuses (a lost reply is safe to repeat), `internal` when the
- * script broke, `state_untrusted` (retryable) until the scheduler has verified the server's data.
- */
-export const runScript = async (
-  partition: Partition,
-  name: ScriptName,
-  args: readonly (string | number)[],
-): Promise<unknown> => {
-  const reply = await evaluate(partition, name, args);
-  if (Array.isArray(reply) && reply[0] === 'UNTRUSTED') {
-    throw new SignalboxError(
-      'state_untrusted',
-      `Run state did not take "${name}": its data is being verified against Postgres. Try again in a moment.`,
-      { retryAfter: 1 },
-    );
-  }
-  return reply;
-};
-
 const evaluate = async (
   partition: Partition,
   name: ScriptName,
@@ -111,11 +95,48 @@ const evaluate = async (
   try {
     return await partition.redis.evalsha(script.sha, 1, partition.root, ...args);
   } catch (error) {
-    if (!messageOf(error).startsWith('NOSCRIPT')) throw failure(error, name);
+    if (!messageOf(error).startsWith('NOSCRIPT')) throw error;
   }
-  try {
-    return await partition.redis.eval(script.text, 1, partition.root, ...args);
-  } catch (error) {
-    throw failure(error, name);
-  }
+  return partition.redis.eval(script.text, 1, partition.root, ...args);
 };
+
+/** At a key that all share and that is of another type the script breaks once: it is set aside (strange.lua). */
+const evaluateTwice: typeof evaluate = async (partition, name, args) => {
+  try {
+    return await evaluate(partition, name, args);
+  } catch (error) {
+    if (!isWrongType(error)) throw error;
+  }
+  await evaluate(partition, 'strange', []);
+  return evaluate(partition, name, args);
+};
+
+/**
+ * Runs a script by its SHA, loading it where the server does not know it. Throws `state_unavailable`
+ * (retryable) when Redis cannot be reached or refuses (a lost reply is safe to repeat), `internal` when the
+ * script broke, `state_untrusted` (retryable) until the scheduler has verified the server's data.
+ */
+export const runScript = async (
+  partition: Partition,
+  name: ScriptName,
+  args: readonly (string | number)[],
+): Promise<unknown> => {
+  const reply = await evaluateTwice(partition, name, args).catch((error: unknown) => {
+    throw failure(error, name);
+  });
+  if (Array.isArray(reply) && reply[0] === 'UNTRUSTED') {
+    throw new SignalboxError(
+      'state_untrusted',
+      `Run state did not take "${name}": its data is being verified against Postgres. Try again in a moment.`,
+      { retryAfter: 1 },
+    );
+  }
+  return reply;
+};
+
+/**
+ * Sets keys aside that all tenants share and that hold another type than they should; then a verification makes them
+ * anew. Answers their names. Throws `state_unavailable`.
+ */
+export const setStrangeAside = async (partition: Partition): Promise<string[]> =>
+  Texts.parse(await runScript(partition, 'strange', []));

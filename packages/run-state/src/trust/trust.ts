@@ -78,16 +78,18 @@ export interface Verification extends ServerId {
   readonly token: string;
   /** What was known here before, of the last verification and of Postgres; nothing: -1 and 0. */
   readonly seen: { readonly incarnation: number; readonly batches: number };
+  /** Names of the keys that were set aside since the last one (strange.lua): what they held is gone. */
+  readonly strange: readonly string[];
 }
 
 /** First step: a marker left by an earlier verification no longer counts. Throws `state_unavailable`. */
 export const beginVerification = async (partition: Partition): Promise<Verification> => {
   const token = randomUUID();
-  const [info = '', incarnation, batches] = Texts.parse(
+  const [info = '', incarnation, batches, strange = ''] = Texts.parse(
     await runScript(partition, 'trust', ['begin', token]),
   );
   const seen = { incarnation: incarnationOf(incarnation) ?? -1, batches: Number(batches) || 0 };
-  return { token, ...serverIdOf(info), seen };
+  return { token, ...serverIdOf(info), seen, strange: strange.split(' ').filter((name) => name !== '') };
 };
 
 /** What a verification that was overtaken throws: it is to be begun again. */

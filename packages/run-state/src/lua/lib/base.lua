@@ -22,7 +22,9 @@
 -- <root>:lease:<id>:aborts   SET   those of them that were asked to stop
 -- <root>:caps:<tenant>       HASH  caps and concurrency limits; see money.lua and permits.lua
 -- <root>:trust               HASH  server, replid (what was verified), incarnation; verifying (token of who does it);
---                                  batches (that Postgres has stored of the audit stream)
+--                                  batches (that Postgres has stored of the audit stream); strange (names of keys
+--                                  that were set aside since)
+-- <root>:strange:<name>:<ms> what lay there in the place of a key; see strange.lua
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; see waiters.lua
 -- <root>:waiters:<scope>     ZSET  parked runs that wait for room in it, by the time they first had none
