@@ -22,8 +22,20 @@ import {
   setTenantCaps,
 } from '../src/index.ts';
 import { keyOf, record, TENANT_DAY } from './inspect.ts';
+import { woken } from './drafts.ts';
 import { ask, END, GRACE, park, parkedRun, SESSION, settled, sleepAll } from './steps.ts';
-import { cap, claim, code, freshPartition, lease, openRedis, running, submit, TENANT } from './support.ts';
+import {
+  cap,
+  claim,
+  code,
+  expireLease,
+  freshPartition,
+  lease,
+  openRedis,
+  running,
+  submit,
+  TENANT,
+} from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
 const NO_CAPS = { runNano: null, userDailyNano: null, tenantDailyNano: null, timeZone: 'UTC' };
@@ -104,6 +116,36 @@ for (const [field, garbage] of Object.entries(DAMAGED)) {
     const notes = await partition.redis.llen(keyOf(partition, `run:${bad.run.runId}:inbox`));
     assert.equal(notes, field === 'queued_ms' ? 1 : 0, 'nothing is left for it again and again');
   });
+}
+
+for (const field of ['epoch', 'claims', 'promise']) {
+  for (const garbage of ['x', '', 'inf', 'nan', '-1', '1e300']) {
+    test(`a run whose ${field} is ${JSON.stringify(garbage)} goes to its end all the same, as do others`, async () => {
+      const partition = await freshPartition();
+      const leaseId = await lease(partition);
+      const [bad, good] = [await running(partition, {}, leaseId), await running(partition, {}, leaseId)];
+      await bad.write({ results: [woken('timer')] });
+      const { runId } = bad.run;
+      const scope = keyOf(partition, TENANT_DAY);
+      await set(
+        `run:${runId}`,
+        field,
+        garbage,
+        ...(field === 'promise' ? ['promised_by', scope] : []),
+      )(partition);
+      await partition.redis.hset(scope, 'promised', 30);
+      await expireLease(partition, leaseId);
+      assert.equal((await repair(partition, GRACE)).lost, 2);
+      assert.equal((await bad.write({ results: [woken('timer')] })).code, 'FENCED');
+      const next = await claim(partition, runId);
+      assert.equal(next.run.epoch, 2, 'it never goes back');
+      assert.equal(next.run.claims, field === 'claims' ? 1 : 2);
+      assert.equal((await ask(next, 70)).code, 'OK');
+      assert.equal((await next.write(END)).code, 'OK');
+      if (field === 'promise') assert.equal(await partition.redis.hget(scope, 'promised'), '0');
+      assert.equal((await (await claim(partition, good.run.runId)).write(END)).code, 'OK');
+    });
+  }
 }
 
 test('a run that began to wait when no clock ever stood is woken', async () => {

@@ -12,6 +12,18 @@
 -- returns [OK, record, entries, contents, notes] | [NOT_FOUND | TERMINAL | STALE | LOADING | LEASED | NO_LEASE]
 --   LOADING: it hibernates; the scheduler loads it before anybody can have it
 --         | [PRESSURE] (back in line until Postgres has caught up, R9)
+-- Epochs never go back, not even when the record came back from a loss: each incarnation starts higher.
+local function next_epoch(run, known)
+  local incarnation = tonumber(redis.call('HGET', key('trust'), 'incarnation') or 0)
+  if not known then
+    -- It was garbage: whoever wrote last says it too.
+    local entry = redis.call('LINDEX', key('run', run, 'events'), -1)
+    local readable, last = pcall(cjson.decode, string.sub(entry or '', 65))
+    known = readable and type(last) == 'table' and tonumber(last.epoch) or 0
+  end
+  return int(math.max(known, incarnation * 2 ^ 32) + 1)
+end
+
 local run, wake_seq, lease, token, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
@@ -47,11 +59,9 @@ if r.claim ~= token then
   redis.call('ZADD', key('running'), int(now), run)
   redis.call('SADD', key('lease', lease), run)
   if r.abort then redis.call('SADD', key('lease', lease, 'aborts'), run) end
-  -- Epochs never go back, not even when the record came back from a loss: each incarnation starts higher.
-  local incarnation = tonumber(redis.call('HGET', key('trust'), 'incarnation') or 0)
-  local epoch = int(math.max(tonumber(r.epoch), incarnation * 2 ^ 32) + 1)
   redis.call('HSET', key('run', run),
-    'status', 'running', 'owner', lease, 'claim', token, 'epoch', epoch, 'claims', r.claims + 1)
+    'status', 'running', 'owner', lease, 'claim', token,
+    'epoch', next_epoch(run, whole(r.epoch)), 'claims', int((whole(r.claims) or 0) + 1))
   redis.call('HDEL', key('run', run), 'reason', 'admitted_ms')
 end
 

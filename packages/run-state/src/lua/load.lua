@@ -22,7 +22,7 @@ if (tonumber(r.seq) or 0) >= h.seq then return 'NEWER' end
 
 if r.status then take_out(run, r)
 elseif redis.call('TYPE', key('run', run)).ok ~= 'hash' then redis.call('DEL', key('run', run)) end
-put_back(h, r, math.max(h.wake_seq, tonumber(r.wake_seq or 0)) + 1, 3)
+put_back(h, r, math.max(h.wake_seq, whole(r.wake_seq) or 0) + 1, 3)
 redis.call('HSET', key('run', run), 'held', 0)
 -- A waiting run that was asked to stop stands in line: whoever claims it writes its end.
 add_to_index(h, h.abort or r.abort, now)

@@ -24,8 +24,8 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('HDEL', own, 'asleep', 'reason', 'key', 'head', 'claims', 'stored_seq', 'queued_ms', 'created_ms')
 redis.call('HSET', own, 'tenant', h.tenant, 'user', h.user, 'agent', h.agent, 'root', h.root, 'rank', h.rank,
-  'cap', h.cap, 'epoch', int(math.max(h.epoch, tonumber(r.epoch or 0))), 'seq', h.seq,
-  'wake_seq', int((r.wake_seq or 0) + 1), 'status', h.status)
+  'cap', h.cap, 'epoch', int(math.max(h.epoch, whole(r.epoch) or 0)), 'seq', h.seq,
+  'wake_seq', int((whole(r.wake_seq) or 0) + 1), 'status', h.status)
 if is_terminal(h.status) then
   forget_ended(run)
   redis.call('ZREM', key('loading'), run)

@@ -56,6 +56,12 @@ local function append(list, values)
   return list
 end
 
+-- A count as a record has it, exact in a double; nil where it is garbage, or missing.
+local function whole(text)
+  local n = string.find(text or '', '^%d+$') and tonumber(text)
+  return n and n < 2 ^ 53 and n or nil
+end
+
 local function now_ms()
   local t = redis.call('TIME')
   return t[1] * 1000 + math.floor(t[2] / 1000)

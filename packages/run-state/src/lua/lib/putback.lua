@@ -32,7 +32,7 @@ local function put_back(h, r, wake_seq, first)
   redis.call('SREM', key('unrestored'), run)
   redis.call('HSET', key('run', run),
     'tenant', h.tenant, 'user', h.user, 'agent', h.agent, 'root', h.root, 'rank', h.rank, 'cap', h.cap,
-    'epoch', int(math.max(h.epoch, tonumber(r.epoch or 0))), 'seq', h.seq, 'head', h.head, 'stored_seq', h.seq,
+    'epoch', int(math.max(h.epoch, whole(r.epoch) or 0)), 'seq', h.seq, 'head', h.head, 'stored_seq', h.seq,
     'wake_seq', int(wake_seq), 'claims', 0, 'created_ms', int(h.created_ms), 'status', h.status)
   -- Without one what was said is erased.
   if h.key then redis.call('HSET', key('run', run), 'key', h.key) end

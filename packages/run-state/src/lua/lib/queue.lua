@@ -33,13 +33,17 @@ local function leave_waiting(run)
   end
 end
 
+local MOST_PROMISED = 2 ^ 53 -- more than any amount
+
 -- Room that was kept for a run that was woken for it; see waiters.lua.
 local function forget_promise(run)
   local r = record(run, { 'promised_by', 'promise' })
   if r.promised_by then
     redis.call('HDEL', key('run', run), 'promised_by', 'promise')
     redis.call('ZREM', key('promised'), run)
-    redis.call('HINCRBY', r.promised_by, 'promised', '-' .. (r.promise or '0'))
+    -- Of what is garbage nobody knows how much was kept: it would be kept for ever, and no script may break at it.
+    local left = redis.pcall('HINCRBY', r.promised_by, 'promised', int(-(whole(r.promise) or MOST_PROMISED)))
+    if type(left) == 'table' or left < 0 then redis.pcall('HSET', r.promised_by, 'promised', 0) end
   end
 end
 
