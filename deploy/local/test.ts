@@ -18,7 +18,8 @@ import { REPOSITORY } from './src/process.ts';
 import { staticChecks } from './src/static-checks.ts';
 import { type Batch, planTests, provesAPromise } from './src/test-files.ts';
 import { addTallies, type FileReport, runTestFiles, type Tally } from './src/test-report.ts';
-import { newTemplateName, testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
+import { newRunId, openTestRun, type TestRun } from './src/test-databases.ts';
+import { testDatabaseUrl, testRedisUrl } from './src/test-services.ts';
 
 const MOST_FLAKY = 2;
 const MINUTE = 60_000;
@@ -100,18 +101,37 @@ async function runBatches(batches: readonly Batch[], atOnce: number): Promise<Fi
   return reports;
 }
 
-/** The servers that REDIS_URL and DATABASE_URL name, else own ones; only TEST_* reaches the tests. */
-async function provideServers(): Promise<void> {
+async function runPlan({ together, last }: ReturnType<typeof planTests>) {
+  const beside = await runBatches(together, AT_ONCE.together);
+  const first = [...beside, ...(await runBatches(last, AT_ONCE.last))];
+  const again = secondChances(first);
+  if (again.length > 0) console.log(`\nonce more, alone: ${again.join(', ')}`);
+  return { first, again, second: await runAgain(again) };
+}
+
+/** The servers that REDIS_URL and DATABASE_URL name, else own ones; only TEST_* reaches the tests. Null: own ones go as they are. */
+async function provideServers(): Promise<TestRun | null> {
   const { REDIS_URL, DATABASE_URL, TEST_REDIS_URL, TEST_DATABASE_URL } = process.env;
+  const givenUrl = TEST_DATABASE_URL || DATABASE_URL;
   const [redisUrl, databaseUrl] = await Promise.all([
     TEST_REDIS_URL || REDIS_URL || testRedisUrl(),
-    TEST_DATABASE_URL || DATABASE_URL || testDatabaseUrl(),
+    givenUrl || testDatabaseUrl(),
   ]);
   process.env['TEST_REDIS_URL'] = redisUrl;
   process.env['TEST_DATABASE_URL'] = databaseUrl;
-  process.env['TEST_DATABASE_TEMPLATE'] ??= newTemplateName();
+  const run = (process.env['TEST_RUN'] = newRunId());
   delete process.env['REDIS_URL'];
   delete process.env['DATABASE_URL'];
+  return givenUrl ? openTestRun(givenUrl, run) : null;
+}
+
+/** What the tests made on a server of the user goes with them. */
+async function withServers<T>(run: TestRun | null, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } finally {
+    await run?.close();
+  }
 }
 
 async function main(): Promise<void> {
@@ -120,15 +140,11 @@ async function main(): Promise<void> {
   if (filters.length > 0 && plan.together.length + plan.last.length === 0) {
     throw new Error(`No test file's path contains ${filters.join(' or ')}.`);
   }
-  const [checks] = await Promise.all([
+  const [checks, run] = await Promise.all([
     filters.length === 0 ? runChecks() : { passed: 0, failed: 0, skipped: 0 },
     provideServers(),
   ]);
-  const together = await runBatches(plan.together, AT_ONCE.together);
-  const first = [...together, ...(await runBatches(plan.last, AT_ONCE.last))];
-  const again = secondChances(first);
-  if (again.length > 0) console.log(`\nonce more, alone: ${again.join(', ')}`);
-  const second = await runAgain(again);
+  const { first, again, second } = await withServers(run, () => runPlan(plan));
   const reports = [...first.filter(({ file }) => !again.includes(file)), ...second];
   const total = addTallies([checks, ...reports]);
 

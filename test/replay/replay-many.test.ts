@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { createPool, type Db, migrate, readRuns, writeBatch } from '@signalbox/audit-store';
 import type { ModelPort, StoredRun } from '@signalbox/contracts';
 import { readEntry, replayEvents } from '@signalbox/engine';
-import { createDatabase, testDatabaseUrl, testRedisUrl } from '@signalbox/local';
+import { createTestDatabase, testRedisUrl } from '@signalbox/local';
 import { createModels } from '@signalbox/providers';
 import { acknowledge, connect, createAuditReader, disconnect, ensureGroup } from '@signalbox/run-state';
 import { openRecording, replayStored } from '../../services/api/src/replays/replay-stored.ts';
@@ -85,7 +85,7 @@ const bodyOf = (n: number): SubmitOptions => {
 };
 
 const databaseOf = async (): Promise<Db> => {
-  const url = await createDatabase(await testDatabaseUrl(), `replay_${randomUUID().replaceAll('-', '')}`);
+  const url = await createTestDatabase(`replay_${randomUUID().replaceAll('-', '')}`);
   await migrate(url);
   const db = createPool({ databaseUrl: url, role: 'writer' });
   after(() => db.destroy());

@@ -6,5 +6,12 @@ export { REPOSITORY, runToEnd, type Service, type ServiceOptions, startService }
 export { type LocalRedis, type RedisOptions, startRedis } from './redis.ts';
 export type { StackOptions } from './services.ts';
 export { type Stack, startStack } from './stack.ts';
-export { migratedTestDatabase, temporaryDir, testDatabaseUrl, testRedisUrl } from './test-services.ts';
+export {
+  createTestDatabase,
+  migratedTestDatabase,
+  temporaryDir,
+  testDatabaseUrl,
+  testDatabaseUrlOf,
+  testRedisUrl,
+} from './test-services.ts';
 export { waitFor, type WaitOptions } from './wait.ts';

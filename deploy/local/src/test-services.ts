@@ -2,17 +2,17 @@
  * Real servers for tests. `deploy/local/test.ts` starts one Redis and one Postgres for all test files and
  * names them in TEST_REDIS_URL and TEST_DATABASE_URL; a test file run alone gets its own, once per process,
  * gone when the process is. Tests share them: isolate by key prefix and by database name.
- * Today's schema is made once per run, in the database that TEST_DATABASE_TEMPLATE names, and copied.
+ * Today's schema is made once per run (TEST_RUN), and copied.
  */
-import { randomUUID } from 'node:crypto';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { createDatabase } from './database.ts';
+import { createDatabase, type CreateDatabaseOptions } from './database.ts';
 import { startPostgres } from './postgres.ts';
 import { removeAtEnd } from './reaper.ts';
 import { startRedis } from './redis.ts';
+import { databaseNameOf, newRunId } from './test-databases.ts';
 
 let redis: Promise<string> | undefined;
 let postgres: Promise<string> | undefined;
@@ -42,7 +42,22 @@ export async function testDatabaseUrl(): Promise<string> {
   return process.env['TEST_DATABASE_URL'] ?? (await (postgres ??= ownPostgres()));
 }
 
-export const newTemplateName = (): string => `signalbox_template_${randomUUID().replaceAll('-', '')}`;
+let ownRun: string | undefined;
+
+const nameOf = (name: string): string =>
+  databaseNameOf(process.env['TEST_RUN'] ?? (ownRun ??= newRunId()), name);
+
+/** Of a database of this run, whether it is there or not. */
+export async function testDatabaseUrlOf(name: string): Promise<string> {
+  const url = new URL(await testDatabaseUrl());
+  url.pathname = `/${nameOf(name)}`;
+  return url.href;
+}
+
+/** A new database on the server of the tests; gone when the run is over. Answers its URL. */
+export async function createTestDatabase(name: string, options: CreateDatabaseOptions = {}): Promise<string> {
+  return createDatabase(await testDatabaseUrl(), nameOf(name), options);
+}
 
 async function makeTemplate(serverUrl: string, name: string, migrate: Migrate): Promise<void> {
   const client = new Client({ connectionString: serverUrl });
@@ -65,7 +80,7 @@ let template: Promise<string> | undefined;
 /** The URL of a new database as `migrate` makes it; it is called once for all tests. */
 export async function migratedTestDatabase(name: string, migrate: Migrate): Promise<string> {
   const serverUrl = await testDatabaseUrl();
-  const copyOf = process.env['TEST_DATABASE_TEMPLATE'] ?? newTemplateName();
+  const copyOf = nameOf('template');
   template ??= makeTemplate(serverUrl, copyOf, migrate).then(() => copyOf);
-  return createDatabase(serverUrl, name, { copyOf: await template });
+  return createTestDatabase(name, { copyOf: await template });
 }

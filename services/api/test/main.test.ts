@@ -6,14 +6,13 @@ import { after, test } from 'node:test';
 import { migrate } from '@signalbox/audit-store';
 import type { Run } from '@signalbox/contracts';
 import {
-  createDatabase,
+  createTestDatabase,
   REPOSITORY,
   type Service,
   startChild,
   startRedis,
   startService,
   temporaryDir,
-  testDatabaseUrl,
   waitFor,
 } from '@signalbox/local';
 import { connect, disconnect, markTrusted, openPartition, readServerId } from '@signalbox/run-state';
@@ -55,10 +54,7 @@ const start = async (env: NodeJS.ProcessEnv): Promise<Service & { dir: string }>
 const stores = async (): Promise<{ redisUrl: string; databaseUrl: string }> => {
   const redis = await startRedis({ dir: await temporaryDir() });
   stops.push(() => redis.stop());
-  const databaseUrl = await createDatabase(
-    await testDatabaseUrl(),
-    `api_${randomUUID().replaceAll('-', '')}`,
-  );
+  const databaseUrl = await createTestDatabase(`api_${randomUUID().replaceAll('-', '')}`);
   await migrate(databaseUrl);
   await trust(redis.url);
   return { redisUrl: redis.url, databaseUrl };

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { RolledBackError } from '@signalbox/audit-store';
 import { chainBreak } from '@signalbox/engine';
-import { createDatabase, testDatabaseUrl } from '@signalbox/local';
+import { createTestDatabase } from '@signalbox/local';
 import { hibernateRuns, readTrust, withdrawTrust } from '@signalbox/run-state';
 import { record } from '../../../packages/run-state/test/inspect.ts';
 import {
@@ -25,7 +25,7 @@ import { freshDatabase } from '../test/support.ts';
 
 /** What a standby that lags behind, or a backup, would hold of the database from now on. */
 const copyOf = async (url: string): Promise<string> =>
-  createDatabase(await testDatabaseUrl(), `copy_${randomBytes(6).toString('hex')}`, {
+  createTestDatabase(`copy_${randomBytes(6).toString('hex')}`, {
     copyOf: new URL(url).pathname.slice(1),
   });
 

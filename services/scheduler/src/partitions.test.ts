@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { createPool, type Db, ensurePartitions, migrate } from '@signalbox/audit-store';
-import { createDatabase, testDatabaseUrl } from '@signalbox/local';
+import { createTestDatabase, testDatabaseUrlOf } from '@signalbox/local';
 import { createMetrics, ManualClock } from '@signalbox/runtime';
 import { atEnd, freshDatabase, recordingLogger, sampleOf, storeRunAt, until } from '../test/support.ts';
 import { createPartitionGauge } from './metrics.ts';
@@ -18,11 +18,8 @@ const openDb = (databaseUrl: string): Db => {
 };
 
 test('coming partitions are made, each hour anew; Postgres being away is logged and asked again soon', async () => {
-  const serverUrl = await testDatabaseUrl();
   const name = `scheduler_${randomBytes(6).toString('hex')}`;
-  const url = new URL(serverUrl);
-  url.pathname = `/${name}`;
-  const db = openDb(url.href);
+  const db = openDb(await testDatabaseUrlOf(name));
   const clock = new ManualClock(Date.UTC(2031, 0, 31, 23, 30));
   const { logger, log } = recordingLogger();
   const stopping = new AbortController();
@@ -34,7 +31,7 @@ test('coming partitions are made, each hour anew; Postgres being away is logged 
     log.map(({ msg }) => msg),
     ['audit partitions could not be kept'],
   );
-  await migrate(await createDatabase(serverUrl, name));
+  await migrate(await createTestDatabase(name));
   await clock.advance(MINUTE);
   await clock.whenSleeping();
   await clock.advance(60 * MINUTE);

@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, describe, test } from 'node:test';
 import { createPool, ping, raiseIncarnation } from '@signalbox/audit-store';
-import { createDatabase, runToEnd, startRedis, temporaryDir, testDatabaseUrl } from '@signalbox/local';
+import { createTestDatabase, runToEnd, startRedis, temporaryDir } from '@signalbox/local';
 import {
   connect,
   disconnect,
@@ -119,7 +119,7 @@ describe('before Redis', () => {
 
 test('before Postgres: a statement that was stopped was not carried out, or was', async () => {
   const dir = await temporaryDir();
-  const url = await createDatabase(await testDatabaseUrl(), `barrier_${randomUUID().replaceAll('-', '')}`);
+  const url = await createTestDatabase(`barrier_${randomUUID().replaceAll('-', '')}`);
   const migrate = { name: 'migrate', entry: 'packages/audit-store/src/migrate.ts', logDir: dir };
   await runToEnd({ ...migrate, env: { ...process.env, DATABASE_URL: url } });
   const pool = createPool({ databaseUrl: url, role: 'scheduler', ...quiet });
