@@ -11,8 +11,9 @@ import { sha256Hex } from './sealing.ts';
  * with it. So this is done in a thread of a process of its own, which is made when it is first asked.
  * Owns that process; one question at a time, and who asks take turns.
  *
- * States: none -> idle <-> asked; a process that has died is made anew. A schema that takes too long or ends its thread
- * or process is condemned: it is not tried again.
+ * States: none -> idle <-> asked; a process that has died is made anew, and what it was asked is asked once more, since
+ * it may have been killed by somebody, or for another's memory. A schema that takes too long, ends its thread, or two
+ * processes in a row, is condemned: it is not tried again.
  */
 
 export type SchemaVerdict =
@@ -36,6 +37,8 @@ export interface JsonSchemas {
 }
 
 const LIMIT_MS = 500;
+/** Processes that may die of one question. */
+const MOST_DEATHS = 2;
 const MOST_CONDEMNED = 10_000;
 const PROCESS = fileURLToPath(new URL('./json-schema-process.ts', import.meta.url));
 
@@ -50,15 +53,15 @@ const startProcess = (limitMs: number): Promise<ChildProcess> =>
     child.on('error', reject);
   });
 
-/** Null: it took too long, or the process has died. */
-const ask = (child: ChildProcess, question: SchemaQuestion): Promise<SchemaVerdict | null> =>
+/** Null: it took too long. */
+const ask = (child: ChildProcess, question: SchemaQuestion): Promise<SchemaVerdict | null | 'died'> =>
   new Promise((resolve) => {
-    const end = (verdict: SchemaVerdict | null): void => {
+    const end = (verdict: SchemaVerdict | null | 'died'): void => {
       child.off('message', onMessage).off('exit', onExit);
       resolve(verdict);
     };
     const onMessage = (verdict: unknown): void => end(verdict as SchemaVerdict | null);
-    const onExit = (): void => end(null);
+    const onExit = (): void => end('died');
     child.on('message', onMessage).on('exit', onExit);
     // One that has ended meanwhile tells it by its exit.
     child.send(question, () => undefined);
@@ -86,11 +89,14 @@ export const createJsonSchemas = ({ limitMs = LIMIT_MS } = {}): JsonSchemas => {
   const judge = async (question: SchemaQuestion): Promise<SchemaVerdict> => {
     const id = sha256Hex(question.schema);
     if (condemned.get(id) === true) return { type: 'too_slow' };
-    const asked = await ready();
-    keep(asked, true);
-    const verdict = await ask(asked, question);
-    keep(asked, false);
-    if (verdict !== null) return verdict;
+    for (let deaths = 0; deaths < MOST_DEATHS; deaths += 1) {
+      const asked = await ready();
+      keep(asked, true);
+      const verdict = await ask(asked, question);
+      keep(asked, false);
+      if (verdict === null) break;
+      if (verdict !== 'died') return verdict;
+    }
     condemned.set(id, true);
     return { type: 'too_slow' };
   };
