@@ -12,6 +12,7 @@
 -- returns [OK, record, entries, contents, notes] | [NOT_FOUND | TERMINAL | STALE | LOADING | LEASED | NO_LEASE]
 --   LOADING: it hibernates; the scheduler loads it before anybody can have it
 --         | [PRESSURE] (back in line until Postgres has caught up, R9)
+
 -- Epochs never go back, not even when the record came back from a loss: each incarnation starts higher.
 local function next_epoch(run, known)
   local incarnation = tonumber(redis.call('HGET', key('trust'), 'incarnation') or 0)
