@@ -5,6 +5,7 @@ import { createPool, findApiKeyByHash } from '@signalbox/audit-store';
 import { ManualClock, sha256Hex } from '@signalbox/runtime';
 import { keyOf } from '../src/keys/api-keys.ts';
 import { type Bootstrap, type BootstrapDeps, startBootstrap } from '../src/keys/bootstrap.ts';
+import { storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 
 let h: Harness;
@@ -48,6 +49,21 @@ test('a Redis that becomes ready at the start does not make the first key twice'
   assert.equal(await made('first-key'), 1);
   while (!(await works(bootstrap))) await setImmediate();
   assert.equal((await h.call('GET', '/v1/keys', { key: 'first-key' })).status, 200);
+});
+
+test('two apis that start together both note the first key, and the audit log has it once', async () => {
+  const { id } = keyOf('shared-key');
+  for (const times of [1, 2]) {
+    // Each has looked before the other stored it.
+    await h.db.deleteFrom('api_keys').where('id', '=', id).execute();
+    startBootstrap(depsOf(), 'shared-key');
+    while ((await stored('shared-key')) === null) await setImmediate();
+    assert.equal(await made('shared-key'), times);
+  }
+  await storeAll(h);
+  const response = await h.call('GET', '/v1/audit?type=key.created', { key: 'shared-key' });
+  const { data } = (await response.json()) as { data: readonly { data: { key_id: string } }[] };
+  assert.equal(data.filter((event) => event.data.key_id === id).length, 1);
 });
 
 test('while Postgres is away each Redis that comes back adds no loop', async () => {

@@ -25,6 +25,8 @@ export interface TrailDeps {
 export interface TrailBy {
   readonly tenantId: string;
   readonly actor: AdminActor;
+  /** Of a fact that may be written down by several: it is stored once. */
+  readonly eventId?: string;
 }
 
 export const byKey = ({ tenantId, keyId }: Pick<Principal, 'tenantId' | 'keyId'>): TrailBy => ({
@@ -45,9 +47,13 @@ export const fieldsOf = (fields: { readonly [name: string]: Json | undefined }):
     Object.entries(fields).filter((field): field is [string, Json] => field[1] !== undefined),
   );
 
-const draftOf = (deps: TrailDeps, { tenantId, actor }: TrailBy, fact: AdminFact): AdminEventDraft =>
+const draftOf = (
+  deps: TrailDeps,
+  { tenantId, actor, eventId = newId('evt') }: TrailBy,
+  fact: AdminFact,
+): AdminEventDraft =>
   AdminEventDraft.parse({
-    event_id: newId('evt'),
+    event_id: eventId,
     tenant_id: tenantId,
     type: fact.type,
     ts: new Date(deps.clock.now()).toISOString(),

@@ -58,12 +58,13 @@ const oneLoop = (deps: BootstrapDeps, what: string, work: () => Promise<void>): 
   };
 };
 
-/** Its making is written down once, before it is stored. */
+/** Its making is written down before it is stored; by each api that starts meanwhile, and all mean the same event. */
 const noteKey = async (deps: BootstrapDeps, { tenantId, secret, scopes }: KnownKey): Promise<void> => {
   const { id, hash } = keyOf(secret);
   if ((await findApiKeyByHash(deps.db, hash)) !== null) return;
   const data = { key_id: id, name: id, scopes: [...scopes], expires_at: null };
-  await recordFact(deps, bySystem(tenantId, 'bootstrap'), { type: 'key.created', data });
+  const by = { ...bySystem(tenantId, 'bootstrap'), eventId: id.replace('key_', 'evt_') };
+  await recordFact(deps, by, { type: 'key.created', data });
 };
 
 export const startBootstrap = (deps: BootstrapDeps, secret: string | undefined): Bootstrap => {
