@@ -35,11 +35,17 @@ const Label = z.string().min(1).max(256);
 
 const Metadata = withFewKeys(50, z.record(z.string().max(64), z.string().max(512)));
 
+/** Every user's caps have an address, and a URL knows no segment `.` or `..`, encoded or not. */
+const UserId = Label.regex(
+  /^(?!\.{1,2}$)/,
+  'must not be . or .., which clients take out of /v1/caps/users/{user_id}',
+);
+
 /** Body of `POST /v1/runs`. */
 export const RunSubmission = z.strictObject({
   agent: z.union([AgentRef, AgentSpec]).describe('name, name@version, or a spec for this run alone.'),
   input: RunInput,
-  user_id: Label.nullish().describe('Whose caps count beside those of the tenant.'),
+  user_id: UserId.nullish().describe('Whose caps count beside those of the tenant.'),
   session_id: Label.nullish().describe('For lists: groups runs.'),
   metadata: Metadata.default({}),
   priority: Priority.default('normal'),

@@ -44,6 +44,8 @@ const BODIES: readonly [name: string, body: unknown, path: string][] = [
   ['run_at beyond year 9999', { ...VALID, run_at: '9999-12-31T23:59:59-23:59' }, 'run_at'],
   ['metadata that is no text', { ...VALID, metadata: { a: 1 } }, 'metadata.a'],
   ['user_id too long', { ...VALID, user_id: 'x'.repeat(257) }, 'user_id'],
+  ['a user whose caps nobody can address', { ...VALID, user_id: '.' }, 'user_id'],
+  ['another such', { ...VALID, user_id: '..' }, 'user_id'],
   ['not an object', [], ''],
 ];
 
@@ -54,6 +56,10 @@ for (const [name, json, path] of BODIES) {
 }
 
 const TOLD: readonly [body: unknown, message: string][] = [
+  [
+    { ...VALID, user_id: '..' },
+    'user_id: must not be . or .., which clients take out of /v1/caps/users/{user_id}',
+  ],
   [{ input: 'x' }, 'agent: missing, expected string or object'],
   [{ agent: 'a' }, 'input: missing, expected string or array'],
   [{ ...VALID, agent: {} }, 'agent.model: missing, expected string'],
