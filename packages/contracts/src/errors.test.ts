@@ -22,6 +22,9 @@ const RUN_FAILURES: readonly ErrorCode[] = [
 const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   invalid_request: 422,
   invalid_json: 400,
+  malformed_request: 400,
+  headers_too_large: 431,
+  request_timeout: 408,
   unauthenticated: 401,
   forbidden: 403,
   not_found: 404,
@@ -81,6 +84,7 @@ test('what is retryable says so: trouble on our or the provider side, nothing th
     'audit_store_unavailable',
     'provider_error',
     'rate_limited',
+    'request_timeout',
     'shutting_down',
     'state_unavailable',
     'state_untrusted',

@@ -17,6 +17,9 @@ export const ERRORS = {
   // answered by routes
   invalid_request: entry('The request is not valid', false, 422),
   invalid_json: entry('The body is not JSON', false, 400),
+  malformed_request: entry('The request is not HTTP', false, 400),
+  headers_too_large: entry('The address and headers are too large', false, 431),
+  request_timeout: entry('The request did not come to its end', true, 408),
   unauthenticated: entry('No valid API key', false, 401),
   forbidden: entry('The API key lacks a scope', false, 403),
   not_found: entry('No such thing', false, 404),

@@ -3,8 +3,8 @@
  * goes on serving for a while, then requests, waits and open streams end, then the queue, Redis, Postgres.
  */
 import { randomUUID } from 'node:crypto';
-import type { Server } from 'node:http';
-import { createAdaptorServer } from '@hono/node-server';
+import { createServer } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
 import { createPool, type Db, ping } from '@signalbox/audit-store';
 import { createRedactor, HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { createKeyVault, createModels, createPrices } from '@signalbox/providers';
@@ -35,6 +35,7 @@ import { type ApiConfig, loadConfig } from './config.ts';
 import type { ApiDeps } from './deps.ts';
 import { startServer } from './http/http-server.ts';
 import { createRateLimit } from './http/rate-limit.ts';
+import { answerUnread } from './http/unread-requests.ts';
 import { createRefusals, type Refusals } from './audit/refusals.ts';
 import { runReplays } from './replays/replay-loop.ts';
 import { createOpenAnswers } from './runs/open-answers.ts';
@@ -186,7 +187,8 @@ const main = async (): Promise<void> => {
   shutdown.onStop('replays', () => replaying);
   const { port, host, shutdownDelayMs } = config;
   // A probe in HTTP/1.0 names no host.
-  const answering = createAdaptorServer({ fetch: app.fetch, hostname: 'localhost' }) as Server;
+  const answer = getRequestListener(app.fetch, { hostname: 'localhost', errorHandler: answerUnread });
+  const answering = createServer((request, response) => void answer(request, response));
   const server = await startServer(answering, { port, host });
   shutdown.onStop(
     'http',

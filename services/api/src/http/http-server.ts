@@ -1,6 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type Clock, listen, systemClock } from '@signalbox/runtime';
+import { unreadAnswer } from './unread-requests.ts';
 
 /**
  * Where the api listens. Owns its connections, so that a stop breaks none that is in use.
@@ -34,6 +36,8 @@ interface Connections {
   /** From now on each answer closes its connection. */
   retire(): void;
   closeIdle(): void;
+  /** Whether a part of an answer is on its way to this client. */
+  hasBegun(client: Duplex): boolean;
 }
 
 const trackConnections = (server: Server): Connections => {
@@ -65,6 +69,7 @@ const trackConnections = (server: Server): Connections => {
       closing = true;
       for (const socket of idle) socket.destroy();
     },
+    hasBegun: (client) => [...answering].some(({ socket, headersSent }) => socket === client && headersSent),
   };
 };
 
@@ -85,6 +90,10 @@ export const startServer = async (
 ): Promise<HttpServer> => {
   const connections = trackConnections(server);
   server.keepAliveTimeout = KEEP_ALIVE_MS;
+  server.on('clientError', (error: NodeJS.ErrnoException, client) => {
+    if (client.writable && !connections.hasBegun(client)) client.write(unreadAnswer(error));
+    client.destroy(error);
+  });
   const port = await listen(server, { ...address, variable: 'PORT' });
   return {
     port,

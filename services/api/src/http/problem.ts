@@ -70,7 +70,7 @@ const toSignalboxError = (error: unknown): SignalboxError => {
   return new SignalboxError('internal', 'unexpected error', { cause: error });
 };
 
-const headersOf = (error: SignalboxError): Record<string, string> => {
+export const headersOf = (error: SignalboxError): Record<string, string> => {
   const headers: Record<string, string> = {
     'content-type': 'application/problem+json',
     'cache-control': 'no-store',
