@@ -147,6 +147,18 @@ test('a name that would be dropped without a word is refused, wherever it is and
   }
 });
 
+test('names that would become one are refused, since one of their values would be lost without a word', async () => {
+  const merged = (path: string) => ({ ...INVALID, path });
+  const metadata = '{"\\ud800":"y","\\ud801":"z"}';
+  const run = `{"agent":{"model":"mock/echo"},"input":"x","metadata":${metadata}}`;
+  await refused('POST', '/v1/runs', { body: run }, merged('metadata.\ud801'));
+  await refused('POST', '/v1/runs/batch', { body: `{"runs":[${run}]}` }, merged('runs.0.metadata.\ud801'));
+  const spec = '{"model":"mock/echo","output_schema":{"properties":{"a\\u0000":{},"a\ufffd":{}}}}';
+  await refused('PUT', '/v1/agents/merged', { body: spec }, merged('output_schema.properties.a\ufffd'));
+  const alone = { body: run.replace('\\ud801', 'other') };
+  assert.equal((await h.call('POST', '/v1/runs', alone)).status, 202);
+});
+
 test('a body over 1 MiB is refused, with and without Content-Length', async () => {
   const json = { ...VALID, metadata: { a: 'x'.repeat(1024 * 1024) } };
   const tooLarge = { status: 413, code: 'payload_too_large' };

@@ -1,4 +1,5 @@
 import { type FieldProblem, type Json, SignalboxError } from '@signalbox/contracts';
+import { wellFormed } from '@signalbox/runtime';
 import type { z } from 'zod';
 import type { ApiContext } from '../deps.ts';
 
@@ -83,6 +84,13 @@ export const parseAs = <S extends z.ZodType>(schema: S, value: unknown): z.outpu
 /** zod's records and JSON leave it out without a word. */
 const DROPPED = '__proto__';
 
+/** The first name that is another one too, once what no store can hold is replaced in both; undefined: there is none. */
+const mergedName = (names: readonly string[]): string | undefined => {
+  if (names.every((name) => wellFormed(name) === name)) return undefined;
+  const kept = new Set<string>();
+  return names.find((name) => kept.size === kept.add(wellFormed(name)).size);
+};
+
 interface Fault {
   readonly path: readonly string[];
   readonly message: string;
@@ -95,6 +103,8 @@ const faultIn = (value: unknown, levels: number): Fault | null => {
   if (typeof value !== 'object' || value === null) return null;
   if (levels === 0) return { path: [], message: `nested deeper than ${MAX_DEPTH} levels` };
   if (Object.hasOwn(value, DROPPED)) return { path: [DROPPED], message: 'a name that cannot be kept' };
+  const merged = Array.isArray(value) ? undefined : mergedName(Object.keys(value));
+  if (merged !== undefined) return { path: [merged], message: 'would become the same name as another' };
   for (const [index, item] of Object.values(value).entries()) {
     const fault = faultIn(item, levels - 1);
     if (fault !== null) return { ...fault, path: [Object.keys(value)[index] ?? '', ...fault.path] };
