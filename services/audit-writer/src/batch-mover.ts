@@ -61,7 +61,7 @@ export type Move = 'moved' | 'given_up' | 'gave_way';
 export const RETRY = { baseMs: 200, capMs: 5000 };
 
 /** Run state was verified after the batch was read: what of it still counts lies in the stream. */
-const isStale = (error: unknown): boolean =>
+export const isStale = (error: unknown): boolean =>
   error instanceof SignalboxError && error.code === 'state_untrusted';
 
 export class BatchMover {

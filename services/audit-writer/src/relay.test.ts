@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
 import { chainBreak } from '@signalbox/engine';
-import { RolledBackError, writeBatch } from '@signalbox/audit-store';
+import { raiseIncarnation, RolledBackError, writeBatch } from '@signalbox/audit-store';
 import { createAuditReader, readTrust, runKey } from '@signalbox/run-state';
 import { openRedis, submit } from '../../../packages/run-state/test/support.ts';
 import {
@@ -228,6 +228,27 @@ test('a Postgres that lost batches gets none: trust in run state is withdrawn, a
   await stop();
   assert.equal(await streamLength(partition), EVENTS_PER_RUN);
   assert.ok(log.some(({ msg }) => msg === 'the audit stream cannot be used'));
+});
+
+test('a Postgres that was verified against another Redis takes nothing, and the log says what to do', async () => {
+  const bench = await openBench();
+  const { partition, db } = bench;
+  await endedRun(partition);
+  const here = await readTrust(partition);
+  await raiseIncarnation(db, partition.index, here?.incarnation);
+  const { stop, log, relay } = await startRelay(bench, {
+    deps: { store: (records, origin) => writeBatch(db, records, origin) },
+  });
+  const told = (): string[] =>
+    log.filter(({ level }) => level === 'error').map((line) => JSON.stringify(line['error']));
+  await until('it to be told', () => told().some((line) => line.includes(`HDEL ${partition.root}:trust`)));
+  assert.throws(() => relay.assertWorking(), /another Redis/);
+  assert.equal(await streamLength(partition), EVENTS_PER_RUN);
+
+  // As the scheduler does when it finds the field gone.
+  await partition.redis.hset(`${partition.root}:trust`, 'incarnation', (here?.incarnation ?? 0) + 1);
+  await drained(partition);
+  await stop();
 });
 
 test('with nothing to store, too, a Postgres that lost batches is noticed; one that is away is not', async () => {

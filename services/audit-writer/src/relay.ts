@@ -13,11 +13,11 @@
  * Leading is economy: a writer frozen past its lease may store and settle once more what its successor stores.
  * A failure of Redis leads back to sweeping, through ensureGroup: a flushed Redis has no group either.
  */
-import { SignalboxError } from '@signalbox/contracts';
+import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
 import { type AuditReader, ensureGroup, readTrust, rewindGroup, type Trust } from '@signalbox/run-state';
 import { backoffMs, pause } from '@signalbox/runtime';
 import { batchesOf } from './batch.ts';
-import { BatchMover, type BatchMoverDeps, type Move, RETRY } from './batch-mover.ts';
+import { BatchMover, type BatchMoverDeps, isStale, type Move, RETRY } from './batch-mover.ts';
 import { BatchReader } from './batch-reader.ts';
 import { Trouble } from './trouble.ts';
 
@@ -65,6 +65,8 @@ export class Relay {
   readonly #trouble: Trouble;
   /** Of run state, when reading last began at the oldest entry. */
   #rewoundAt: number | null = null;
+  /** Incarnation under which a batch was refused last, as one that was read before a verification. */
+  #refusedUnder: number | null = null;
   #failures = 0;
 
   constructor(deps: RelayDeps, options: RelayOptions) {
@@ -128,7 +130,7 @@ export class Relay {
     }
     const { records, more } = await this.#reader.gather();
     for (const batch of batchesOf(records, batchLength)) {
-      const end = await this.#mover.move(batch, trust, stopping);
+      const end = await this.#move(batch, trust, stopping);
       if (end !== 'moved') return end;
     }
     if (records.length === 0) await this.#mover.check(trust);
@@ -136,6 +138,27 @@ export class Relay {
     const rest = gatherMs - (clock.monotonic() - startedAt);
     if (rest > 0) await this.#sleep(rest, stopping);
     return 'moved';
+  }
+
+  async #move(batch: readonly AuditRecord[], trust: Trust, stopping: AbortSignal): Promise<Move> {
+    try {
+      return await this.#mover.move(batch, trust, stopping);
+    } catch (error) {
+      if (!isStale(error)) throw error;
+      // A verification of this Redis would have left another incarnation here, or none.
+      const isOfAnother = trust.incarnation === this.#refusedUnder;
+      this.#refusedUnder = trust.incarnation;
+      throw isOfAnother ? this.#verifiedElsewhere(error) : error;
+    }
+  }
+
+  #verifiedElsewhere(cause: unknown): SignalboxError {
+    const { root } = this.#deps.partition;
+    return new SignalboxError(
+      'internal',
+      `Postgres was verified against another Redis than this one, so it takes nothing from here. Only one may use it: stop the other's services (look at their REDIS_URL), then "HDEL ${root}:trust server" in this Redis has it verified anew.`,
+      { cause },
+    );
   }
 
   /** Read before the batch, so that a verification in between makes the batch stale, never the other way round. */
