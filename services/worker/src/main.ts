@@ -84,7 +84,7 @@ const opens = new FailedOpens((isUnfit) => {
       'this worker cannot open runs that it claims, so it takes only one more at a time: compare its ENCRYPTION_KEYS and its build with those of the others',
     );
   } else logger.info('this worker can open runs again');
-  if (!stopping.aborted) fetchFor(isUnfit ? worker.active + 1 : config.concurrency);
+  fetchAsFits();
 });
 const worker = new RunWorker({
   partition,
@@ -117,7 +117,11 @@ const worker = new RunWorker({
 });
 const intake = new Intake({
   slots: config.concurrency,
-  work: (activation) => worker.work(activation),
+  work: async (activation) => {
+    const end = await worker.work(activation);
+    if (opens.isUnfit) fetchAsFits();
+    return end;
+  },
   waiting: () => queue.waiting(),
   clock,
   limitMs: config.stallMs,
@@ -149,6 +153,11 @@ const consumer = consumeActivations(partition, open(config.queueRedisUrl, 'queue
 const fetchFor = (slots: number): void => {
   consumer.offer(slots);
   intake.offer(slots);
+};
+
+/** Unfit, it takes none in the place of one that it could open and that has ended. */
+const fetchAsFits = (): void => {
+  if (!stopping.aborted) fetchFor(opens.isUnfit ? worker.opened + 1 : config.concurrency);
 };
 
 void intake.watch(stopping);

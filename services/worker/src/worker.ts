@@ -47,6 +47,7 @@ interface Owned extends Pick<Claimed, 'claims' | 'queuedMs' | 'wakeSeq'> {
 export class RunWorker {
   readonly #deps: WorkerDeps & { readonly specs: Specs };
   readonly #active = new Map<string, AbortController>();
+  #opened = 0;
   /** Activations from before their claim until their run is let go. */
   readonly #mine = new Set<Activation>();
 
@@ -56,6 +57,11 @@ export class RunWorker {
 
   get active(): number {
     return this.#active.size;
+  }
+
+  /** Of these the ones that it could open: the others are only let go. */
+  get opened(): number {
+    return this.#opened;
   }
 
   /**
@@ -136,11 +142,14 @@ export class RunWorker {
   }
 
   async #own(owned: Owned): Promise<void> {
+    this.#opened += 1;
     try {
       await this.#hold(owned.session.runId, (aborted) => this.#workOn(owned, aborted));
     } catch (error) {
       if (error instanceof RunLostError) this.#deps.metrics.fencedWrites.inc();
       throw error;
+    } finally {
+      this.#opened -= 1;
     }
   }
 

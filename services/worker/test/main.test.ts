@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { after, describe, test } from 'node:test';
-import { startRedis, startService, temporaryDir } from '@signalbox/local';
+import { type Service, startRedis, startService, temporaryDir } from '@signalbox/local';
 import { connect, disconnect, openActivationQueue, requestAbort } from '@signalbox/run-state';
 import { KEYS, openWorld, script, TENANT, until, type World } from './harness.ts';
 
@@ -34,6 +34,13 @@ const deployment = async () => {
 
 const hasStatus = (world: World, runId: string, status: string) =>
   until(`the run is ${status}`, async () => (await world.field(runId, 'status')) === status);
+
+/** A worker without the key of the runs. */
+const startStranger = (url: string, logDir: string): Promise<Service> => {
+  const ENCRYPTION_KEYS = `other:${randomBytes(32).toString('base64')}`;
+  const other = { ENCRYPTION_KEYS, WORKER_CONCURRENCY: '8' };
+  return startService({ name: 'stranger', entry: ENTRY, env: { ...environment(url), ...other }, logDir });
+};
 
 describe('the worker process', () => {
   test('works on runs from the queue, stops one that is aborted, drains on SIGTERM and exits 0', async () => {
@@ -105,13 +112,7 @@ describe('the worker process', () => {
   test('without the key of the runs: it says so, is not ready, and another does them', async () => {
     const { url, world, enqueue } = await deployment();
     const logDir = await temporaryDir();
-    const other = { ENCRYPTION_KEYS: `other:${randomBytes(32).toString('base64')}` };
-    const stranger = await startService({
-      name: 'stranger',
-      entry: ENTRY,
-      env: { ...environment(url), ...other },
-      logDir,
-    });
+    const stranger = await startStranger(url, logDir);
     const runs = await Promise.all(
       Array.from({ length: 5 }, () => world.submit({ input: script({ text: 'x' }) })),
     );
@@ -128,5 +129,52 @@ describe('the worker process', () => {
     await Promise.all(runs.map((runId) => hasStatus(world, runId, 'succeeded')));
     for (const service of [stranger, worker])
       assert.deepEqual(await service.stop(), { code: 0, signal: null });
+  });
+
+  /** What it held when it became clear that it cannot open them goes; then there is one, and another. */
+  const takesOneByOne = async ({ partition, ...world }: World, runs: readonly string[]): Promise<void> => {
+    const { redis, root } = partition;
+    const [leaseId = ''] = await redis.zrange(`${root}:leases`, '0', '-1');
+    const held = () => redis.scard(`${root}:lease:${leaseId}`);
+    const handedOver = async () => {
+      const read = await Promise.all(runs.map((runId) => world.read(runId)));
+      return read.flatMap((run) => run.all('run.handed_over')).length;
+    };
+    await until('it lets go of what it held', async () => (await held()) <= 1);
+    const before = await handedOver();
+    await until('it took others, one by one', async () => {
+      assert.ok((await held()) <= 1);
+      return (await handedOver()) > before + 1;
+    });
+  };
+  const isUnfit = ({ url }: { readonly url: string }) =>
+    until('it is not ready', async () => !(await fetch(`${url}/readyz`)).ok);
+  const submitMany = (world: World, length: number, ...turns: readonly Record<string, unknown>[]) =>
+    Promise.all(Array.from({ length }, () => world.submit({ input: script(...turns) })));
+
+  test('without the key of the runs it takes one at a time, however many it held when that became clear', async () => {
+    const { url, world, enqueue } = await deployment();
+    const stranger = await startStranger(url, await temporaryDir());
+    const runs = await submitMany(world, 8, { text: 'x' });
+    await enqueue();
+    await isUnfit(stranger);
+    await takesOneByOne(world, runs);
+    assert.deepEqual(await stranger.stop(), { code: 0, signal: null });
+  });
+
+  test('nor more in the place of those that it could open', async () => {
+    const { url, world, enqueue } = await deployment();
+    const env = { ...environment(url), WORKER_CONCURRENCY: '8' };
+    const worker = await startService({ name: 'worker', entry: ENTRY, env, logDir: await temporaryDir() });
+    const good = await submitMany(world, 3, { text: 'x', delay_ms: 4000 });
+    await enqueue();
+    await Promise.all(good.map((runId) => hasStatus(world, runId, 'running')));
+    const bad = await submitMany(world, 8, { text: 'x' });
+    for (const runId of bad) await world.partition.redis.hdel(`${world.partition.root}:run:${runId}`, 'key');
+    await enqueue();
+    await isUnfit(worker);
+    await Promise.all(good.map((runId) => hasStatus(world, runId, 'succeeded')));
+    await takesOneByOne(world, bad);
+    assert.deepEqual(await worker.stop(), { code: 0, signal: null });
   });
 });
