@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { newId } from '@signalbox/contracts';
 import { type Harness, openHarness } from './harness.ts';
 import { INVALID, refusedBy, VALID } from './refused.ts';
@@ -106,6 +107,18 @@ test('a body that is no JSON is invalid_json', async () => {
   for (const body of ['{', '', 'undefined', '{"agent":}']) {
     await refused('POST', '/v1/runs', { body }, { status: 400, code: 'invalid_json' });
   }
+});
+
+test('a compressed body is not read, and that is told', async () => {
+  const headers = { 'content-encoding': 'gzip' };
+  const body = new Blob([gzipSync(JSON.stringify(VALID))]).stream();
+  const { detail } = await refused(
+    'POST',
+    '/v1/runs',
+    { body, headers },
+    { status: 400, code: 'invalid_json' },
+  );
+  assert.match(detail, /without Content-Encoding/);
 });
 
 test('a body that broke off with its client is no failure of ours, and submits nothing', async () => {

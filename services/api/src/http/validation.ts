@@ -112,12 +112,13 @@ const faultIn = (value: unknown, levels: number): Fault | null => {
   return null;
 };
 
-const parseJson = (text: string): Json => {
+const parseJson = (c: ApiContext, text: string): Json => {
   let value: Json;
   try {
     value = JSON.parse(text) as Json;
   } catch (cause) {
-    throw new SignalboxError('invalid_json', 'The body is not JSON.', { cause });
+    const hint = c.req.header('content-encoding') === undefined ? '' : ' Send it without Content-Encoding.';
+    throw new SignalboxError('invalid_json', `The body is not JSON.${hint}`, { cause });
   }
   const fault = faultIn(value, MAX_DEPTH);
   if (fault === null) return value;
@@ -129,7 +130,7 @@ export const readBody = async <S extends z.ZodType>(
   c: ApiContext,
   schema: S,
 ): Promise<{ raw: Json; body: z.output<S> }> => {
-  const raw = parseJson(await c.req.text());
+  const raw = parseJson(c, await c.req.text());
   return { raw, body: parseAs(schema, raw) };
 };
 
@@ -139,7 +140,7 @@ export const readOptionalBody = async <S extends z.ZodType>(
   schema: S,
 ): Promise<z.output<S>> => {
   const text = await c.req.text();
-  return parseAs(schema, text.trim() === '' ? {} : parseJson(text));
+  return parseAs(schema, text.trim() === '' ? {} : parseJson(c, text));
 };
 
 /** What zod-openapi calls with the outcome of checking a path or a query. */
