@@ -19,6 +19,7 @@ import {
   exitOnProblems,
   Heartbeat,
   liveReport,
+  pause,
   startHealthServer,
   startService,
   systemClock as clock,
@@ -65,6 +66,8 @@ const cut = new AbortController();
 
 /** So long a worker may go on making calls with a key that was replaced or removed. */
 const KEY_TTL_MS = 5000;
+/** How long a worker that cannot open runs leaves the next to others: each that it takes first waits for a second. */
+const UNFIT_REST_MS = 5000;
 
 /** One try at a store that is away takes less. */
 const LONGEST_TRY_MS = 12_000;
@@ -119,7 +122,9 @@ const intake = new Intake({
   slots: config.concurrency,
   work: async (activation) => {
     const end = await worker.work(activation);
-    if (opens.isUnfit) fetchAsFits();
+    if (!opens.isUnfit) return end;
+    fetchAsFits();
+    await pause(clock, UNFIT_REST_MS, stopping);
     return end;
   },
   waiting: () => queue.waiting(),
