@@ -38,6 +38,7 @@ export const ERRORS = {
   audit_backlog: entry('The audit backlog is full', true, 503),
   state_unavailable: entry('Run state cannot be reached', true, 503),
   state_untrusted: entry('Run state is being verified', true, 503),
+  encryption_key_missing: entry('This process lacks an encryption key', true, 503),
   rate_limited: entry('Too many requests', true, 429),
   audit_store_unavailable: entry('The audit store cannot be reached', true, 503),
   audit_behind: entry('The audit store does not have the run yet', true, 503),

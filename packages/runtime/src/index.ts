@@ -34,6 +34,7 @@ export {
   open,
   openText,
   seal,
+  MissingKeyError,
   SealError,
   type SealingKey,
   sealingKey,

@@ -29,7 +29,15 @@ const TAG = { authTagLength: TAG_BYTES };
 
 /** Sealed bytes could not be opened. Says why without saying what was in them. */
 export class SealError extends Error {
-  override readonly name = 'SealError';
+  override readonly name: string = 'SealError';
+}
+
+/**
+ * No key of the keyring opens what looks well wrapped: another process may have the key. Wrapped text that was changed,
+ * or belongs to something else, looks the same, since a key's name may have passed to another key.
+ */
+export class MissingKeyError extends SealError {
+  override readonly name = 'MissingKeyError';
 }
 
 /** 32 bytes. Node prepares a Buffer anew at each use; a KeyObject (`sealingKey`) is about twice as fast. */
@@ -48,7 +56,8 @@ export interface Keyring {
   wrap(dataKey: Buffer, aad: string): string;
   /**
    * What any of its keys wrapped, whatever that key was named then: who follows `new:...,old:...` twice gives a name
-   * that is in use to another key. Throws SealError for a key it lacks, damaged text, or another aad.
+   * that is in use to another key. Throws MissingKeyError for a key it lacks or another aad,
+   * SealError for text that nothing wrapped.
    */
   unwrap(wrapped: string, aad: string): Buffer;
   /** The first key wrapped it, under the name it has now. */
@@ -111,11 +120,14 @@ export function openText(keyring: Keyring, sealed: string, aad: string): string 
   return open(dataKey, Buffer.from(sealed.slice(dot + 1), 'base64'), aad).toString('utf8');
 }
 
+function assertSealed(sealed: Buffer): void {
+  if (sealed.length >= IV_BYTES + TAG_BYTES) return;
+  throw new SealError(`sealed bytes are too short (${sealed.length}): they were cut or never sealed`);
+}
+
 /** Throws SealError if the bytes were changed, cut, sealed under another key or for another aad. */
 export function open(key: SealingKey, sealed: Buffer, aad: string): Buffer {
-  if (sealed.length < IV_BYTES + TAG_BYTES) {
-    throw new SealError(`sealed bytes are too short (${sealed.length}): they were cut or never sealed`);
-  }
+  assertSealed(sealed);
   const tagAt = sealed.length - TAG_BYTES;
   const decipher = createDecipheriv(ALGORITHM, key, sealed.subarray(0, IV_BYTES), TAG);
   decipher.setAAD(Buffer.from(aad));
@@ -184,13 +196,14 @@ function tryOpen(key: KeyObject, sealed: Buffer, aad: string): Buffer | null {
 
 function unwrap(byId: ReadonlyMap<string, KeyObject>, wrapped: string, aad: string): Buffer {
   const { id, sealed } = parseWrapped(wrapped);
+  assertSealed(sealed);
   const named = byId.get(id);
   for (const key of named === undefined ? byId.values() : [named, ...byId.values()]) {
     const dataKey = tryOpen(key, sealed, aad);
     if (dataKey !== null) return dataKey;
   }
   const names = [...byId.keys()].join(', ');
-  throw new SealError(
+  throw new MissingKeyError(
     named === undefined
       ? `wrapped with key "${id}", which is not in the keyring (${names}): add it`
       : `wrapped with another key "${id}" than the keyring has (${names}), or changed, or for something else: add that key`,

@@ -66,7 +66,7 @@ export interface Harness {
   close(): Promise<void>;
 }
 
-const request = (method: string, path: string, options: CallOptions): Request => {
+export const request = (method: string, path: string, options: CallOptions): Request => {
   const { key = ADMIN, headers = {}, json, body, signal } = options;
   const sent = json === undefined ? body : JSON.stringify(json);
   return new Request(`http://api${path}`, {

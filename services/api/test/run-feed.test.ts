@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { appendDrafts, EMPTY_HEAD } from '@signalbox/engine';
 import { openPartition, type Tail } from '@signalbox/run-state';
-import { createKeyring, createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
+import { createLogger, ManualClock } from '@signalbox/runtime';
 import { type Entry, type EventDraft, SignalboxError } from '@signalbox/contracts';
 import { type FeedItem, followRun } from '../src/runs/run-feed.ts';
 import type { RunReader } from '../src/runs/run-reader.ts';
@@ -48,10 +48,9 @@ const follow = (
       // Nothing here reaches for Redis.
       partition: openPartition({} as Parameters<typeof openPartition>[0]),
       clock,
-      keyring: createKeyring([{ id: 'k', key: newDataKey() }]),
       logger: createLogger({ service: 'test', level: 'silent' }),
     },
-    { run: { ...run, entries: from.entries }, after: from.after, withDeltas: false, signal },
+    { run: { ...run, entries: from.entries }, after: from.after, runKey: null, signal },
   );
 
 /** The next item, moving the clock a second at a time until it is there. */

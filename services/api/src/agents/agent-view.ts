@@ -12,7 +12,7 @@ export const AgentView = z.object({
 });
 export type AgentView = z.infer<typeof AgentView>;
 
-/** An agent version as the api shows it. Throws SealError. */
+/** An agent version as the api shows it. Throws like `openSpec`. */
 export const agentView = (keyring: Keyring, agent: StoredAgent): AgentView => ({
   name: agent.name,
   version: agent.version,

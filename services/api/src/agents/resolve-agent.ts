@@ -59,7 +59,7 @@ const recall = async (
   return version === null || spec === undefined ? null : { version, spec };
 };
 
-/** Throws `agent_not_found`, or that a store cannot be reached. */
+/** Throws `agent_not_found`, `encryption_key_missing`, or that a store cannot be reached. */
 export const resolveAgent = async (
   deps: ResolveDeps,
   tenantId: string,

@@ -34,7 +34,7 @@ const damaged = (sealed: SealedContents, events: readonly Event[]): Replayed | n
   return null;
 };
 
-/** Everything of a run, opened. Throws `content_erased`, SealError. */
+/** Everything of a run, opened. Throws `content_erased`, `encryption_key_missing`, SealError. */
 export const openRecording = (
   keyring: Keyring,
   run: StoredRun,
@@ -58,7 +58,7 @@ export const openRecording = (
   };
 };
 
-/** Throws `content_erased`, SealError. */
+/** Throws `content_erased`, `encryption_key_missing`, SealError. */
 export const replayStored = (keyring: Keyring, run: StoredRun, options: ReplayOptions = {}): Replayed => {
   const { events, broken } = readJournal(run.entries);
   if (broken !== null) return broken;

@@ -35,7 +35,7 @@ const PAGE_RUNS = 100;
 const PAGE_BYTES = 8_000_000;
 /** Owners that may be lost over one page before the job is given up. */
 const MAX_TAKEOVERS = 5;
-/** While keys are replaced, another process may have the one that a job needs. */
+/** While keys are replaced, another process may have the one that a job, or a run of it, needs. */
 const KEYS_ROLL_MS = 24 * 3600 * 1000;
 /** Of the processor, between rests. */
 const SHIFT_MS = 10;
@@ -83,10 +83,21 @@ const replayOne = async (deps: TurnDeps, work: Work, run: StoredRun): Promise<bo
   return true;
 };
 
-/** What is wrong with one run says nothing of the next. */
-const unreadable = (deps: TurnDeps, runId: string, error: unknown): string => {
-  if (error instanceof SignalboxError && error.retryable) throw error;
-  if (error instanceof SignalboxError && error.status < 500) return error.code;
+/** Another process may have the key that this one lacks. */
+const keysMayRoll = ({ clock }: TurnDeps, { created_at }: StoredReplay): boolean =>
+  clock.now() - created_at.getTime() < KEYS_ROLL_MS;
+
+/** What is wrong with one run says nothing of the next. Throws what can be tried again. */
+const unreadable = (
+  deps: TurnDeps,
+  { job, runId }: { readonly job: StoredReplay; readonly runId: string },
+  error: unknown,
+): string => {
+  if (error instanceof SignalboxError) {
+    const isLost = error.code === 'encryption_key_missing' && !keysMayRoll(deps, job);
+    if (error.retryable && !isLost) throw error;
+    if (isLost || error.status < 500) return error.code;
+  }
   const why = error instanceof SealError ? 'a run cannot be opened' : 'a run cannot be replayed';
   deps.logger.error(why, { run_id: runId, error });
   return 'internal';
@@ -120,7 +131,7 @@ const replayPage = async (
       if (run === undefined) page.failed(id, 'not_found');
       else if (!(await replayOne(deps, work, run))) return;
     } catch (error) {
-      page.failed(id, unreadable(deps, id, error));
+      page.failed(id, unreadable(deps, { job, runId: id }, error));
     }
     await rest();
   }
@@ -156,7 +167,7 @@ const workOn = async (deps: TurnDeps, job: ClaimedReplay, stopping: AbortSignal)
 /** Throws the error while another process may open what this one cannot. */
 const giveUp = async (deps: TurnDeps, job: ClaimedReplay, error: SealError): Promise<void> => {
   const owner = { id: job.id, owner: deps.owner };
-  if (deps.clock.now() - job.created_at.getTime() < KEYS_ROLL_MS) {
+  if (keysMayRoll(deps, job)) {
     await saveReplay(deps.db, owner, new ReplayPage(job).progress());
     throw error;
   }
@@ -165,8 +176,8 @@ const giveUp = async (deps: TurnDeps, job: ClaimedReplay, error: SealError): Pro
 };
 
 /**
- * False: no job is open. Throws what the stores throw, and SealError where a key is missing; what was done till then is
- * kept.
+ * False: no job is open. Throws what the stores throw, and SealError or `encryption_key_missing` where a key is missing;
+ * what was done till then is kept.
  */
 export const replayTurn = async (deps: TurnDeps, stopping: AbortSignal): Promise<boolean> => {
   const job = await claimReplay(deps.db, { owner: deps.owner, leaseSeconds: LEASE_SECONDS });

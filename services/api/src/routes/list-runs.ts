@@ -1,5 +1,5 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { type Run, RUN_FILTER, RunId, RunStatus } from '@signalbox/contracts';
+import { type Run, RUN_FILTER, RunId, RunStatus, SignalboxError } from '@signalbox/contracts';
 import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
@@ -27,11 +27,12 @@ const route = createRoute({
   responses: { 200: answers('RunList', 'A page of runs.'), ...PROBLEMS },
 });
 
-/** A damaged journal must not hide all others of the page. */
+/** A damaged journal must not hide all others of the page; where a key is missing, another process has the whole page. */
 const viewOrNothing = (deps: ApiDeps, { runId, stored }: ListedRun): Run[] => {
   try {
     return stored === null ? [] : [viewOf(deps, stored)];
   } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) throw error;
     deps.logger.error('run left out of a list', { run_id: runId, error });
     return [];
   }

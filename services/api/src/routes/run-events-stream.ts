@@ -1,8 +1,10 @@
-import { hasScope } from '@signalbox/contracts';
+import { hasScope, SignalboxError } from '@signalbox/contracts';
 import { noteContentRead } from '../runs/content-read.ts';
 import type { ApiContext, ApiDeps } from '../deps.ts';
 import { watchKey } from '../keys/key-watch.ts';
-import { type FeedItem, followRun } from '../runs/run-feed.ts';
+import { isEnd, lastTypeOf } from '../runs/entries.ts';
+import { openRunKey } from '../runs/run-contents.ts';
+import { type FeedItem, type FeedRequest, followRun } from '../runs/run-feed.ts';
 import type { ReadableRun } from '../runs/run-reader.ts';
 
 /** How long a client waits before it comes back after a cut. */
@@ -31,7 +33,7 @@ interface StreamRequest {
 
 interface Following extends StreamRequest {
   readonly run: ReadableRun;
-  readonly withDeltas: boolean;
+  readonly runKey: FeedRequest['runKey'];
   readonly requestId: string;
   readonly checkKey: () => Promise<unknown>;
   /** Aborted when nobody reads any more. */
@@ -39,7 +41,7 @@ interface Following extends StreamRequest {
 }
 
 async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<string> {
-  const { run, runId, after, withDeltas, requestId, checkKey, gone } = following;
+  const { run, runId, after, runKey, requestId, checkKey, gone } = following;
   const over = new AbortController();
   const signal = AbortSignal.any([gone, deps.closing, over.signal]);
   void watchKey(deps.clock, checkKey, { over: signal, onRefused: () => over.abort() });
@@ -47,7 +49,7 @@ async function* textOf(deps: ApiDeps, following: Following): AsyncGenerator<stri
   const close = deps.openAnswers.open(run.tenantId);
   try {
     yield `retry: ${RETRY_MS}\n\n`;
-    for await (const item of followRun(deps, { run, after, withDeltas, signal })) yield frameOf(item, runId);
+    for await (const item of followRun(deps, { run, after, runKey, signal })) yield frameOf(item, runId);
     if (deps.closing.aborted) {
       yield `retry: ${LEAST_RETRY_MS + Math.round(Math.random() * RETRY_SPREAD_MS)}\n\n`;
     }
@@ -79,7 +81,22 @@ const streamOf = (texts: AsyncGenerator<string>, onCancel: () => void): Readable
     { highWaterMark: 0 },
   );
 
-/** A run's events as server-sent events. Throws `rate_limited`, `not_found` before the stream begins. */
+/** What opens the deltas that are still to come; null: none are, or they cannot be opened. */
+const deltaKey = ({ keyring, logger }: ApiDeps, run: ReadableRun): FeedRequest['runKey'] => {
+  if (isEnd(lastTypeOf(run.entries))) return null;
+  try {
+    return openRunKey(keyring, run);
+  } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) throw error;
+    logger.warn('a stream goes without deltas', { run_id: run.runId, error });
+    return null;
+  }
+};
+
+/**
+ * A run's events as server-sent events. Throws `rate_limited`, `not_found`, `encryption_key_missing` before the stream
+ * begins.
+ */
 export const streamRunEvents = async (
   c: ApiContext,
   deps: ApiDeps,
@@ -89,13 +106,14 @@ export const streamRunEvents = async (
   deps.openAnswers.assertRoom(principal.tenantId);
   const run = await deps.runs.find(principal.tenantId, runId, 'none');
   const withDeltas = hasScope(principal, 'content:read');
+  const runKey = withDeltas ? deltaKey(deps, run) : null;
   if (withDeltas) await noteContentRead(deps, principal, { runId, by: 'stream' });
   const gone = new AbortController();
   const following = {
     run,
     runId,
     after,
-    withDeltas,
+    runKey,
     requestId: c.get('requestId'),
     checkKey: c.get('checkKey'),
     gone: gone.signal,

@@ -8,6 +8,7 @@ import {
 import type { Contents, Digest } from '@signalbox/engine';
 import { type FoundContent, foundContent, openContent } from '@signalbox/run-state';
 import { digest, type Keyring, sealingKey } from '@signalbox/runtime';
+import { opened } from '../http/missing-key.ts';
 
 /** Opens the sealed contents of one run with its own key. */
 export interface OpenedRun {
@@ -38,10 +39,20 @@ export const sealedContents = ({ contents }: StoredRun): SealedContents =>
     return sealed === undefined ? null : foundContent(sealed);
   });
 
-/** Null: the run's key was erased, and with it everything that was said. Throws SealError. */
+/** Null: the run's key was erased, and with it everything that was said. Throws `encryption_key_missing`, SealError. */
+export const openRunKey = (
+  keyring: Keyring,
+  { runId, wrappedKey }: Pick<StoredRun, 'runId' | 'wrappedKey'>,
+): Buffer | null =>
+  wrappedKey === null
+    ? null
+    : opened(`What was said in run ${runId}`, () => keyring.unwrap(wrappedKey, runId));
+
+/** Null: all that was said was erased. Throws like `openRunKey`. */
 export const openRun = (keyring: Keyring, run: StoredRun, sealed = sealedContents(run)): OpenedRun | null => {
-  if (run.wrappedKey === null) return null;
-  const dataKey = sealingKey(keyring.unwrap(run.wrappedKey, run.runId));
+  const runKey = openRunKey(keyring, run);
+  if (runKey === null) return null;
+  const dataKey = sealingKey(runKey);
   const content = once((ref): unknown => {
     const found = sealed(ref);
     if (found === null) throw new SignalboxError('internal', `run ${run.runId} has no content ${ref}`);

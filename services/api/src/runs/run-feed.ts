@@ -22,13 +22,14 @@ export type FeedItem =
   | { readonly type: 'idle' }
   | { readonly type: 'end'; readonly name: EventType };
 
-type FeedDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'keyring' | 'logger'>;
+type FeedDeps = Pick<ApiDeps, 'runs' | 'tail' | 'partition' | 'clock' | 'logger'>;
 
 export interface FeedRequest {
   readonly run: ReadableRun;
   /** Events behind this seq. */
   readonly after: number;
-  readonly withDeltas: boolean;
+  /** Null: without deltas. */
+  readonly runKey: Buffer | null;
   /** Aborted when nobody reads any more. */
   readonly signal: AbortSignal;
 }
@@ -37,23 +38,18 @@ const LOOK_EVERY_MS = 1000;
 const IDLE_MS = 15_000;
 const PAGE = 200;
 
-const deltaOpener = (
-  { keyring, logger }: FeedDeps,
-  run: ReadableRun,
-): ((sealed: string) => string | null) => {
-  let dataKey: Buffer | null = null;
-  return (sealed) => {
+const deltaOpener =
+  ({ logger }: FeedDeps, { run: { runId }, runKey }: FeedRequest) =>
+  (sealed: string): string | null => {
+    if (runKey === null) return null;
     try {
-      if (run.wrappedKey === null) return null;
-      dataKey ??= keyring.unwrap(run.wrappedKey, run.runId);
-      const text = openDelta(dataKey, run.runId, sealed);
+      const text = openDelta(runKey, runId, sealed);
       return typeof text === 'string' ? text : null;
     } catch (error) {
-      logger.warn('delta cannot be opened', { run_id: run.runId, error });
+      logger.warn('delta cannot be opened', { run_id: runId, error });
       return null;
     }
   };
-};
 
 /** The next page; null while run state cannot be reached. */
 const nextPage = async (
@@ -144,9 +140,9 @@ async function* items(
 /** Ends after `end`, or when `signal` is aborted. Throws what cannot pass by itself. */
 export async function* followRun(deps: FeedDeps, request: FeedRequest): AsyncGenerator<FeedItem> {
   const bell = new Bell();
-  const deltas = new OpenDeltas(request.withDeltas ? deltaOpener(deps, request.run) : () => null);
+  const deltas = new OpenDeltas(deltaOpener(deps, request));
   const onHint = (hint: Hint): void => {
-    if (hint.type === 'delta' && request.withDeltas) deltas.add(hint.step, hint.sealed);
+    if (hint.type === 'delta' && request.runKey !== null) deltas.add(hint.step, hint.sealed);
     bell.ring();
   };
   request.signal.addEventListener('abort', bell.ring, { once: true });

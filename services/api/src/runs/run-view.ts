@@ -1,4 +1,4 @@
-import type { Run, Step, StoredRun } from '@signalbox/contracts';
+import { type Run, SignalboxError, type Step, type StoredRun } from '@signalbox/contracts';
 import { type RunState, runView, stepsView, type ViewContents } from '@signalbox/engine';
 import type { Keyring, Logger } from '@signalbox/runtime';
 import { foldRun } from './fold-run.ts';
@@ -12,11 +12,15 @@ export interface ViewDeps {
 
 const GONE: ViewContents = { submission: null, output: null };
 
-/** A run whose contents cannot be opened is still shown: its state and its money matter more. */
+/**
+ * A run whose contents are damaged is still shown: its state and its money matter more. One whose key another process
+ * has is not: that one shows all of it.
+ */
 const opening = <T>({ logger }: ViewDeps, run: StoredRun, work: () => T, otherwise: T): T => {
   try {
     return work();
   } catch (error) {
+    if (error instanceof SignalboxError && error.retryable) throw error;
     logger.error('contents cannot be opened', { run_id: run.runId, error });
     return otherwise;
   }
@@ -31,7 +35,7 @@ const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewConten
   };
 };
 
-/** The run as `GET /v1/runs/{id}` answers it. Throws `journal_broken`. */
+/** The run as `GET /v1/runs/{id}` answers it. Throws `journal_broken`, `encryption_key_missing`. */
 export const viewOf = (
   deps: ViewDeps,
   run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>,
@@ -41,7 +45,7 @@ export const viewOf = (
   return runView(state, { ...contents, abort: run.abort ?? null, erasedAt: run.contentErasedAt });
 };
 
-/** The steps of a run; `withContents` false leaves out everything that was said. Throws `journal_broken`. */
+/** The steps of a run; `withContents` false leaves out everything that was said. Throws `journal_broken`, `encryption_key_missing`. */
 export const stepsOf = (deps: ViewDeps, run: StoredRun, withContents: boolean): Step[] => {
   const state = foldRun(run);
   if (!withContents) return stepsView(state, null);

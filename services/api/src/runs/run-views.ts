@@ -20,7 +20,7 @@ export interface ShownRun {
 }
 
 export interface RunViews {
-  /** Throws like `RunReader.find`, and `journal_broken`. */
+  /** Throws like `RunReader.find`, and `journal_broken`, `encryption_key_missing`. */
   show(tenantId: string, runId: string): Promise<ShownRun>;
 }
 
