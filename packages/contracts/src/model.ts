@@ -44,8 +44,10 @@ export interface ProviderKey {
   readonly source: 'env' | 'vault';
   /** HMAC of the key, to tell keys apart without them (R13). Null with `secret`. */
   readonly id: string | null;
-  /** Null: it lies in the vault, and no key of the keyring opens it. */
+  /** Null: it lies in the vault, and this process cannot open it. */
   readonly secret: string | null;
+  /** Of one without a secret: the keyring lacks its key, which another process may have. */
+  readonly lacksKey?: true;
 }
 
 export interface CallOptions {

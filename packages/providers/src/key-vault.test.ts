@@ -62,11 +62,14 @@ describe('key vault', () => {
     const { vault, stored, set } = vaultWith();
     set('acme', 'openai', OWN);
     stored.set('other', stored.get('acme') ?? new Map<string, string>());
-    const unreadable = { source: 'vault', id: null, secret: null };
+    const unreadable = { source: 'vault', id: null, secret: null, lacksKey: true };
     assert.deepEqual((await vault.keysOf('other')).get('openai'), unreadable);
     const keyring = createKeyring([{ id: 'k2', key: newDataKey() }]);
     const find: KeyVaultOptions['find'] = async (tenantId) => stored.get(tenantId) ?? new Map();
     assert.deepEqual((await vaultWith({ keyring, find }).vault.keysOf('acme')).get('openai'), unreadable);
+    stored.set('acme', new Map([['openai', 'k1.AAAA']]));
+    const damaged = { source: 'vault', id: null, secret: null };
+    assert.deepEqual((await vault.keysOf('acme')).get('openai'), damaged);
   });
 
   test('a key is known to the redaction before anybody has it', async () => {

@@ -1,6 +1,6 @@
 import { type ProviderKey, providerKeyAad, type ProviderName, PROVIDERS } from '@signalbox/contracts';
 import type { HeldSecrets, SecretOwner } from '@signalbox/engine';
-import { type Clock, type Keyring, openText, SealError, sealText } from '@signalbox/runtime';
+import { type Clock, type Keyring, MissingKeyError, openText, SealError, sealText } from '@signalbox/runtime';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { PerProvider } from './provider-environment.ts';
@@ -61,8 +61,9 @@ const openKey = ({ keyring, secrets }: KeyVaultOptions, owner: SecretOwner, seal
     secrets.add(owner, key);
     return { source: 'vault', id, secret: key };
   } catch (error) {
-    if (error instanceof SealError) return { source: 'vault', id: null, secret: null };
-    throw error;
+    if (!(error instanceof SealError)) throw error;
+    const unopened = { source: 'vault', id: null, secret: null } as const;
+    return error instanceof MissingKeyError ? { ...unopened, lacksKey: true } : unopened;
   }
 };
 

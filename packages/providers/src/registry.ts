@@ -77,7 +77,7 @@ const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
   if (secret === null) {
     throw refused(
       'provider_auth',
-      `the key of ${provider} in the vault was sealed with a key that is not in ENCRYPTION_KEYS: add that one, or ${putAgain}`,
+      `the key of ${provider} in the vault cannot be opened: it was sealed with a key that is not in ENCRYPTION_KEYS, or is damaged; add that one, or ${putAgain}`,
     );
   }
   if (fitsHeader(secret)) return secret;

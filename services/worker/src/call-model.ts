@@ -52,7 +52,7 @@ export const callModel = async (context: RunContext, action: CallModel): Promise
   const startedAt = clock.monotonic();
   const elapsed = (): number => Math.round(clock.monotonic() - startedAt);
   try {
-    context.checkLease();
+    session.checkLease();
     const request = context.conversation.request(action, announced.offer.maxOutputTokens);
     const answer = await context.spans.chat(action.model, () =>
       context.models.call(request, { key, signal: stop.signal, onDelta: (text) => deltas.push(text) }),

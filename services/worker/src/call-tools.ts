@@ -104,7 +104,7 @@ const execute = async (context: RunContext, { call, plan }: Planned): Promise<Ou
   const startedAt = clock.monotonic();
   const ms = (): number => Math.round(clock.monotonic() - startedAt);
   try {
-    context.checkLease();
+    session.checkLease();
     const work = spans.tool({ name: call.name, callId: call.callId }, () =>
       plan.run({ signal: stop.signal, idempotencyKey: idempotencyKey(session.runId, call), clock }),
     );

@@ -14,10 +14,10 @@ import { type Clock, pause } from '@signalbox/runtime';
 import { openHolds } from './open-holds.ts';
 
 /**
- * A claimed run that this worker cannot even open: its key is not in the ring, or its journal holds what this
- * version does not know. Another worker may be able to, so it is let go, but not at once: this one has free slots
- * and would get it again before those that work. It ends once several workers tried for longer than a deploy takes,
- * or its claims are used up, and what it still holds is charged (R2, R10).
+ * A claimed run that this worker cannot even open: its key, or that of the provider key it goes on with, is not in the
+ * ring, or its journal holds what this version does not know. Another worker may be able to, so it is let go, but not
+ * at once: this one has free slots and would get it again before those that work. It ends once several workers tried
+ * for longer than a deploy takes, or its claims are used up, and what it still holds is charged (R2, R10).
  */
 
 export interface LetGoDeps {
@@ -54,7 +54,8 @@ const poisonOf = ({ claims, unopened, leaseId }: Claimed, triedMs: number): stri
     return `${MAX_CLAIMS} claims in a row were lost or broke at the same step, and now the run cannot be opened.`;
   const workers = new Set([...(unopened?.leases ?? []), leaseId]).size;
   if (triedMs < (workers < UNOPENED.workers ? UNOPENED.longestMs : UNOPENED.ms)) return null;
-  return `No worker could open the run for ${Math.floor(triedMs / 60_000)} minutes; ${workers} tried.`;
+  const minutes = Math.floor(triedMs / 60_000);
+  return `No worker could open the run, or the provider key it goes on with, for ${minutes} minutes; ${workers} tried.`;
 };
 
 const failed = (message: string): EventDraft => ({

@@ -7,7 +7,7 @@ import { Conversation } from './conversation.ts';
 import type { TenantDays } from './days.ts';
 import { createDeltas, type Deltas } from './deltas.ts';
 import type { WorkerMetrics } from './metrics.ts';
-import { RunLostError, type Session } from './session.ts';
+import type { Session } from './session.ts';
 import type { Spans } from './spans.ts';
 import type { ReadSpec, Specs } from './specs.ts';
 import { CallStops } from './stop.ts';
@@ -57,8 +57,6 @@ export interface RunContext extends Omit<WorkerPorts, 'days' | 'redactorOf'>, Re
   spentOutside(ms: number): void;
   /** The time counted since the last look. */
   takeOutside(): number;
-  /** Throws when the lease may be over: nothing must leave the process then (R4). */
-  checkLease(): void;
 }
 
 /** `stops` is to be disposed of when the run is let go. */
@@ -92,9 +90,6 @@ export const createRunContext = (
       const taken = outside;
       outside = 0;
       return taken;
-    },
-    checkLease: () => {
-      if (!session.identity.isLive()) throw new RunLostError(`run ${session.runId}: the lease is over`);
     },
   };
 };

@@ -90,6 +90,11 @@ export class Session {
     return this.#deps.identity;
   }
 
+  /** Throws when the lease may be over: nothing must leave the process then (R4). */
+  checkLease(): void {
+    if (!this.identity.isLive()) throw new RunLostError(`run ${this.runId}: the lease is over`);
+  }
+
   /** Adds results to the journal and the state; they are written by the next `flush` or `announce`. */
   record(drafts: readonly EventDraft[], options: RecordOptions = {}): void {
     const appended = this.#append({ seq: this.state.seq, hash: this.state.hash }, drafts);
@@ -180,7 +185,7 @@ export class Session {
   ): Promise<CommitReply> {
     const { partition, clock, identity } = this.#deps;
     for (let attempt = 1; ; attempt += 1) {
-      if (!identity.isLive()) throw new RunLostError(`run ${this.runId}: the lease is over`);
+      this.checkLease();
       try {
         const reply = await commitRun(partition, {
           runId: this.runId,

@@ -9,17 +9,14 @@ export const isStateAway = (error: unknown): boolean =>
 const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
 
 /** Who asks run state for something before it goes on with its run. */
-export type Asking = Pick<RunContext, 'checkLease' | 'clock'> & {
-  readonly session: Pick<RunContext['session'], 'identity'>;
+export type Asking = Pick<RunContext, 'clock'> & {
+  readonly session: Pick<RunContext['session'], 'identity' | 'checkLease'>;
 };
 
 /** Asks until run state answers. Throws what waiting does not help, and `RunLostError` once the lease is over (R4). */
-export const untilStateAnswers = async <T>(
-  { checkLease, clock, session }: Asking,
-  ask: () => Promise<T>,
-): Promise<T> => {
+export const untilStateAnswers = async <T>({ clock, session }: Asking, ask: () => Promise<T>): Promise<T> => {
   for (let attempt = 1; ; attempt += 1) {
-    checkLease();
+    session.checkLease();
     try {
       return await ask();
     } catch (error) {

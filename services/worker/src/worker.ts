@@ -16,6 +16,7 @@ import { abortRun, handOver } from './endings.ts';
 import type { FailedOpens } from './failed-opens.ts';
 import type { Identity, LeaseKeeper } from './lease-keeper.ts';
 import { letGo, MAX_CLAIMS } from './let-go.ts';
+import { assertNextKey } from './provider-key.ts';
 import { createRunContext, type WorkerPorts } from './run-context.ts';
 import { RunLostError, Session, type SessionDeps } from './session.ts';
 import { createSpecs, type Specs } from './specs.ts';
@@ -195,15 +196,17 @@ export class RunWorker {
   }
 
   async #open(claimed: Claimed, identity: Identity): Promise<Owned> {
-    const { partition, keyring, clock, onActivations, opens, stopping } = this.#deps;
+    const { partition, keyring, clock, onActivations, opens, stopping, vault } = this.#deps;
     const actor = { type: 'system', id: identity.leaseId } as const;
     const deps: SessionDeps = { partition, keyring, clock, identity, actor, onActivations };
     try {
       const { claims, queuedMs, wakeSeq } = claimed;
       const session = new Session(deps, claimed);
+      await assertNextKey({ vault, clock, session });
       opens.opened();
       return { session, claims, queuedMs, wakeSeq };
     } catch (error) {
+      if (error instanceof RunLostError) throw error;
       // What others could not open either says nothing of this worker.
       const tried = claimed.unopened?.leases ?? [];
       if (tried.every((leaseId) => leaseId === claimed.leaseId)) opens.failed(claimed.runId);

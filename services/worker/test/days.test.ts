@@ -18,9 +18,11 @@ after(() => disconnect(redis));
 /** On behalf of a run whose lease is live. */
 const asking = (clock: Clock, isLive = true): Asking => ({
   clock,
-  session: { identity: { leaseId: 'l', lost: new AbortController().signal, isLive: () => isLive } },
-  checkLease: () => {
-    if (!isLive) throw new RunLostError('the lease is over');
+  session: {
+    identity: { leaseId: 'l', lost: new AbortController().signal, isLive: () => isLive },
+    checkLease: () => {
+      if (!isLive) throw new RunLostError('the lease is over');
+    },
   },
 });
 

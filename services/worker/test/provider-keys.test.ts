@@ -1,13 +1,14 @@
 /** Whose key a run's calls are made with, from what the mirror of the vault says at the time. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import { SignalboxError } from '@signalbox/contracts';
 import { createKeyVault, type TenantKeys } from '@signalbox/providers';
 import { HeldSecrets } from '@signalbox/engine';
 import { replaceProviderKeys } from '@signalbox/run-state';
 import { createKeyring, newDataKey, sha256Hex, systemClock } from '@signalbox/runtime';
-import { type FakeReply, fakeProvider, HAIKU } from './fake.ts';
-import { openWorld, type RunSeen, TENANT, type World } from './harness.ts';
+import { type FakeReply, fakeProvider, HAIKU, inTurn } from './fake.ts';
+import { KEYS, openWorld, type RunSeen, TENANT, type World } from './harness.ts';
+import { LeapClock } from './leap-clock.ts';
 
 const OWN = 'own-key-of-acme-number-one';
 const ENV = 'sk-test-0123456789abcdefghij';
@@ -75,13 +76,62 @@ test('a provider that repeats the key in its answer brings it into no event and 
   for (const secret of [OWN, ENV]) assert.ok(!seen.includes(secret), seen);
 });
 
-test('a key that cannot be opened ends the run as refused, and the other key is not touched', async () => {
+test('a key that is damaged ends the run as refused, and the other key is not touched', async () => {
   const { world, fake, play } = await open();
-  await setKey({ ...world, keyring: createKeyring([{ id: 'gone', key: newDataKey() }]) }, OWN);
+  await replaceProviderKeys(world.partition, TENANT, [{ provider: 'anthropic', sealedKey: 'k1.AAAA' }]);
   const run = await play();
   assert.deepEqual([run.state.error?.code, run.state.observedNano], ['provider_auth', 0]);
   assert.match(run.state.error?.message ?? '', /ENCRYPTION_KEYS/);
   assert.deepEqual([keysOf(run), fake.ledger], [[{ source: 'vault', id: null }], []]);
+});
+
+describe('a key that was sealed under one that this worker lacks, while ENCRYPTION_KEYS are replaced', () => {
+  const ROTATED = [{ id: 'k2', key: newDataKey() }, ...KEYS];
+
+  test('the run goes to a worker that has it, without time of its own being spent', async () => {
+    const { world, fake } = await open();
+    await setKey({ ...world, keyring: createKeyring(ROTATED) }, OWN);
+    const clock = new LeapClock();
+    const lacking = await world.worker({ provider: fake, clock });
+    const runId = await world.submit({ spec: { model: HAIKU }, limits: { timeout_seconds: 30 } });
+    for (let claim = 1; claim <= 10; claim += 1) {
+      for (const one of world.pending.splice(0)) await lacking.work(one);
+    }
+    assert.deepEqual([await world.field(runId, 'status'), lacking.opens.isUnfit], ['queued', false]);
+    assert.ok(clock.slept.reduce((sum, ms) => sum + ms) > 30_000);
+    await world.settle(await world.worker({ provider: fake, keyring: createKeyring(ROTATED) }));
+    const run = await world.read(runId);
+    assert.deepEqual([run.output, run.broken, run.all('run.claimed').length], ['done', null, 1]);
+    assert.deepEqual(
+      fake.ledger.map(({ key }) => key),
+      [sha256Hex(OWN)],
+    );
+  });
+
+  test('also in the middle of a run, with what was done already', async () => {
+    const world = await openWorld();
+    const answers = inTurn(
+      async () => {
+        await setKey({ ...world, keyring: createKeyring(ROTATED) }, OWN);
+        return { toolCalls: [{ id: 'call_1', name: 'calculator', arguments: '{"expression":"6 * 7"}' }] };
+      },
+      { text: 'done' },
+    );
+    const provider = await fakeProvider(answers.behave);
+    const lacking = await world.worker({ provider, clock: new LeapClock() });
+    const runId = await world.submit({ spec: { model: HAIKU, tools: ['calculator'] } });
+    for (let claim = 1; claim <= 10; claim += 1) {
+      for (const one of world.pending.splice(0)) await lacking.work(one);
+    }
+    assert.equal(await world.field(runId, 'status'), 'queued');
+    await world.settle(await world.worker({ provider, keyring: createKeyring(ROTATED) }));
+    const run = await world.read(runId);
+    assert.deepEqual([run.output, run.broken, run.all('tool.completed').length], ['done', null, 1]);
+    assert.deepEqual(
+      provider.ledger.map(({ key }) => key),
+      [ENV, OWN].map(sha256Hex),
+    );
+  });
 });
 
 test('while run state is away or being verified a call waits rather than be charged to another', async () => {

@@ -17,7 +17,7 @@
 --   after: "go" | "park" | "hand_over" | "finish"
 --   park? {reason, wake_seq, due_ms?, scope? (name), need?, day?, pressure? (bool)}
 --   status? (finish), failed? (hand_over: the activation broke, so its claim counts as one without progress)
---   unopened? (hand_over: the worker could not even open the run; it is noted, and its claim does not count)
+--   unopened? (hand_over: the worker could not open what the run goes on with; it is noted, and its claim does not count)
 -- ARGV[2..] entries of both groups, then [ref, sealed]... of the results, then of the announcement
 -- returns [code, seq, head, activations, notes, denial, wake_seq]
 --   OK        all is written
