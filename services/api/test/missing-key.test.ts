@@ -6,7 +6,7 @@ import { runKey } from '@signalbox/run-state';
 import { createKeyring, newDataKey } from '@signalbox/runtime';
 import { createApp } from '../src/http/app.ts';
 import { createRunViews } from '../src/runs/run-views.ts';
-import { type ReplayJob } from '../src/replays/replay-schemas.ts';
+import type { ReplayJob } from '../src/replays/replay-schemas.ts';
 import { replayTurn } from '../src/replays/replay-turn.ts';
 import { coolDown, storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness, request } from './harness.ts';
@@ -17,10 +17,13 @@ let h: Harness;
 let call: Harness['call'];
 /** Named as the key that the other api has: whoever follows `new:...,old:...` twice has two of each name. */
 const stranger = createKeyring([{ id: 'test', key: newDataKey() }]);
+/** As that of an api with the old keys, which the other has too behind the new one. */
+let keyring: typeof stranger;
 
 before(async () => {
   h = await openHarness();
-  const deps = { ...h.deps, keyring: stranger };
+  keyring = { ...stranger, digests: (text) => h.deps.keyring.digests(text) };
+  const deps = { ...h.deps, keyring };
   const app = createApp({ ...deps, views: createRunViews(deps) });
   call = async (method, path, options = {}) => app.fetch(request(method, path, options));
 });
@@ -89,6 +92,19 @@ test('an abort is taken, and known where the run can be shown', async () => {
   assert.notEqual(run.abort, null);
 });
 
+test('a repeat makes no second run, and is answered with the first where that can be shown', async () => {
+  const json = { agent: { model: 'mock/echo' }, input: 'once' };
+  const [one, many] = [{ json, headers: { 'idempotency-key': 'one' } }, { json: { runs: [json] } }];
+  const batch = { ...many, headers: { 'idempotency-key': 'many' } };
+  const { id } = await h.submit(json, one);
+  const first = await (await h.call('POST', '/v1/runs/batch', batch)).json();
+  await assertMissing('POST', '/v1/runs', one);
+  await assertMissing('POST', '/v1/runs/batch', batch);
+  const again = await h.call('POST', '/v1/runs', one);
+  assert.deepEqual([again.status, ((await again.json()) as Run).id], [200, id]);
+  assert.deepEqual(await (await h.call('POST', '/v1/runs/batch', batch)).json(), first);
+});
+
 test('an agent under another key is neither shown nor run, by itself and in a batch', async () => {
   const json = { model: 'mock/echo', instructions: 'x' };
   assert.equal((await h.call('PUT', '/v1/agents/sealed', { json })).status, 201);
@@ -108,9 +124,9 @@ test('a run that a replay job cannot open waits a day for an api that can, and t
   const [, second] = await storedRuns(h, 2, 'replayed');
   const { id } = await start(h, { filter: { agent: 'replayed' } });
   // Its changes open, its runs do not.
-  const unwrap: typeof stranger.unwrap = (wrapped, aad) =>
-    (aad.startsWith('run_') ? stranger : h.deps.keyring).unwrap(wrapped, aad);
-  const lacking = { ...worker(h), keyring: { ...h.deps.keyring, unwrap } };
+  const unwrap: typeof keyring.unwrap = (wrapped, aad) =>
+    (aad.startsWith('run_') ? keyring : h.deps.keyring).unwrap(wrapped, aad);
+  const lacking = { ...worker(h), keyring: { ...keyring, unwrap } };
   await assert.rejects(replayTurn(lacking, NEVER), { code: 'encryption_key_missing' });
   const held = await look(h, id);
   assert.deepEqual([held.status, counts(held)], ['running', [0, 0, 0, 0]]);
