@@ -42,6 +42,7 @@ export {
   withProviderKeysLocked,
 } from './keys/provider-keys.ts';
 export { listRunIds, type RunListQuery } from './runs/list-run-ids.ts';
+export { isRagged } from './runs/ragged.ts';
 export { readRun, readRuns, readRunsWithin } from './runs/read-runs.ts';
 export { listCaps, readTenantCaps, readUserCaps } from './caps/read-caps.ts';
 export { readEntries, readStoredSeq } from './runs/read-entries.ts';

@@ -8,18 +8,36 @@ import {
   createAuditReader,
   disconnect,
   ensureGroup,
+  rewindGroup,
   runKey,
 } from '@signalbox/run-state';
 import type { Harness } from './harness.ts';
 
-export const storeAll = async (
-  { deps: { partition, db } }: Harness,
+export const storeAll = (
+  h: Harness,
   damage: (record: AuditRecord) => AuditRecord = (record) => record,
+): Promise<void> => store(h, { damage, isIn: () => true });
+
+/** The others stay in the stream. */
+export const storeThose = (h: Harness, isIn: (record: AuditRecord) => boolean): Promise<void> =>
+  store(h, { damage: (record) => record, isIn });
+
+const store = async (
+  { deps: { partition, db } }: Harness,
+  {
+    damage,
+    isIn,
+  }: {
+    readonly damage: (record: AuditRecord) => AuditRecord;
+    readonly isIn: (record: AuditRecord) => boolean;
+  },
 ): Promise<void> => {
   await ensureGroup(partition);
+  await rewindGroup(partition);
   const stream = connect(await testRedisUrl(), 'stream', { onError: () => undefined });
   try {
-    const records = await createAuditReader(partition, stream, 'test').read(1000, 10);
+    const all = await createAuditReader(partition, stream, 'test').read(1000, 10);
+    const records = all.filter(isIn);
     await writeBatch(db, records.map(damage));
     await acknowledge(
       partition,

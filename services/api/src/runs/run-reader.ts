@@ -20,6 +20,7 @@ import {
 } from '@signalbox/run-state';
 import { peek, refsOf } from './entries.ts';
 import { coalesceReads } from './coalesce-reads.ts';
+import { assertNoneOnTheWay } from './gap.ts';
 
 /**
  * Runs from where they are: Redis while they are hot, else Postgres (Read). Caches nothing.
@@ -51,7 +52,7 @@ const MAX_PAGE_BYTES = 8 * 1024 * 1024;
 export interface RunReader {
   /**
    * With the contents a view shows, unless others are wanted. Throws `not_found` (also for another tenant's run),
-   * `state_unavailable`, `state_untrusted`, `audit_store_unavailable`.
+   * `state_unavailable`, `state_untrusted`, `audit_store_unavailable`, `audit_behind`.
    */
   find(tenantId: string, runId: string, wanted?: WantedContents): Promise<ReadableRun>;
   /** Those who ask in one turn get one and the same page. Throws like `find`. */
@@ -126,6 +127,7 @@ export const createRunReader = ({ partition, db }: Stores): RunReader => ({
       if (hot !== null) return hot;
       const cold = await readStored(db, tenantId, runId, CHOICES[wanted]);
       if (cold === null) return null;
+      await assertNoneOnTheWay({ partition, db }, cold);
       return { ...cold, entries: whole(cold.entries), abort: await readAbort(partition, runId) };
     }),
   entries: createPageReader({ partition, db }),
