@@ -126,5 +126,9 @@ export const Run = z.object({
   finished_at: z.string().nullable(),
   /** Since when what was said in it is erased; what it did and cost stays. */
   content_erased_at: z.string().nullable(),
+  content_error: z
+    .enum(['encryption_key_missing', 'content_damaged'])
+    .optional()
+    .describe('Why input and output, which are not erased, are not shown.'),
 });
 export type Run = z.infer<typeof Run>;

@@ -9,6 +9,8 @@ export interface ViewContents {
   readonly abort?: EventData<'run.abort_requested'> | null;
   /** Since when what was said is erased. */
   readonly erasedAt?: string | null;
+  /** Why what is there is not shown. */
+  readonly error?: Run['content_error'];
 }
 
 /** Who asked for the abort and, once the run has ended by it, the receipt. */
@@ -67,5 +69,6 @@ export const runView = (state: RunState, contents: ViewContents): Run => {
     started_at: state.startedAt,
     finished_at: state.finishedAt,
     content_erased_at: contents.erasedAt ?? null,
+    ...(contents.error === undefined ? {} : { content_error: contents.error }),
   };
 };

@@ -41,14 +41,18 @@ const assertMissing = async (method: string, path: string, options: CallOptions 
 
 const READS = ['', '?wait=5', '/steps'];
 
-test('no route shows a run as if nothing had been said in it; what needs no key is shown', async () => {
+test('no route shows a run as if nothing had been said in it; a list tells of it; what needs no key is shown', async () => {
   const { id } = await h.submit({ user_id: 'reader' });
   await finish(h, id);
   for (const read of READS) await assertMissing('GET', `/v1/runs/${id}${read}`);
   await storeAll(h);
   await coolDown(h, id);
   for (const read of READS) await assertMissing('GET', `/v1/runs/${id}${read}`);
-  await assertMissing('GET', '/v1/runs?user_id=reader');
+  const { data } = (await (await call('GET', '/v1/runs?user_id=reader')).json()) as { data: Run[] };
+  assert.deepEqual(
+    data.map(({ status, input, content_error }) => [status, input, content_error]),
+    [['succeeded', null, 'encryption_key_missing']],
+  );
   await assertMissing('POST', `/v1/runs/${id}/replay`);
   await assertMissing('POST', `/v1/runs/${id}/fork`, { json: { from_step: 1, changes: {} } });
   const key = await h.key('default', ['runs:read']);
@@ -71,7 +75,7 @@ test('a stream with deltas does not begin; one of a run that has ended has none 
   assert.match(await ended.text(), /event: end/);
 });
 
-test('what was erased, and what is damaged, is shown as it was', async () => {
+test('what was erased is shown as it was, and so is what is damaged, which is told', async () => {
   const [erased, damaged] = [await h.submit(), await h.submit()];
   await finish(h, erased.id);
   await h.call('DELETE', `/v1/runs/${erased.id}/content`);
@@ -81,7 +85,9 @@ test('what was erased, and what is damaged, is shown as it was', async () => {
   const { partition } = h.deps;
   await partition.redis.hset(runKey(partition, damaged.id), 'key', 'test.AAAA');
   const response = await h.call('GET', `/v1/runs/${damaged.id}`);
-  assert.deepEqual([response.status, ((await response.json()) as Run).input], [200, null]);
+  const { input, content_error } = (await response.json()) as Run;
+  assert.deepEqual([response.status, input, content_error], [200, null, 'content_damaged']);
+  assert.ok(!('content_error' in shown));
 });
 
 test('an abort is taken, and known where the run can be shown', async () => {

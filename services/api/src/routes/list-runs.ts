@@ -1,10 +1,10 @@
 import { createRoute, z } from '@hono/zod-openapi';
-import { type Run, RUN_FILTER, RunId, RunStatus, SignalboxError } from '@signalbox/contracts';
+import { type Run, RUN_FILTER, RunId, RunStatus } from '@signalbox/contracts';
 import { fromCursor, nextCursor } from '../http/cursor.ts';
 import type { ApiDeps, Route } from '../deps.ts';
 import { answers, PROBLEMS, queryInt } from '../http/openapi.ts';
 import type { ListedRun } from '../runs/run-reader.ts';
-import { viewOf } from '../runs/run-view.ts';
+import { listedView } from '../runs/run-view.ts';
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
@@ -27,12 +27,11 @@ const route = createRoute({
   responses: { 200: answers('RunList', 'A page of runs.'), ...PROBLEMS },
 });
 
-/** A damaged journal must not hide all others of the page; where a key is missing, another process has the whole page. */
+/** A damaged journal must not hide all others of the page. */
 const viewOrNothing = (deps: ApiDeps, { runId, stored }: ListedRun): Run[] => {
   try {
-    return stored === null ? [] : [viewOf(deps, stored)];
+    return stored === null ? [] : [listedView(deps, stored)];
   } catch (error) {
-    if (error instanceof SignalboxError && error.retryable) throw error;
     deps.logger.error('run left out of a list', { run_id: runId, error });
     return [];
   }

@@ -12,6 +12,9 @@ export interface ViewDeps {
 
 const GONE: ViewContents = { submission: null, output: null };
 
+const isKeyMissing = (error: unknown): boolean =>
+  error instanceof SignalboxError && error.code === 'encryption_key_missing';
+
 /**
  * A run whose contents are damaged is still shown: its state and its money matter more. One whose key another process
  * has is not: that one shows all of it.
@@ -20,7 +23,7 @@ const opening = <T>({ logger }: ViewDeps, run: StoredRun, work: () => T, otherwi
   try {
     return work();
   } catch (error) {
-    if (error instanceof SignalboxError && error.retryable) throw error;
+    if (isKeyMissing(error)) throw error;
     logger.error('contents cannot be opened', { run_id: run.runId, error });
     return otherwise;
   }
@@ -35,14 +38,24 @@ const contentsOf = (deps: ViewDeps, run: StoredRun, state: RunState): ViewConten
   };
 };
 
+type Viewed = StoredRun & Partial<Pick<ReadableRun, 'abort'>>;
+
+const damaged: ViewContents = { ...GONE, error: 'content_damaged' };
+
 /** The run as `GET /v1/runs/{id}` answers it. Throws `journal_broken`, `encryption_key_missing`. */
-export const viewOf = (
-  deps: ViewDeps,
-  run: StoredRun & Partial<Pick<ReadableRun, 'abort'>>,
-  state: RunState = foldRun(run),
-): Run => {
-  const contents = opening(deps, run, () => contentsOf(deps, run, state), GONE);
+export const viewOf = (deps: ViewDeps, run: Viewed, state: RunState = foldRun(run)): Run => {
+  const contents = opening(deps, run, () => contentsOf(deps, run, state), damaged);
   return runView(state, { ...contents, abort: run.abort ?? null, erasedAt: run.contentErasedAt });
+};
+
+/** The run as a list has it: one whose key is lost for good must not hide the others. Throws `journal_broken`. */
+export const listedView = (deps: ViewDeps, run: StoredRun): Run => {
+  try {
+    return viewOf(deps, run);
+  } catch (error) {
+    if (!isKeyMissing(error)) throw error;
+    return runView(foldRun(run), { ...GONE, error: 'encryption_key_missing' });
+  }
 };
 
 /** The steps of a run; `withContents` false leaves out everything that was said. Throws `journal_broken`, `encryption_key_missing`. */
