@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withdrawTrust } from '@signalbox/run-state';
+import { readTrust, withdrawTrust } from '@signalbox/run-state';
 import { freshPartition, submit, trust } from '../../../packages/run-state/test/support.ts';
 import { expireLeadership, type RunningLoop, startLoop, until } from '../test/support.ts';
 
@@ -37,10 +37,15 @@ test('more due runs than one tick takes are all woken', async () => {
 
 test('a tick that fails is followed by another', async () => {
   const partition = await freshPartition();
-  await partition.redis.set(`${partition.root}:timers`, 'not a sorted set');
-  const { log, added } = await startLoop(partition);
+  await withdrawTrust(partition);
+  let isBroken = true;
+  const { log, added } = await startLoop(partition, async () => {
+    if (isBroken) throw new Error('broken');
+    await trust(partition);
+  });
   await until('two failures', () => log.filter(({ msg }) => msg === 'tick failed').length >= 2);
-  await partition.redis.del(`${partition.root}:timers`);
+  isBroken = false;
+  await until('trust', async () => (await readTrust(partition)) !== null);
   await submit(partition, { dueMs: 1 });
   await until('the timer to fire', () => added.length > 0);
   assert.ok(log.some(({ msg }) => msg === 'working again'));

@@ -5,6 +5,7 @@ import { writeBatch } from '@signalbox/audit-store';
 import type { Partition } from '@signalbox/run-state';
 import { recordOf, simpleJournal } from '../../../packages/audit-store/test/journal.ts';
 import { submit } from '../../../packages/run-state/test/support.ts';
+import { failing } from '../test/failing-scripts.ts';
 import { finish, own, store } from '../test/loss.ts';
 import { eraseDue, keepRetention } from './retention.ts';
 import {
@@ -20,21 +21,6 @@ import {
 } from '../test/retaining.ts';
 
 const ROUND = 15_000;
-
-/** Some of its scripts, counted from 1, fail with that message. */
-const failing = (partition: Partition, why: (nth: number) => string | null): Partition => {
-  let scripts = 0;
-  const redis = new Proxy(partition.redis, {
-    get: (target, name) => {
-      const value: unknown = Reflect.get(target, name);
-      if (typeof value !== 'function') return value;
-      const message = name === 'evalsha' ? why((scripts += 1)) : null;
-      if (message !== null) return () => Promise.reject(new Error(message));
-      return (value as () => unknown).bind(target);
-    },
-  });
-  return { ...partition, redis };
-};
 
 describe('a scheduler that is killed within an erasure', () => {
   /** Its nth script does not reach Redis, nor does anything behind it. */
@@ -108,7 +94,7 @@ test('a tenant of whom a script breaks does not stop those behind it', async () 
   await keepFor(bench, { content_days: 0 }, 'a-broken-one');
   await keepFor(bench, { content_days: 0 });
   const runId = await ended(bench);
-  const bug = 'WRONGTYPE of a key script: f_1, on @user_script:1.';
+  const bug = 'ERR user_script:1: a bug script: f_1, on @user_script:1.';
   await eraseDue({ ...bench, partition: failing(partition, (nth) => (nth === 1 ? bug : null)) });
   assert.equal(await readable(bench, runId), 0);
   const told = loss.log.filter(({ level }) => level === 'error').map(({ tenant_id }) => tenant_id);

@@ -21,6 +21,7 @@ import {
 import { createMetrics } from '@signalbox/runtime';
 import { money, snapshot } from '../../../packages/run-state/test/inspect.ts';
 import { claim } from '../../../packages/run-state/test/support.ts';
+import { failing } from '../test/failing-scripts.ts';
 import {
   answer,
   call,
@@ -244,8 +245,11 @@ test('a run that the store cannot take back is told of, and keeps no other waiti
   const [broken, other] = [await submitRun(loss), await submitRun(loss)];
   await store(loss);
   await flush(loss);
-  await loss.partition.redis.hset(runKey(loss.partition, broken), 'epoch', 'no number');
-  assert.equal((await loss.verify())?.runsLoaded, 1);
+  const bug = 'ERR user_script:1: a bug script: f_1, on @user_script:1.';
+  const partition = failing(loss.partition, (_, args) =>
+    args.some((arg) => String(arg).startsWith(`{"run":"${broken}"`)) ? bug : null,
+  );
+  assert.equal((await loss.verify(loss.db, partition))?.runsLoaded, 1);
   assert.equal(await statusOf(loss, other), 'queued');
   const told = loss.log.filter(({ msg }) => msg === 'a stored run cannot be put back');
   assert.deepEqual(

@@ -46,7 +46,7 @@ export interface Loss extends Recorded {
   readonly dir: string;
   readonly partition: Partition;
   readonly db: Db;
-  readonly verify: (db?: Db) => Promise<Verified | null>;
+  readonly verify: (db?: Db, partition?: Partition) => Promise<Verified | null>;
 }
 
 let server: Promise<{ redis: LocalRedis; dir: string }> | undefined;
@@ -77,10 +77,10 @@ export const openLoss = async (
   await ensureTenantWithCaps(db, { id: TENANT, partition: 0, timeZone: 'UTC', defaults: caps });
   await replaceCaps(partition, TENANT, { ...caps, users: [] });
   const recorded = recordingLogger();
-  const verify = (other: Db = db) =>
+  const verify = (otherDb: Db = db, other: Partition = partition) =>
     verifyRunState({
-      partition,
-      db: other,
+      partition: other,
+      db: otherDb,
       clock: systemClock,
       logger: recorded.logger,
       hibernateAfterMs,
