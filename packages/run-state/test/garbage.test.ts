@@ -35,6 +35,7 @@ import {
   running,
   submit,
   TENANT,
+  untrusted,
 } from './support.ts';
 
 const CAPS = `caps:${TENANT}`;
@@ -249,4 +250,28 @@ test('a record that is no hash keeps no other from its room, nor from being eras
   const erased = [bad, ended].map(({ run: { runId } }) => ({ runId, erasedAt: new Date(0) }));
   await eraseHot(partition, erased);
   assert.equal((await record(partition, ended.run.runId))['key'], undefined);
+});
+
+test('a key of another type that is not made anew is told of to whoever meets it, and to him alone', async () => {
+  const partition = await freshPartition();
+  const idempotency = [{ key_digest: 'd', fingerprint: 'f' }];
+  const key = keyOf(partition, `idem:${TENANT}:d`);
+  await partition.redis.rpush(key, 'a list');
+  for (const _ of ['walked for', 'walked for in vain'])
+    await assert.rejects(submit(partition, { idempotency }), code('internal'));
+  assert.equal((await ask(await running(partition), 70)).code, 'OK');
+  assert.deepEqual(await partition.redis.lrange(key, 0, -1), ['a list']);
+});
+
+test('while one walks for a key of another type, others that meet it are to try again', async () => {
+  const partition = await freshPartition();
+  await submit(partition);
+  const key = keyOf(partition, `busy:${TENANT}`);
+  await partition.redis.del(key);
+  await partition.redis.set(key, 'a text');
+  await partition.redis.set(keyOf(partition, 'strange_walk'), 'under way');
+  await assert.rejects(submit(partition), (error) => code('state_unavailable')(error) && error.retryable);
+  await partition.redis.del(keyOf(partition, 'strange_walk'));
+  await assert.rejects(submit(partition), untrusted);
+  assert.equal(await partition.redis.exists(key, keyOf(partition, 'strange_walk')), 0);
 });

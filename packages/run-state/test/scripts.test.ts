@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parse } from 'luaparse';
 import { z } from 'zod';
-import { SCRIPTS } from '../src/redis/scripts.ts';
+import { SCRIPTS } from '../src/redis/evaluate.ts';
 
 /** What Redis gives a script. */
 const GIVEN = [

@@ -1,18 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Clock, systemClock } from '@signalbox/runtime';
 import { freshPartition, lease, submit } from '../../../packages/run-state/test/support.ts';
-import { sampleOf, tickBench, until } from '../test/support.ts';
+import { hasty, sampleOf, tickBench, until } from '../test/support.ts';
 import { createReindexCounter } from './metrics.ts';
 import { keepIndexes } from './reindex.ts';
-
-/**
- * The Redis of the tests holds the keys of many, and all are walked past: without the second's rest between two looks.
- */
-const hasty: Clock = {
-  ...systemClock,
-  sleep: (ms, signal) => systemClock.sleep(ms > 1000 ? ms : 1, signal),
-};
 
 test('the leader puts a run back that no index leads to, and says so; others do nothing', async () => {
   const partition = await freshPartition();

@@ -82,12 +82,12 @@ export const reindexAll = async (deps: PageDeps, verification: Verification): Pr
 
 /**
  * Walks all runs that are here, a few a second, and puts those back that no index leads to any more: repair would never
- * find them (R10). Looks whether a key that all runs share is none of ours, leading or not: it may be what says who leads.
+ * find them (R10). Looks whether a key is of another type than it should, leading or not: it may be what says who leads.
  * Ends after `stopping`. Never rejects.
  */
 export const keepIndexes = (deps: ReindexDeps, stopping: AbortSignal): Promise<void> => {
   const { partition, queue, clock, logger, isLeader, reindexed } = deps;
-  let from = '0';
+  let [from, strangeFrom] = ['0', '0'];
   const look = async (): Promise<void> => {
     const { runIds, cursor } = await scanHotRuns(partition, from, SCAN_COUNT);
     if (runIds.length > 0) {
@@ -102,7 +102,7 @@ export const keepIndexes = (deps: ReindexDeps, stopping: AbortSignal): Promise<v
     {
       clock,
       round: async () => {
-        await setStrangeAside(partition);
+        strangeFrom = (await setStrangeAside(partition, strangeFrom, SCAN_COUNT)).cursor;
         if (isLeader()) await look();
         return SECOND;
       },

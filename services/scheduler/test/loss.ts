@@ -34,6 +34,8 @@ import { type Verified, verifyRunState } from '../src/verification.ts';
 import { atEnd, freshDatabase, recordingLogger, type Recorded } from './support.ts';
 
 export const TENANT = 'acme';
+/** Whom nothing that befalls the keys of the first may stop. */
+export const OTHER = 'other';
 export const TODAY = new Date().toISOString().slice(0, 10);
 export const LATER = new Date(Date.now() + 3_600_000).toISOString();
 const TS = new Date().toISOString();
@@ -48,6 +50,12 @@ export interface Loss extends Recorded {
   readonly db: Db;
   readonly verify: (db?: Db, partition?: Partition) => Promise<Verified | null>;
 }
+
+const addTenant = async ({ partition, db }: Pick<Loss, 'partition' | 'db'>, id: string): Promise<void> => {
+  const caps = { runNano: CAP, userDailyNano: CAP, tenantDailyNano: CAP };
+  await ensureTenantWithCaps(db, { id, partition: 0, timeZone: 'UTC', defaults: caps });
+  await replaceCaps(partition, id, { ...caps, users: [] });
+};
 
 let server: Promise<{ redis: LocalRedis; dir: string }> | undefined;
 
@@ -73,9 +81,7 @@ export const openLoss = async (
   const { redis, dir } = await (server ??= sharedServer());
   const db = openDb(databaseUrl ?? (await freshDatabase()));
   const partition = openPartition(await openRedis('state', redis.url), { namespace: `loss-${randomUUID()}` });
-  const caps = { runNano: CAP, userDailyNano: CAP, tenantDailyNano: CAP };
-  await ensureTenantWithCaps(db, { id: TENANT, partition: 0, timeZone: 'UTC', defaults: caps });
-  await replaceCaps(partition, TENANT, { ...caps, users: [] });
+  for (const id of [TENANT, OTHER]) await addTenant({ partition, db }, id);
   const recorded = recordingLogger();
   const verify = (otherDb: Db = db, other: Partition = partition) =>
     verifyRunState({
@@ -104,15 +110,16 @@ export const submitRun = async (
   {
     runAt = null,
     userId = 'u1',
+    tenantId = TENANT,
     ts = TS,
-  }: { runAt?: string | null; userId?: string | null; ts?: string } = {},
+  }: { runAt?: string | null; userId?: string | null; tenantId?: string; ts?: string } = {},
 ): Promise<string> => {
   const runId = newId('run');
-  const draft = submitted({ run_at: runAt, cap_nano: CAP, user_id: userId });
+  const draft = submitted({ tenant_id: tenantId, run_at: runAt, cap_nano: CAP, user_id: userId });
   const actor = { type: 'user', id: 'key_1' } as const;
   const { entries } = appendDrafts(EMPTY_HEAD, [{ ...draft, refs: {} }], { runId, epoch: 0, ts, actor });
   const dueMs = runAt === null ? null : Date.parse(runAt);
-  await submit(partition, { runId, userId, capNano: CAP, dueMs, entries });
+  await submit(partition, { runId, tenantId, userId, capNano: CAP, dueMs, entries });
   return runId;
 };
 

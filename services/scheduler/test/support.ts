@@ -8,7 +8,14 @@ import {
   openActivationQueue,
   type Partition,
 } from '@signalbox/run-state';
-import { createLogger, createMetrics, type Logger, type Metrics, systemClock } from '@signalbox/runtime';
+import {
+  type Clock,
+  createLogger,
+  createMetrics,
+  type Logger,
+  type Metrics,
+  systemClock,
+} from '@signalbox/runtime';
 import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { migratedTestDatabase, waitFor } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
@@ -111,6 +118,14 @@ export const startLoop = async (
   };
   atEnd(stop);
   return { ...bench, leadership, heart: did, stop };
+};
+
+/**
+ * The Redis of the tests holds the keys of many, and all are walked past: without the second's rest between two looks.
+ */
+export const hasty: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => systemClock.sleep(ms > 1000 ? ms : 1, signal),
 };
 
 export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>

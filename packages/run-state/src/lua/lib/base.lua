@@ -25,6 +25,7 @@
 --                                  batches (that Postgres has stored of the audit stream); strange (names of keys
 --                                  that were set aside since)
 -- <root>:strange:<name>:<ms> what lay there in the place of a key; see strange.lua
+-- <root>:strange_walk        STRING  all keys are walked for one of another type, or were in vain; see strange.ts
 -- <root>:spend:...:<day>     HASH  spent, held of a day scope; the run scope is in the run record
 -- <root>:scopes              SET   scopes with runs that wait for room; see waiters.lua
 -- <root>:waiters:<scope>     ZSET  parked runs that wait for room in it, by the time they first had none
