@@ -21,14 +21,13 @@ import {
   repair,
   setTenantCaps,
 } from '../src/index.ts';
-import { keyOf, record, TENANT_DAY } from './inspect.ts';
+import { keyOf, money, record, TENANT_DAY } from './inspect.ts';
 import { woken } from './drafts.ts';
 import { ask, END, GRACE, park, parkedRun, SESSION, settled, sleepAll } from './steps.ts';
 import {
   cap,
   claim,
   code,
-  expireLease,
   freshPartition,
   lease,
   openRedis,
@@ -97,56 +96,6 @@ for (const garbage of ['much', 'nan', '-1', '']) {
     assert.equal((await ask(owner, 1, { id: 'h2', step: 2 })).code, 'DENIED');
     assert.equal((await settled(owner, 10)).code, 'OK');
   });
-}
-
-const DAMAGED = { rank: '', wake_seq: 'x', queued_ms: 'never' } as const;
-
-for (const [field, garbage] of Object.entries(DAMAGED)) {
-  test(`a run whose ${field} is garbage keeps no other from being woken, and nobody from being told what is to do`, async () => {
-    const partition = await freshPartition();
-    const [bad, good] = [await parkedRun(partition), await parkedRun(partition)];
-    const { runId } = await submit(partition);
-    for (const id of [bad.run.runId, runId])
-      await partition.redis.hset(keyOf(partition, `run:${id}`), field, garbage);
-    const page = { index: 'parked', longestMs: -1, skip: 0, limit: 10 } as const;
-    const { woken } = await expireWaits(partition, page);
-    assert.equal(woken, field === 'queued_ms' ? 2 : 1);
-    assert.equal((await record(partition, good.run.runId))['status'], 'queued');
-    await readDemand(partition, Date.now());
-    await expireWaits(partition, page);
-    const notes = await partition.redis.llen(keyOf(partition, `run:${bad.run.runId}:inbox`));
-    assert.equal(notes, field === 'queued_ms' ? 1 : 0, 'nothing is left for it again and again');
-  });
-}
-
-for (const field of ['epoch', 'claims', 'promise']) {
-  for (const garbage of ['x', '', 'inf', 'nan', '-1', '1e300']) {
-    test(`a run whose ${field} is ${JSON.stringify(garbage)} goes to its end all the same, as do others`, async () => {
-      const partition = await freshPartition();
-      const leaseId = await lease(partition);
-      const [bad, good] = [await running(partition, {}, leaseId), await running(partition, {}, leaseId)];
-      await bad.write({ results: [woken('timer')] });
-      const { runId } = bad.run;
-      const scope = keyOf(partition, TENANT_DAY);
-      await set(
-        `run:${runId}`,
-        field,
-        garbage,
-        ...(field === 'promise' ? ['promised_by', scope] : []),
-      )(partition);
-      await partition.redis.hset(scope, 'promised', 30);
-      await expireLease(partition, leaseId);
-      assert.equal((await repair(partition, GRACE)).lost, 2);
-      assert.equal((await bad.write({ results: [woken('timer')] })).code, 'FENCED');
-      const next = await claim(partition, runId);
-      assert.equal(next.run.epoch, 2, 'it never goes back');
-      assert.equal(next.run.claims, field === 'claims' ? 1 : 2);
-      assert.equal((await ask(next, 70)).code, 'OK');
-      assert.equal((await next.write(END)).code, 'OK');
-      if (field === 'promise') assert.equal(await partition.redis.hget(scope, 'promised'), '0');
-      assert.equal((await (await claim(partition, good.run.runId)).write(END)).code, 'OK');
-    });
-  }
 }
 
 test('a run that began to wait when no clock ever stood is woken', async () => {

@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import { migrate, withCapsLocked } from '@signalbox/audit-store';
 import { SignalboxError } from '@signalbox/contracts';
 import { startPostgres, temporaryDir, waitFor } from '@signalbox/local';
-import { listLoading, readTrust } from '@signalbox/run-state';
+import { listLoading, readTrust, releaseRuns, withdrawTrust } from '@signalbox/run-state';
 import { createMetrics } from '@signalbox/runtime';
 import { claim } from '../../../packages/run-state/test/support.ts';
 import {
   answer,
   call,
   everyState,
+  finish,
   flush,
   isTrusted,
   openLoss,
@@ -126,4 +127,23 @@ test('a loop verifies what it finds unverified, and goes on', async () => {
   await until('the run to be queued again', () => loop.added.some((one) => one.runId === runId));
   await loop.stop();
   assert.equal(await isTrusted(loss), true);
+});
+
+test('a run whose seq is garbage keeps what it has beyond Postgres', async () => {
+  const loss = await openLoss();
+  const { partition } = loss;
+  const owner = await own(loss, await submitRun(loss));
+  const { runId } = owner.run;
+  await store(loss);
+  await call(owner, 1, 100);
+  await answer(owner, 1, 40);
+  await partition.redis.hset(`${partition.root}:run:${runId}`, 'seq', 'x');
+  await withdrawTrust(partition);
+  assert.equal((await loss.verify())?.runsLoaded, 0);
+  await releaseRuns(partition, owner.run.leaseId, [runId]);
+  assert.equal((await finish(await own(loss, runId), 1)).code, 'OK');
+  await store(loss);
+  await assertSound(loss);
+  const stored = await loss.db.selectFrom('runs').select(['status', 'last_seq']).execute();
+  assert.deepEqual(stored, [{ status: 'succeeded', last_seq: 6 }]);
 });

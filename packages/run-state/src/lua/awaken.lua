@@ -19,7 +19,7 @@ local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 local r = record(h.run, { 'asleep', 'seq', 'epoch', 'wake_seq', 'abort', 'tenant', 'user', 'root' })
 if not r.asleep or not redis.call('ZSCORE', key('loading'), h.run) then return { 'GONE' } end
-if h.seq < tonumber(r.seq) then return { 'BEHIND' } end
+if h.seq < (whole(r.seq) or 0) then return { 'BEHIND' } end
 if not r.abort and not pressure(now).at_ease then return { 'PRESSURE' } end
 
 -- Only one that was set aside holds anything, and what it really holds is known from here on.
@@ -33,7 +33,7 @@ local function count_held(sign)
 end
 
 count_held(-1)
-put_back(h, r, math.max(tonumber(r.wake_seq), h.wake_seq + 1), 2)
+put_back(h, r, math.max(whole(r.wake_seq) or 0, h.wake_seq + 1), 2)
 count_held(1)
 add_to_index(h, h.abort or r.abort or redis.call('EXISTS', key('run', h.run, 'inbox')) == 1, now)
 return append({ 'LOADED' }, admit(now))

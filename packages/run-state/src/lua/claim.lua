@@ -29,7 +29,7 @@ local run, wake_seq, lease, token, lease_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local now = now_ms()
 if not is_trusted() then return { 'UNTRUSTED' } end
 local r = record(run, { 'status', 'owner', 'wake_seq', 'claim', 'tenant', 'user', 'rank', 'epoch', 'claims', 'abort',
-  'queued_ms', 'asleep' })
+  'queued_ms', 'asleep', 'seq', 'head' })
 
 if not r.status then return { 'NOT_FOUND' } end
 if is_terminal(r.status) then return { 'TERMINAL' } end
@@ -44,7 +44,7 @@ if r.claim ~= token then
     if r.status == 'queued' then
       leave_queue(run, r)
       make_room(run, r)
-      enqueue(run, r.tenant, r.rank, tonumber(r.queued_ms))
+      enqueue(run, r.tenant, r.rank, tonumber(r.queued_ms) or now)
     end
     return { 'PRESSURE' }
   end
@@ -66,10 +66,21 @@ if r.claim ~= token then
   redis.call('HDEL', key('run', run), 'reason', 'admitted_ms')
 end
 
+-- A record that says of the journal another end than it has would refuse whatever its owner writes. It is made what the
+-- journal says, unless that lost its end: nothing may be written behind what is left (R5).
+local entries = redis.call('LRANGE', key('run', run, 'events'), 0, -1)
+local head = string.sub(entries[#entries] or '', 1, 64)
+if r.seq ~= int(#entries) or r.head ~= head then
+  if r.head == head or (whole(r.seq) or 0) <= #entries then
+    redis.call('HSET', key('run', run), 'seq', #entries, 'head', head)
+  end
+end
+wake_seq_of(run, r)
+
 return {
   'OK',
   redis.call('HGETALL', key('run', run)),
-  redis.call('LRANGE', key('run', run, 'events'), 0, -1),
+  entries,
   redis.call('HGETALL', key('run', run, 'contents')),
   notes_of(run),
 }

@@ -59,10 +59,12 @@ local function reply(code, denied)
 end
 
 if not r.status then return { 'NOT_FOUND', '0', '', {}, {}, {}, '0' } end
+-- Garbage is nowhere: the next claim makes it what the journal says.
+r.seq, r.wake_seq = whole(r.seq) or 0, whole(r.wake_seq) or 0
 
 -- After a lost reply the same commit comes again: events up to the stored head are recognised and skipped.
 local total = h.results + h.announce
-local known = tonumber(r.seq) - h.seq
+local known = r.seq - h.seq
 if known > 0 and (known > total or string.sub(ARGV[1 + known], 1, 64) ~= r.head) then known = -1 end
 if known == total and total > 0 then return reply(h.announce == 0 and r.abort and 'ABORTED' or 'OK') end
 
@@ -79,7 +81,7 @@ local function refusal()
   if h.announce == 0 then return r.abort and 'ABORTED' or 'OK' end
   local aborting = h.after == 'finish' and h.status == 'aborted'
   if r.abort and not aborting then return 'ABORTED' end
-  if h.after == 'park' and tonumber(r.wake_seq) ~= h.park.wake_seq then return 'WOKEN' end
+  if h.after == 'park' and r.wake_seq ~= h.park.wake_seq then return 'WOKEN' end
   if h.after == 'go' and not may_act(now) then return 'PRESSURE' end
   if not h.hold then return nil end
   local scopes = scopes_of(r, h.hold.day)
@@ -140,7 +142,7 @@ if h.after == 'finish' then
   redis.call('PUBLISH', key('ended', run), '')
 elseif h.after == 'hand_over' then
   others().release(run, r, r.owner)
-  r.wake_seq = redis.call('HINCRBY', record_key, 'wake_seq', 1)
+  r.wake_seq = next_wake_seq(run)
   if h.unopened then note_unopened()
   elseif not h.failed then redis.call('HSET', record_key, 'claims', 0) end
   others().enqueue(run, r.tenant, r.rank, now)

@@ -10,7 +10,7 @@
 -- what is due, silent or unclaimed by the indexes alone.
 -- KEYS[1] partition root
 -- ARGV[1] token of the verification that asks, "": none, and what may start is admitted  [2..] runs
--- returns [OK, number of runs put back, activation...] | [UNTRUSTED]; breaks at a run whose record is damaged
+-- returns [OK, number of runs put back, activation...] | [UNTRUSTED]
 local now = now_ms()
 local token = ARGV[1]
 if token == '' and not is_trusted() or token ~= '' and not is_verifying(token) then return { 'UNTRUSTED' } end
@@ -33,7 +33,7 @@ local function has_turn(tenant)
 end
 
 local function stands_in_line(run, r)
-  if not is_in(key('queued', r.rank), run) then return false end
+  if not is_in(key('queued', r.rank or ''), run) then return false end
   if is_in(key('admitted'), run) then return is_busy(run, r) end
   if is_in(key('ready', r.tenant), run) then
     return has_turn(r.tenant) and (not has_user(r) or is_in(key('ready_user', r.tenant, r.user), run))
@@ -65,7 +65,7 @@ local function index_running(run, r)
   end
   release(run, r, r.owner or '')
   expire_holds(run, r, now)
-  redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
+  next_wake_seq(run)
   enqueue(run, r.tenant, r.rank, now)
   return true
 end
@@ -94,7 +94,7 @@ for i = 2, #ARGV do
   local r = record(run, { 'status', 'tenant', 'user', 'root', 'rank', 'owner', 'reason', 'asleep', 'queued_ms',
     'waits_on', 'waits_day', 'abort', 'wake_seq' })
   local index = r.tenant and index_by_status[r.status]
-  if index and not is_sound(r) then error('damaged record') end
+  if index then wake_seq_of(run, r) end
   if index and index(run, r) then put_back = put_back + 1 end
 end
 return append({ 'OK', int(put_back) }, put_back > 0 and token == '' and admit(now) or {})

@@ -22,7 +22,7 @@ for i = 2, #ARGV do
   elseif not is_terminal(r.status) then
     release(run, r, lease)
     expire_holds(run, r, now)
-    redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
+    next_wake_seq(run)
     enqueue(run, r.tenant, r.rank, now)
   end
 end

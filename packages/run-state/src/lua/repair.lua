@@ -29,7 +29,7 @@ for _, lease in ipairs(redis.call('ZRANGEBYSCORE', key('leases'), '-inf', int(no
     if r.owner == lease and not is_terminal(r.status) then
       release(run, r, lease)
       expire_holds(run, r, now)
-      redis.call('HINCRBY', key('run', run), 'wake_seq', 1)
+      next_wake_seq(run)
       enqueue(run, r.tenant, r.rank, now)
       count.lost = count.lost + 1
     end
@@ -47,7 +47,7 @@ for _, run in ipairs(redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', int(no
   if r.status == 'queued' then
     redis.call('HSETNX', key('run', run), 'admitted_ms', redis.call('ZSCORE', key('admitted'), run))
     redis.call('ZADD', key('admitted'), int(now), run)
-    append(again, { run, r.wake_seq, 'again' })
+    append(again, { run, wake_seq_of(run, r), 'again' })
     count.requeued = count.requeued + 1
   elseif r.tenant then
     make_room(run, r)

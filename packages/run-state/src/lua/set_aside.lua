@@ -15,7 +15,7 @@ if not is_verifying(ARGV[1]) then return 'OVERTAKEN' end
 local h = cjson.decode(ARGV[2])
 local run, own = h.run, key('run', h.run)
 local r = record(run, { 'status', 'owner', 'seq', 'epoch', 'wake_seq', 'tenant', 'user', 'rank' })
-if is_terminal(r.status) and tonumber(r.seq) >= h.seq then return 'ENDED' end
+if is_terminal(r.status) and (whole(r.seq) or 0) >= h.seq then return 'ENDED' end
 
 if r.status then take_out(run, r) end
 redis.call('UNLINK', key('run', run, 'events'), key('run', run, 'contents'))

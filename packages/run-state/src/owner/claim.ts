@@ -50,7 +50,8 @@ const Record = z.object({
   epoch: z.coerce.number().int(),
   wake_seq: z.coerce.number().int(),
   claims: z.coerce.number().int(),
-  queued_ms: z.coerce.number().default(0),
+  // Only a metric goes by it.
+  queued_ms: z.coerce.number().catch(0),
   tenant: z.string(),
   // Without one it is a run that cannot be opened.
   key: z.string().default(''),

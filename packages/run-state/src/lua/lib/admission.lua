@@ -39,7 +39,7 @@ local function admit_first(tenant, caps, fleet, activations, most)
       aside = aside + 1
     else
       make_busy(run, r, int(fleet.now))
-      append(activations, { run, r.wake_seq, end_of_queue(tenant, fleet.slots) })
+      append(activations, { run, wake_seq_of(run, r), end_of_queue(tenant, fleet.slots) })
       admitted = true
     end
   end
@@ -106,7 +106,7 @@ local function admit_run(run, now)
   leave_ready(run, r)
   if has_user(r) then leave_held_back(run, r) end
   make_busy(run, r, int(now))
-  return { run, r.wake_seq, 'front' }
+  return { run, wake_seq_of(run, r), 'front' }
 end
 
 -- A cap was raised or removed: nobody released anything, and still there is room.

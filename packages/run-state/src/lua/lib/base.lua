@@ -84,6 +84,20 @@ local function record(run, fields)
   return r
 end
 
+-- The next activation of a run is another. What is garbage becomes the time: more than any count, so no older one fits.
+local function next_wake_seq(run)
+  local n = redis.pcall('HINCRBY', key('run', run), 'wake_seq', 1)
+  if type(n) == 'table' or not whole(int(n)) then
+    n = now_ms()
+    redis.call('HSET', key('run', run), 'wake_seq', int(n))
+  end
+  return int(n)
+end
+
+local function wake_seq_of(run, r)
+  return whole(r.wake_seq) and r.wake_seq or next_wake_seq(run)
+end
+
 local function has_user(r)
   return r.user and r.user ~= ''
 end

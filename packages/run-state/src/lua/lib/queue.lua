@@ -1,7 +1,19 @@
 -- A run's place: in line, at work, parked. Who moves it from one to another does it here. Included after permits.
 -- <root>:promised                   ZSET  runs that were woken for room that is kept for them, by time; waiters.lua
 
+local RANKS = { '0', '1', '2' }
+
+-- Where it may stand in line; of what is garbage, in all of them.
+local function ranks_of(rank)
+  return string.find(rank or '', '^[012]$') and { rank } or RANKS
+end
+
 local function enqueue(run, tenant, rank, since)
+  -- In the middle, as if nothing had been said.
+  if #ranks_of(rank) > 1 then
+    rank = '1'
+    redis.call('HSET', key('run', run), 'rank', rank)
+  end
   local r = { tenant = tenant, user = redis.call('HGET', key('run', run), 'user') }
   redis.call('HSET', key('run', run), 'status', 'queued', 'queued_ms', int(since))
   redis.call('HDEL', key('run', run), 'reason', 'admitted_ms')
@@ -18,7 +30,9 @@ end
 
 local function leave_queue(run, r)
   leave_ready(run, r)
-  redis.call('ZREM', key('queued', r.rank), run)
+  for _, rank in ipairs(ranks_of(r.rank)) do
+    redis.call('ZREM', key('queued', rank), run)
+  end
   if has_user(r) then leave_held_back(run, r) end
 end
 
@@ -64,7 +78,7 @@ end
 -- Tells the owner of a run, or makes it runnable, because something happened to it. A queued run keeps its
 -- wake_seq: its activation may be with a worker already, and must not become stale.
 local function notify(run, r, now)
-  if r.status ~= 'queued' then redis.call('HINCRBY', key('run', run), 'wake_seq', 1) end
+  if r.status ~= 'queued' then next_wake_seq(run) end
   if r.status == 'waiting' then
     leave_waiting(run)
     if redis.call('HEXISTS', key('run', run), 'asleep') == 1 then
@@ -76,17 +90,11 @@ local function notify(run, r, now)
   end
 end
 
--- Whether a record says where its run stands in line. One that does not is left to whoever reads the scheduler's log: no
--- script of many runs may break at it.
-local function is_sound(r)
-  return string.find(r.rank or '', '^[012]$') and string.find(r.wake_seq or '', '^%d+$')
-end
-
 -- Makes a parked run runnable; a running one only learns that its next park must not happen.
 -- The note becomes run.woken in the owner's next commit (R4); `more` are further fields of it.
 local function wake(run, reason, now, more)
-  local r = record(run, { 'status', 'tenant', 'rank', 'wake_seq' })
-  if not r.status or is_terminal(r.status) or not is_sound(r) then return false end
+  local r = record(run, { 'status', 'tenant', 'rank' })
+  if not r.status or is_terminal(r.status) then return false end
   local note = more or {}
   note.type, note.reason = 'woken', reason
   redis.call('RPUSH', key('run', run, 'inbox'), cjson.encode(note))
