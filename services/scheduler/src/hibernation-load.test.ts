@@ -62,7 +62,7 @@ test('runs too large to be read beside each other: one that breaks the script st
     await enlarge(loss, runId);
     await wakeRun(loss.partition, runId, 'timer');
   }
-  await loss.partition.redis.hset(runKey(loss.partition, broken), 'seq', 'x');
+  await loss.partition.redis.set(runKey(loss.partition, broken, 'holds'), 'a text');
   await hibernation.turn();
   for (const runId of others) assert.equal((await record(loss.partition, runId))['status'], 'queued');
   const failed = loss.log.filter(({ msg }) => msg === 'a run cannot be loaded');
