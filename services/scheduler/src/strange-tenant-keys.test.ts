@@ -35,6 +35,7 @@ const MONTH = TODAY.slice(0, 7);
 
 /** More than the slots take. */
 const BACKLOG = 12;
+const INBOX = 'run:<of the one that waits for room>:inbox';
 const LEASE = 'lease:<of the running one>';
 
 const NAMES = [
@@ -46,6 +47,7 @@ const NAMES = [
   `caps:${TENANT}`,
   LEASE,
   `${LEASE}:aborts`,
+  INBOX,
   `waiters:${DAY}`,
   DAY,
   `spend:tenant_month:${TENANT}:${MONTH}`,
@@ -67,7 +69,9 @@ for (const one of NAMES) {
     for (let i = 0; i < BACKLOG; i += 1) waiting.push(await submitRun(loss));
     const due = await submitRun(loss, { tenantId: OTHER, runAt: LATER });
     const before = await Promise.all(waiting.map((runId) => statusOf(loss, runId)));
-    const name = one.replace('<of the running one>', running.run.leaseId);
+    const name = one
+      .replace('<of the running one>', running.run.leaseId)
+      .replace('<of the one that waits for room>', ids.capacity);
     await partition.redis.del(keyOf(partition, name));
     await partition.redis.set(keyOf(partition, name), 'a text');
     await partition.redis.zadd(keyOf(partition, 'timers'), 1, due);

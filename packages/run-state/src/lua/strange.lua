@@ -34,7 +34,9 @@ for name, type in pairs(SHARED) do
 end
 for _, name in ipairs(ARGV) do
   local type = FAMILIES[string.match(name, '^([^:]+):')]
-  if type then look_at(name, type) end
+  if type then look_at(name, type)
+  -- Others write into it. What else a run has is touched for that run alone, and no verification would make it anew.
+  elseif string.find(name, '^run:[^:]+:inbox$') then look_at(name, 'list') end
 end
 if #aside > 0 then
   local known = redis.call('HGET', key('trust'), 'strange')
