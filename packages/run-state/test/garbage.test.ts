@@ -21,8 +21,7 @@ import {
   repair,
   setTenantCaps,
 } from '../src/index.ts';
-import { keyOf, money, record, TENANT_DAY } from './inspect.ts';
-import { woken } from './drafts.ts';
+import { keyOf, record, TENANT_DAY } from './inspect.ts';
 import { ask, END, GRACE, park, parkedRun, SESSION, settled, sleepAll } from './steps.ts';
 import {
   cap,
