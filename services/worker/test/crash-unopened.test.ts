@@ -55,9 +55,9 @@ describe('a run that cannot be worked on', () => {
 
   test('a write that the store cannot take ends it as poison, without a gap in its journal', async () => {
     const world = await openWorld();
-    await world.partition.redis.set(`${world.partition.root}:spend:tenant:${TENANT}:${today()}`, 'no hash');
     const provider = await fakeProvider();
     const runId = await world.submit({ spec: { model: HAIKU } });
+    await world.partition.redis.set(runKey(world.partition, runId, 'holds'), 'no hash');
     await world.settle(await world.worker({ provider }));
     const run = await world.read(runId);
     assert.equal(run.broken, null);
