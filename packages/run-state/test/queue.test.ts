@@ -96,42 +96,6 @@ test('a job is delivered, and what is done leaves nothing, so that it can be add
   assert.deepEqual(got, [activation, activation]);
 });
 
-test('a job is begun before the next one is asked for', async () => {
-  const partition = await freshPartition();
-  const queue = await openQueue(partition);
-  const redis = await openRedis('queue-worker');
-  const seen: string[] = [];
-  const sendCommand = redis.sendCommand.bind(redis);
-  redis.sendCommand = (command, ...rest) => {
-    seen.push(command.name);
-    const noteJob = (reply: unknown): void => {
-      if (JSON.stringify(reply).includes('run_1')) seen.push('job');
-    };
-    command.promise.then(noteJob, () => undefined);
-    return sendCommand(command, ...rest);
-  };
-  const consumer = consumeActivations(partition, redis, {
-    lockMs: 30_000,
-    slots: 4,
-    onActivation: async () => {
-      seen.push('begun');
-      return 'done';
-    },
-    onError: () => undefined,
-  });
-  closing.push(() => consumer.close());
-  for (const wakeSeq of [1, 2, 3]) {
-    seen.length = 0;
-    await queue.add([{ runId: 'run_1', wakeSeq }]);
-    await until('it to begin', () => seen.includes('begun'));
-    assert.deepEqual(seen.slice(seen.indexOf('job')).slice(0, 2), ['job', 'begun']);
-    // Done with, the consumer waits for a job, as it mostly does.
-    await until('it to be gone', async () => {
-      return (await partition.redis.exists(`${partition.root}:activations:run_1_${wakeSeq}`)) === 0;
-    });
-  }
-});
-
 test('an activation that throws is neither tried again nor kept', async () => {
   const partition = await freshPartition();
   const queue = await openQueue(partition);

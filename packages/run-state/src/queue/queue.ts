@@ -155,11 +155,8 @@ export const consumeActivations = (
 ): ActivationConsumer => {
   // With a third parameter BullMQ would make an AbortController for each job; ours come from the lease (R4), so a lost
   // lock cancels nothing: the next activation of the run is refused while its lease lives.
-  const begin = async (job: BullJob): Promise<ActivationEnd> => options.onActivation(Job.parse(job.data));
-  // BullMQ processes a job only after it has asked for the next one, which is a round trip later.
-  const begun = new WeakMap<BullJob, Promise<ActivationEnd>>();
   const take = async (job: BullJob, token?: string): Promise<void> => {
-    if ((await (begun.get(job) ?? begin(job))) === 'done') return;
+    if ((await options.onActivation(Job.parse(job.data))) === 'done') return;
     await job.moveToWait(token);
     throw new WaitingError();
   };
@@ -173,12 +170,6 @@ export const consumeActivations = (
     maxStalledCount: STALLS_ALLOWED,
     removeOnComplete: { count: 0 },
     removeOnFail: { count: 0 },
-  });
-  worker.on('active', (job) => {
-    const end = begin(job);
-    // Whoever takes it hears of it.
-    end.catch(() => undefined);
-    begun.set(job, end);
   });
   worker.on('error', (error) => {
     if (!LOST_LOCK.test(error.message)) options.onError(error);
