@@ -9,8 +9,8 @@ export interface Reindexed {
 }
 
 /**
- * Puts runs back that no index leads to (see reindex.lua), within a verification if one is named. Throws `state_unavailable`, `state_untrusted`, and `internal`
- * where the record of one of them is damaged.
+ * Puts runs back that no index leads to (see reindex.lua), within a verification if one is named. Throws
+ * `state_unavailable`, `state_untrusted`, and `internal` where the script breaks at one of them.
  */
 export const reindexRuns = async (
   partition: Partition,
