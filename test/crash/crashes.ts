@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Verdict } from '../support/barrier/barrier.ts';
-import type { Fleet, Judge, Member, ServiceName } from './fleet.ts';
+import type { Fleet, Judge } from './fleet.ts';
+import type { Member, ServiceName } from './member.ts';
 import { claimedIn, commitOf, type Gap, type RunRef, type Seen } from './seen.ts';
 
 /**

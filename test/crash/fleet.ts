@@ -1,32 +1,10 @@
 import { join } from 'node:path';
-import { freePort, type Service, startService } from '@signalbox/local';
+import { freePort, startService } from '@signalbox/local';
 import { through, type Verdict } from '../support/barrier/barrier.ts';
 import { startPostgresBarrier } from '../support/barrier/postgres-barrier.ts';
 import { startRedisBarrier } from '../support/barrier/redis-barrier.ts';
+import type { Member, ServiceName } from './member.ts';
 import type { Seen } from './seen.ts';
-
-/**
- * Processes of one service, each behind barriers of its own, so that what passes there is known to be its doing.
- * As many as it was given stay alive: one that is killed is replaced at once.
- */
-export type ServiceName = 'api' | 'audit-writer' | 'scheduler' | 'worker';
-
-export interface Member {
-  readonly service: ServiceName;
-  readonly name: string;
-  /** Null while it starts. */
-  process: Service | null;
-  /** Its lease, of a worker. */
-  leaseId: string | null;
-  /** The run it claimed last; one at a time. */
-  runId: string | null;
-  /** Claims of all are numbered; this is its last. */
-  claimed: number;
-  draining: boolean;
-  /** Nothing it says reaches Redis. */
-  frozen: boolean;
-  dead: boolean;
-}
 
 export type Judge = (seen: Seen) => Promise<Verdict> | undefined;
 
@@ -43,6 +21,10 @@ interface Run {
   readonly close: () => Promise<void>;
 }
 
+/**
+ * Processes of one service, each behind barriers of its own, so that what passes there is known to be its doing.
+ * As many as it was given stay alive: one that is killed is replaced at once.
+ */
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #members: Run[] = [];

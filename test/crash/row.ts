@@ -1,6 +1,6 @@
 /** One row of the table: where its processes are stopped, and what its run must look like afterwards. */
 import type { Stop } from './crashes.ts';
-import type { ServiceName } from './fleet.ts';
+import type { ServiceName } from './member.ts';
 import type { Gap } from './seen.ts';
 
 export interface Row {

@@ -2,7 +2,7 @@ import type { HttpRequest, HttpStage } from '../support/barrier/http-barrier.ts'
 import type { Statement } from '../support/barrier/postgres-barrier.ts';
 import type { Position } from '../support/barrier/barrier.ts';
 import type { RedisCommand } from '../support/barrier/redis-barrier.ts';
-import type { Member } from './fleet.ts';
+import type { Member } from './member.ts';
 
 /** What a barrier saw of a process: one effect, before it or after it. */
 export type Seen =

@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { startHttpBarrier, type HttpGate } from '../support/barrier/http-barrier.ts';
 import { startSystem, type System } from '../e2e/stack.ts';
 import { Crashes } from './crashes.ts';
-import { Fleet, type ServiceName } from './fleet.ts';
+import { Fleet } from './fleet.ts';
+import type { ServiceName } from './member.ts';
 import { tagOf } from './seen.ts';
 
 /**

@@ -14,4 +14,4 @@ export {
   testDatabaseUrlOf,
   testRedisUrl,
 } from './test-services.ts';
-export { waitFor, type WaitOptions } from './wait.ts';
+export { until, waitFor, type WaitOptions } from './wait.ts';

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { type Entry, GENESIS } from '@signalbox/contracts';
 import fc from 'fast-check';
 import { abortRequested, isoAt, RUN_ID, submitted } from '../test/drafts.ts';
-import { journeyOf } from '../test/journey.ts';
+import { journeyOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import { appendDrafts, bodyOf, chainBreak, EMPTY_HEAD, hashOf, hashMatches, readEntry } from './chain.ts';
 

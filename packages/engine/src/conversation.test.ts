@@ -13,7 +13,8 @@ import {
   toolCompleted,
   toolRequested,
 } from '../test/drafts.ts';
-import { contentsOf, type Journey, journeyOf } from '../test/journey.ts';
+import { contentsOf, type Journey } from '../test/journey.ts';
+import { journeyOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import {
   type Contents,

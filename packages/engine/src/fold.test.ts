@@ -18,7 +18,8 @@ import {
   toolCompleted,
   toolRequested,
 } from '../test/drafts.ts';
-import { type Journey, journeyOf } from '../test/journey.ts';
+import type { Journey } from '../test/journey.ts';
+import { journeyOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import { apply, fold } from './fold.ts';
 import { JournalError } from './journal-error.ts';

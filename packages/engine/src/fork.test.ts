@@ -21,7 +21,8 @@ import {
   toolFailed,
   toolRequested,
 } from '../test/drafts.ts';
-import { contentsOf, digest, INPUT, type Journey, journeyOf, recordingOf } from '../test/journey.ts';
+import { contentsOf, digest, INPUT, type Journey } from '../test/journey.ts';
+import { journeyOf, recordingOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import { appendDrafts, chainBreak, EMPTY_HEAD, readEntry } from './chain.ts';
 import { fold } from './fold.ts';

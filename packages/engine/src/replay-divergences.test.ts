@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { journeyOf } from '../test/journey.ts';
+import { journeyOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import { recorded, replay, SEEDS, forAll, rewritten, firstOf, modelCalls, mostOf } from '../test/recorded.ts';
 

@@ -11,7 +11,8 @@ import {
   stateAfter,
   submitted,
 } from '../test/drafts.ts';
-import { contentsOf, type Journey, journeyOf } from '../test/journey.ts';
+import { contentsOf, type Journey } from '../test/journey.ts';
+import { journeyOf } from '../test/simulation.ts';
 import { worlds } from '../test/world.ts';
 import { conversationOf } from './conversation.ts';
 import { stepsView } from './steps-view.ts';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { Entry, Event, EventDraft } from '@signalbox/contracts';
 import fc from 'fast-check';
-import { type Journey, journeyOf, recordingOf } from './journey.ts';
+import type { Journey } from './journey.ts';
+import { journeyOf, recordingOf } from './simulation.ts';
 import { worlds } from './world.ts';
 import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
 import type { Recording } from '../src/recording.ts';

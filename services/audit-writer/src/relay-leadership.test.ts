@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { writeBatch } from '@signalbox/audit-store';
 import { ManualClock } from '@signalbox/runtime';
 import { createAuditReader, runKey } from '@signalbox/run-state';
@@ -14,7 +15,6 @@ import {
   startRelay,
   stored,
   streamLength,
-  until,
 } from '../test/support.ts';
 
 test('of several one writes, the others stand by, and one of them follows when it stops', async () => {

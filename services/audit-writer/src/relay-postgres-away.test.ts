@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { SignalboxError } from '@signalbox/contracts';
 import { checkProgress, writeBatch } from '@signalbox/audit-store';
 import type { RelayDeps } from './relay.ts';
@@ -15,7 +16,6 @@ import {
   startRelay,
   stored,
   streamLength,
-  until,
 } from '../test/support.ts';
 
 test('with Postgres away it keeps one batch, reads no more, says so, and goes on when Postgres is back', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { type AuditRecord, SignalboxError } from '@signalbox/contracts';
 import { chainBreak } from '@signalbox/engine';
 import { raiseIncarnation, RolledBackError, writeBatch } from '@signalbox/audit-store';
@@ -15,7 +16,6 @@ import {
   startRelay,
   stored,
   streamLength,
-  until,
 } from '../test/support.ts';
 
 test('every event is in Postgres once, the stream is empty, and only ended runs expire', async () => {

@@ -123,9 +123,6 @@ export const startRelay = async (
   return { relay, leadership, metrics, log, stop };
 };
 
-export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>
-  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 60_000 });
-
 export const streamLength = ({ redis, root }: Partition): Promise<number> => redis.xlen(`${root}:audit`);
 
 export const drained = (partition: Partition): Promise<true> =>

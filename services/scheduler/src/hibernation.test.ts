@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { migrate } from '@signalbox/audit-store';
-import { startPostgres, temporaryDir } from '@signalbox/local';
+import { startPostgres, temporaryDir, until } from '@signalbox/local';
 import {
   claimRun,
   listLoading,
@@ -18,7 +18,7 @@ import { journal, record } from '../../../packages/run-state/test/inspect.ts';
 import { lease } from '../../../packages/run-state/test/support.ts';
 import { answer, call, finishOff, type Loss, openLoss, own, store, submitRun, TENANT } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { atEnd, sampleOf, until } from '../test/support.ts';
+import { atEnd, sampleOf } from '../test/support.ts';
 import { runHibernation } from './hibernation.ts';
 import { hibernationOf, LATER, park, partsOf, waiting } from '../test/hibernating.ts';
 

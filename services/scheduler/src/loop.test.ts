@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { readTrust, withdrawTrust } from '@signalbox/run-state';
 import { freshPartition, submit, trust } from '../../../packages/run-state/test/support.ts';
-import { expireLeadership, type RunningLoop, startLoop, until } from '../test/support.ts';
+import { expireLeadership, type RunningLoop, startLoop } from '../test/support.ts';
 
 const timersFired = ({ log }: RunningLoop): number =>
   log.filter(({ msg }) => msg === 'repaired').reduce((sum, { timers }) => sum + Number(timers), 0);

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import { startRedis, temporaryDir, waitFor, until } from '@signalbox/local';
 import { openPartition, type Partition, readDemand, readTrust } from '@signalbox/run-state';
 import { openRedis, submit } from '../../../packages/run-state/test/support.ts';
 import { type ServiceProcess, startMain } from '../../../test/support/service-main.ts';
-import { freshDatabase, until } from '../test/support.ts';
+import { freshDatabase } from '../test/support.ts';
 
 const ENCRYPTION_KEYS = `k1:${randomBytes(32).toString('base64')}`;
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { createPool, type Db, ensurePartitions, migrate } from '@signalbox/audit-store';
-import { createTestDatabase, testDatabaseUrlOf } from '@signalbox/local';
+import { createTestDatabase, testDatabaseUrlOf, until } from '@signalbox/local';
 import { createMetrics, ManualClock } from '@signalbox/runtime';
-import { atEnd, freshDatabase, recordingLogger, sampleOf, storeRunAt, until } from '../test/support.ts';
+import { atEnd, freshDatabase, recordingLogger, sampleOf, storeRunAt } from '../test/support.ts';
 import { createPartitionGauge } from './metrics.ts';
 import { keepPartitions } from './partitions.ts';
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { freshPartition, lease, running, submit } from '../../../packages/run-state/test/support.ts';
-import { hasty, sampleOf, tickBench, until } from '../test/support.ts';
+import { hasty, sampleOf, tickBench } from '../test/support.ts';
 import { createReindexCounter } from './metrics.ts';
 import { keepIndexes } from './reindex.ts';
 

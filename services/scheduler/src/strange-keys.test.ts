@@ -1,6 +1,7 @@
 /** A key that all tenants share and that holds another type than it should stops nobody for long (R10). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { readTrust, reindexRuns, releaseRuns, requestAbort } from '@signalbox/run-state';
 import {
   assertNoTraces,
@@ -26,7 +27,7 @@ import {
   TODAY,
 } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { startLoop, tickBench, until } from '../test/support.ts';
+import { startLoop, tickBench } from '../test/support.ts';
 import { createReindexCounter } from './metrics.ts';
 import { keepIndexes } from './reindex.ts';
 

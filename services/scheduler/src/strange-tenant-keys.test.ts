@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import { getTenantCaps, readTrust, reindexRuns } from '@signalbox/run-state';
 import { keyOf, money } from '../../../packages/run-state/test/inspect.ts';
 import { claim, expireLease, lease } from '../../../packages/run-state/test/support.ts';
@@ -26,7 +26,7 @@ import {
   TODAY,
 } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { hasty, startLoop, tickBench, until } from '../test/support.ts';
+import { hasty, startLoop, tickBench } from '../test/support.ts';
 import { createReindexCounter } from './metrics.ts';
 import { keepIndexes } from './reindex.ts';
 

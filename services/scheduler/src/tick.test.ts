@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { claimRun, consumeActivations } from '@signalbox/run-state';
 import {
   claim,
@@ -10,7 +11,7 @@ import {
   running,
   submit,
 } from '../../../packages/run-state/test/support.ts';
-import { atEnd, sampleOf, tickBench, until } from '../test/support.ts';
+import { atEnd, sampleOf, tickBench } from '../test/support.ts';
 import { isFull, tick } from './tick.ts';
 
 test('the run of a dead worker goes to a worker again (R10)', async () => {

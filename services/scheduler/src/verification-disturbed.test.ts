@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { migrate, withCapsLocked } from '@signalbox/audit-store';
 import { SignalboxError } from '@signalbox/contracts';
-import { startPostgres, temporaryDir, waitFor } from '@signalbox/local';
+import { startPostgres, temporaryDir, waitFor, until } from '@signalbox/local';
 import { listLoading, readTrust, releaseRuns, withdrawTrust } from '@signalbox/run-state';
 import { createMetrics } from '@signalbox/runtime';
 import { claim } from '../../../packages/run-state/test/support.ts';
@@ -22,7 +22,7 @@ import {
   untrusted,
 } from '../test/loss.ts';
 import { assertSound } from '../test/soundness.ts';
-import { sampleOf, startLoop, until } from '../test/support.ts';
+import { sampleOf, startLoop } from '../test/support.ts';
 import { createTrustMetrics } from './metrics.ts';
 
 test('of two schedulers one verifies', async () => {

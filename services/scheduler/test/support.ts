@@ -17,7 +17,7 @@ import {
   systemClock,
 } from '@signalbox/runtime';
 import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
-import { migratedTestDatabase, waitFor } from '@signalbox/local';
+import { migratedTestDatabase } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
 import { runLoop } from '../src/loop.ts';
@@ -127,9 +127,6 @@ export const hasty: Clock = {
   ...systemClock,
   sleep: (ms, signal) => systemClock.sleep(ms > 1000 ? ms : 1, signal),
 };
-
-export const until = (what: string, condition: () => Promise<boolean> | boolean): Promise<true> =>
-  waitFor(async () => ((await condition()) ? true : undefined), { what, timeoutMs: 60_000 });
 
 /** As if the leader had been silent for its whole lease. */
 export const expireLeadership = async ({ redis, root }: Partition): Promise<void> => {

@@ -1,6 +1,6 @@
 import { SignalboxError } from '@signalbox/contracts';
-import { backoffMs, pause } from '@signalbox/runtime';
-import type { RunContext } from './run-context.ts';
+import { backoffMs, type Clock, pause } from '@signalbox/runtime';
+import type { Identity } from './lease-keeper.ts';
 
 /** Redis is away or refuses for now: waiting helps, and no run fails of it. A bug in a script is neither. */
 export const isStateAway = (error: unknown): boolean =>
@@ -9,9 +9,11 @@ export const isStateAway = (error: unknown): boolean =>
 const RETRY = { baseMs: 50, capMs: 1000, random: Math.random };
 
 /** Who asks run state for something before it goes on with its run. */
-export type Asking = Pick<RunContext, 'clock'> & {
-  readonly session: Pick<RunContext['session'], 'identity' | 'checkLease'>;
-};
+export interface Asking {
+  readonly clock: Clock;
+  /** `checkLease` throws `RunLostError` once the lease is over. */
+  readonly session: { readonly identity: Pick<Identity, 'lost'>; checkLease(): void };
+}
 
 /** Asks until run state answers. Throws what waiting does not help, and `RunLostError` once the lease is over (R4). */
 export const untilStateAnswers = async <T>({ clock, session }: Asking, ask: () => Promise<T>): Promise<T> => {

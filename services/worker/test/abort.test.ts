@@ -1,9 +1,10 @@
 /** A run stops when told, wherever it is (R7): the socket is closed, the cost is settled, and nothing comes after. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { connect, createTail, disconnect, requestAbort } from '@signalbox/run-state';
 import { fakeProvider, HAIKU, inTurn, MINI } from './fake.ts';
-import { openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
+import { openWorld, type RunSeen, script, TENANT, type World } from './harness.ts';
 import type { TestWorker } from './test-worker.ts';
 import { oversleeping } from './oversleeping.ts';
 import { gate, toolboxWith } from './tools.ts';

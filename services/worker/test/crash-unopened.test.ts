@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { requestAbort, runKey } from '@signalbox/run-state';
 import { createKeyring } from '@signalbox/runtime';
 import { requested } from '../../../packages/run-state/test/drafts.ts';
 import { claim } from '../../../packages/run-state/test/support.ts';
 import { fakeProvider, HAIKU } from './fake.ts';
-import { openWorld, type RunSeen, TENANT, until, type World } from './harness.ts';
+import { openWorld, type RunSeen, TENANT, type World } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { tenantDay, today } from './spend.ts';
 

@@ -1,10 +1,11 @@
 /** Workers that die, freeze or break in the middle of a run (R3, R4, R6). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { toUsd } from '@signalbox/contracts';
 import type { WorkerMetrics } from '../src/metrics.ts';
 import { fakeProvider, HAIKU, inTurn } from './fake.ts';
-import { openWorld, script, until } from './harness.ts';
+import { openWorld, script } from './harness.ts';
 import { charged, tenantDay } from './spend.ts';
 import { gate, toolboxWith } from './tools.ts';
 

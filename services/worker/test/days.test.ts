@@ -19,7 +19,7 @@ after(() => disconnect(redis));
 const asking = (clock: Clock, isLive = true): Asking => ({
   clock,
   session: {
-    identity: { leaseId: 'l', lost: new AbortController().signal, isLive: () => isLive },
+    identity: { lost: new AbortController().signal },
     checkLease: () => {
       if (!isLive) throw new RunLostError('the lease is over');
     },

@@ -1,11 +1,11 @@
 /** Text on its way to who watches: sealed, in order, and only while somebody listens. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { startRedis, temporaryDir } from '@signalbox/local';
+import { startRedis, temporaryDir, until } from '@signalbox/local';
 import { connect, createTail, disconnect, openDelta } from '@signalbox/run-state';
 import { createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
 import { createDeltas } from '../src/deltas.ts';
-import { openWorld, script, until, type World } from './harness.ts';
+import { openWorld, script, type World } from './harness.ts';
 
 const TEXT = Array.from({ length: 30 }, (_, n) => `word${n} ☂`).join(' ');
 const SLOW = { input: script({ text: TEXT, chunk_delay_ms: 15 }) };

@@ -1,11 +1,12 @@
 /** A worker that is told to stop: wherever its runs are, none fails, none is lost, and others go on with them at once. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { createLogger, systemClock } from '@signalbox/runtime';
 import { drainWorker } from '../src/drain.ts';
 import { Intake } from '../src/intake.ts';
 import { fakeProvider, HAIKU, inTurn, MINI } from './fake.ts';
-import { openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
+import { openWorld, type RunSeen, script, TENANT, type World } from './harness.ts';
 import type { TestWorker } from './test-worker.ts';
 import { oversleeping } from './oversleeping.ts';
 import { gate, toolboxWith } from './tools.ts';

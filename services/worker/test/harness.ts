@@ -289,12 +289,3 @@ const pricesOf = ({ prices }: { prices?: PricesOptions['overrides'] }): object =
 
 /** A conversation for `mock/script` and the fake provider. */
 export const script = (...turns: readonly Record<string, unknown>[]): string => JSON.stringify({ turns });
-
-/** Waits for a condition, not for a time. */
-export const until = async (what: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const giveUp = performance.now() + 60_000;
-  while (!(await holds())) {
-    if (performance.now() > giveUp) throw new Error(`it did not come to pass within a minute that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-};

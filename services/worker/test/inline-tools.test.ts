@@ -1,8 +1,9 @@
 /** Tools without effect: one write for the answer, its calls and what follows; nothing else of the journal is another. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { requestAbort } from '@signalbox/run-state';
-import { openWorld, script, TENANT, until, type World } from './harness.ts';
+import { openWorld, script, TENANT, type World } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 const sum = (expression: string) => ({ name: 'calculator', arguments: { expression } });

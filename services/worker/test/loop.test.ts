@@ -1,7 +1,8 @@
 /** One worker, healthy providers and tools: what a run does and what it leaves in its journal. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { openWorld, script, until } from './harness.ts';
+import { until } from '@signalbox/local';
+import { openWorld, script } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { gate, toolboxWith } from './tools.ts';
 

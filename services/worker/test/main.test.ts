@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { after, describe, test } from 'node:test';
-import { type Service, startRedis, startService, temporaryDir } from '@signalbox/local';
+import { type Service, startRedis, startService, temporaryDir, until } from '@signalbox/local';
 import { connect, disconnect, openActivationQueue, requestAbort } from '@signalbox/run-state';
-import { KEYS, openWorld, script, TENANT, until, type World } from './harness.ts';
+import { KEYS, openWorld, script, TENANT, type World } from './harness.ts';
 
 const ENTRY = 'services/worker/src/main.ts';
 const PATH = process.env['PATH'];

@@ -1,8 +1,9 @@
 /** What a call does when it does not fit under a cap (Money; R1). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { fakeProvider, type FakeReply, HAIKU, inTurn } from './fake.ts';
-import { openWorld, script, until } from './harness.ts';
+import { openWorld, script } from './harness.ts';
 import { tenantDay, USD } from './spend.ts';
 import { gate } from './tools.ts';
 

@@ -1,8 +1,9 @@
 /** What is held for a call, and what it is charged (Money; R1, R2). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { fakeProvider, type FakeReply, HAIKU, inTurn, MINI, totalNano } from './fake.ts';
-import { openWorld, type RunSeen, until, type World } from './harness.ts';
+import { openWorld, type RunSeen, type World } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { tenantDay, USD, userDay } from './spend.ts';
 import { gate } from './tools.ts';

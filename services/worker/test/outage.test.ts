@@ -1,10 +1,10 @@
 /** Leases, and a Redis that goes away and comes back: nothing fails of it. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { type LocalRedis, startRedis, temporaryDir } from '@signalbox/local';
+import { type LocalRedis, startRedis, temporaryDir, until } from '@signalbox/local';
 import { LeaseKeeper } from '../src/lease-keeper.ts';
 import { type Clock, createLogger, ManualClock, systemClock } from '@signalbox/runtime';
-import { openWorld, script, until, trust } from './harness.ts';
+import { openWorld, script, trust } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 /** Ends with this process: connections must close before it. */

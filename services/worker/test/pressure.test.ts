@@ -1,7 +1,8 @@
 /** The audit backlog is over its limit while a run is at work (R9): it parks at its next step and goes on later. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openWorld, script, until, type World } from './harness.ts';
+import { until } from '@signalbox/local';
+import { openWorld, script, type World } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 const COMMITS = 200;

@@ -1,8 +1,9 @@
 /** Providers that fail: what is tried again, what the run ends with. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { fakeProvider, HAIKU, MINI } from './fake.ts';
-import { openWorld, until } from './harness.ts';
+import { openWorld } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import { playAnswers } from './play-answers.ts';
 

@@ -1,8 +1,9 @@
 /** The store may hold runs under a worker's lease that the worker knows nothing of: Redis came back older (R10). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { until } from '@signalbox/local';
 import { claimRun, heldRuns } from '@signalbox/run-state';
-import { openWorld, script, until } from './harness.ts';
+import { openWorld, script } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';
 
 test('a run that nobody here works on is let go and done by whoever claims it; one under work is kept', async () => {

@@ -1,3 +1,4 @@
+import { until } from '@signalbox/local';
 import type { ModelPort, PricePort } from '@signalbox/contracts';
 import { createKeyVault, createModels, type KeyVault } from '@signalbox/providers';
 import {
@@ -18,7 +19,6 @@ import { spansTo } from '../src/spans.ts';
 import { builtInTools } from '../src/tools/index.ts';
 import type { Toolbox } from '../src/tools/tool.ts';
 import { RunWorker } from '../src/worker.ts';
-import { until } from './harness.ts';
 
 /** A worker in this process with a connection, a lease and metrics of its own: everything but BullMQ. */
 export interface WorkerOptions {

@@ -1,8 +1,9 @@
 /** An activation older than its time slice lets others go first, if any wait (facts: one job per activation). */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { setTenantCaps } from '@signalbox/run-state';
-import { NO_CAPS, openWorld, type RunSeen, script, TENANT, until, type World } from './harness.ts';
+import { NO_CAPS, openWorld, type RunSeen, script, TENANT, type World } from './harness.ts';
 import { LeapClock } from './leap-clock.ts';
 import type { TestWorker } from './test-worker.ts';
 import { toolboxWith } from './tools.ts';

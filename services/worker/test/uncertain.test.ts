@@ -7,8 +7,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import type { AgentSpec } from '@signalbox/contracts';
-import { openWorld, type RunSeen, script, until } from './harness.ts';
+import { openWorld, type RunSeen, script } from './harness.ts';
 
 /** Short enough that what a dead worker still tries is over soon. */
 const MORTAL = { leaseMs: 3000 };

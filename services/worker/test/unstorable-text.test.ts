@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { until } from '@signalbox/local';
 import { fakeProvider, inTurn, MINI } from './fake.ts';
-import { openWorld, until } from './harness.ts';
+import { openWorld } from './harness.ts';
 import { playAnswers } from './play-answers.ts';
 import { toolboxWith } from './tools.ts';
 

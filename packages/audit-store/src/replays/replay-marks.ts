@@ -1,11 +1,11 @@
 /** Which request made which replay job: what it is known by, under each key of the keyring of the api that made it. */
 import type { IdempotencyMark } from '@signalbox/contracts';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type { Db } from '../db/pool.ts';
 import { reaching } from '../db/store-errors.ts';
-import type { StoredReplay } from './replays.ts';
+import type { ReplaysTable } from './replay-tables.ts';
 
-export interface MarkedReplay extends StoredReplay {
+export interface MarkedReplay extends Selectable<ReplaysTable> {
   /** Of the mark that it was found by. */
   readonly marked_fingerprint: string;
 }
