@@ -9,7 +9,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { type Run, fromUsd } from '@signalbox/contracts';
-import { type Service, startService, waitFor } from '@signalbox/local';
+import { type Service, startService, until } from '@signalbox/local';
 import { runKey, setTenantCaps } from '@signalbox/run-state';
 import {
   abortAll,
@@ -164,9 +164,9 @@ test('runs that wait, for a time or for room under a cap, end at once and make n
   await setTenantCaps(system.partition, 'default', { tenantDailyNano });
   const [parked] = await start('parked', 1);
   assert.ok(parked !== undefined);
-  await waitFor(
-    async () => ((await system.api.run(parked.id)).waiting_for === 'capacity' ? true : undefined),
-    { what: 'the run to wait for room', timeoutMs: 60_000 },
+  await until(
+    'the run to wait for room',
+    async () => (await system.api.run(parked.id)).waiting_for === 'capacity',
   );
   for (const { id } of [timed, parked]) {
     const { json } = await abort(id);
@@ -197,11 +197,11 @@ test('an open tool call is closed', async () => {
     input: JSON.stringify({ turns: [{ tool_calls: [call] }, { text: 'never' }] }),
   });
   runOfTag.set('tool', run.id);
-  await waitFor(() => (silent.open > 0 ? true : undefined), { what: 'the tool to call', timeoutMs: 60_000 });
+  await until('the tool to call', () => silent.open > 0);
   assert.equal((await abort(run.id)).status, 202);
   const ended = await system.api.end(run.id, 10_000);
   assert.deepEqual(receiptOf(ended), { caught: 'in_flight', call_closed: true, settled_usd: 0 });
-  await waitFor(() => (silent.closed > 0 ? true : undefined), { what: 'its socket', timeoutMs: 60_000 });
+  await until('its socket', () => silent.closed > 0);
   await allEnded([run.id]);
 });
 
@@ -209,10 +209,7 @@ test(`${BULK} runs, streaming and queued, are stopped by one filter`, async () =
   const runs = await start('bulk', BULK, { user_id: 'bulk', session_id: 'incident' });
   const [other] = await start('other', 1, { user_id: 'else' });
   assert.ok(other !== undefined);
-  await waitFor(() => (requestsOf(system, runs).length >= STREAMS / 2 ? true : undefined), {
-    what: 'half of the slots to stream',
-    timeoutMs: 60_000,
-  });
+  await until('half of the slots to stream', () => requestsOf(system, runs).length >= STREAMS / 2);
   const filter = { user_id: 'bulk', session_id: 'incident' };
   const post = (body: object) => system.api.request('/v1/runs/abort', { body: { filter, ...body } });
   const counted = await post({ dry_run: true });
@@ -268,13 +265,10 @@ test('workers that drain still feel an abort, and then stop in good order', asyn
   const runs = await start('drain', 10);
   await streaming(system, runs);
   const stopping = system.stack.workers.map((worker) => worker.stop({ graceMs: 60_000 }));
-  await waitFor(
-    async () => {
-      const answers = await Promise.all(system.stack.workers.map(({ url }) => fetch(`${url}/readyz`)));
-      return answers.every(({ status }) => status === 503) ? true : undefined;
-    },
-    { what: 'the workers to drain', timeoutMs: 60_000 },
-  );
+  await until('the workers to drain', async () => {
+    const answers = await Promise.all(system.stack.workers.map(({ url }) => fetch(`${url}/readyz`)));
+    return answers.every(({ status }) => status === 503);
+  });
   table('10 streams of draining workers aborted:', await abortAll(system, runs, LANES));
   for (const exit of await Promise.all(stopping)) assert.deepEqual(exit, { code: 0, signal: null });
   await allEnded(idsOf(runs));

@@ -1,7 +1,7 @@
 /** Once a run has ended, Postgres has it and its time in Redis is over, no key there is its or names it but to repeat its answer. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { runKey } from '@signalbox/run-state';
 import { snapshot } from '../../packages/run-state/test/inspect.ts';
 import { startSystem, THREE_STEPS } from './stack.ts';
@@ -28,10 +28,7 @@ const LATER = {
 };
 
 const gone = (id: string): Promise<true> =>
-  waitFor(async () => ((await partition.redis.exists(runKey(partition, id))) === 0 ? true : undefined), {
-    what: `${id} to leave Redis`,
-    timeoutMs: 60_000,
-  });
+  until(`${id} to leave Redis`, async () => (await partition.redis.exists(runKey(partition, id))) === 0);
 
 test('nothing of an ended run is left in Redis, and the api answers from Postgres', async () => {
   const headers = { 'idempotency-key': 'first' };
@@ -40,12 +37,9 @@ test('nothing of an ended run is left in Redis, and the api answers from Postgre
     (await api.submit(WAITS)).id,
     (await api.submit(LATER)).id,
   ];
-  await waitFor(
-    async () => ((await partition.redis.zcard(`${partition.root}:asleep`)) === 2 ? true : undefined),
-    {
-      what: 'both that wait to hibernate',
-      timeoutMs: 60_000,
-    },
+  await until(
+    'both that wait to hibernate',
+    async () => (await partition.redis.zcard(`${partition.root}:asleep`)) === 2,
   );
   assert.equal((await api.request(`/v1/runs/${aborted}/abort`, { method: 'POST' })).status, 202);
   const runs = await Promise.all([ended, slept, aborted].map((id) => api.end(id)));

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import {
   demandOf,
   logged,
@@ -45,21 +45,12 @@ test(`${RUNS} runs with open calls, and no byte left in Redis: all go on where t
   await Promise.all(Array.from({ length: RUNS }, (_, n) => submitTagged(system, `r${n}`, submitted)));
   assert.deepEqual([submitted.accepted.size, submitted.strange], [RUNS, []]);
   const ids = [...submitted.accepted.values()];
-  await waitFor(() => (openCalls === RUNS ? true : undefined), {
-    what: 'the runs to be in their first call',
-    timeoutMs: 60_000,
-  });
+  await until('the runs to be in their first call', () => openCalls === RUNS);
   const { used } = await readMemory(system);
   await setMaxMemory(system, used / 2);
 
-  await waitFor(async () => ((await lockedJobs()) === 0 ? true : undefined), {
-    what: 'BullMQ to lose its locks',
-    timeoutMs: 60_000,
-  });
-  await waitFor(async () => ((await parkedByPressure(system)) === RUNS ? true : undefined), {
-    what: 'all runs to park with their results',
-    timeoutMs: 60_000,
-  });
+  await until('BullMQ to lose its locks', async () => (await lockedJobs()) === 0);
+  await until('all runs to park with their results', async () => (await parkedByPressure(system)) === RUNS);
   assert.ok((await logged(system, /"service":"worker".*OOM/)).length > 0, 'BullMQ met a full Redis');
   assert.equal((await demandOf(system)).pressureLevel, 3);
   const refused = await system.api.request('/v1/runs', {

@@ -1,7 +1,7 @@
 /** SIGTERM in the middle of work: runs are handed over at their next step, no call is lost, every process exits 0. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { busyWorker, metric } from './failing-workers.ts';
 import { providerRequests, settled, startSystem, taggedAgent, violations } from './stack.ts';
 
@@ -28,10 +28,7 @@ test('a worker that is told to stop hands its runs over; they end elsewhere, eac
       runOfTag.set(`g${n}`, run.id);
     }),
   );
-  await waitFor(() => (system.provider.ledger.length >= RUNS ? true : undefined), {
-    what: 'every run to be in its first call',
-    timeoutMs: 60_000,
-  });
+  await until('every run to be in its first call', () => system.provider.ledger.length >= RUNS);
   const { busy } = await busyWorker(system, RUNS / 4);
   const held = await metric(busy, 'runs_active');
   const exit = await busy.stop({ graceMs: 60_000 });

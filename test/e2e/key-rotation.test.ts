@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { countWrapped } from '@signalbox/audit-store';
-import { runToEnd, temporaryDir, waitFor } from '@signalbox/local';
+import { runToEnd, temporaryDir, until } from '@signalbox/local';
 import { sha256Hex } from '@signalbox/runtime';
 import { seeded } from './cap-race-plan.ts';
 import { createClient } from './client.ts';
@@ -54,10 +54,7 @@ const rollTo = async (next: string): Promise<void> => {
 
 const more = (load: Load): Promise<true> => {
   const wanted = load.books.runOfTag.size + CLIENTS;
-  return waitFor(() => (load.books.runOfTag.size >= wanted ? true : undefined), {
-    what: `${CLIENTS} more runs`,
-    timeoutMs: 60_000,
-  });
+  return until(`${CLIENTS} more runs`, () => load.books.runOfTag.size >= wanted);
 };
 
 const AGENT = { model: 'anthropic/claude-haiku-4-5', instructions: 'Answer.' };

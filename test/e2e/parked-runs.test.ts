@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import { runKey } from '@signalbox/run-state';
 import { allStored } from '../support/all-stored.ts';
 import { metric } from './failing-workers.ts';
@@ -216,12 +216,9 @@ test('a run that hibernates is read, streamed and found by its idempotency key a
   );
   const events = await api.events(id);
   const steps = await api.request(`/v1/runs/${id}/steps`);
-  await waitFor(
-    async () => ((await redis.hexists(runKey(partition, id), 'asleep')) === 1 ? true : undefined),
-    {
-      what: 'the run to hibernate',
-      timeoutMs: 60_000,
-    },
+  await until(
+    'the run to hibernate',
+    async () => (await redis.hexists(runKey(partition, id), 'asleep')) === 1,
   );
   assert.equal(await redis.exists(runKey(partition, id, 'events')), 0);
 
@@ -237,10 +234,7 @@ test('a run that hibernates is read, streamed and found by its idempotency key a
   const reading = (async () => {
     for await (const frame of frames(api, { runId: id })) seen.push(frame.event);
   })();
-  await waitFor(() => (seen.length === events.length ? true : undefined), {
-    what: 'the stream to show what there is',
-    timeoutMs: 60_000,
-  });
+  await until('the stream to show what there is', () => seen.length === events.length);
   const stopped = await api.request(`/v1/runs/${id}/abort`, { method: 'POST', body: { reason: 'enough' } });
   assert.equal(stopped.status, 202);
   assert.equal((stopped.json['abort'] as { reason: string }).reason, 'enough');

@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { SignalboxError } from '@signalbox/contracts';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import {
   demandOf,
   keepSubmitting,
@@ -128,10 +128,7 @@ test(`Postgres away with ${MAX_MEMORY / MB} MB of Redis: it is never full, and e
   const statuses = await allStored(submitted);
   const drainSeconds = (performance.now() - startedAt) / 1000;
   // Ended runs are soon forgotten when memory is short.
-  await waitFor(async () => ((await demandOf(system)).pressureLevel === 0 ? true : undefined), {
-    what: 'memory to be free again',
-    timeoutMs: 60_000,
-  });
+  await until('memory to be free again', async () => (await demandOf(system)).pressureLevel === 0);
   watching.abort();
   await watched;
 

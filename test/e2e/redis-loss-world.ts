@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withCapsLocked } from '@signalbox/audit-store';
 import { toUsd } from '@signalbox/contracts';
-import { temporaryDir, waitFor } from '@signalbox/local';
+import { temporaryDir, waitFor, until } from '@signalbox/local';
 import { readTrust } from '@signalbox/run-state';
 import { allStored } from '../support/all-stored.ts';
 import { type Behave, type LedgerEntry, totalNano } from '../support/fake-provider/index.ts';
@@ -79,13 +79,10 @@ export const submitAll = async ({ api }: System, { runs }: Plan): Promise<Map<st
   );
 
 export const untilStored = ({ db }: System, runOfTag: ReadonlyMap<string, string>): Promise<true> =>
-  waitFor(
-    async () => {
-      const rows = await db.selectFrom('runs').select('id').execute();
-      return rows.length >= runOfTag.size ? true : undefined;
-    },
-    { what: 'all submissions to be stored', timeoutMs: 60_000 },
-  );
+  until('all submissions to be stored', async () => {
+    const rows = await db.selectFrom('runs').select('id').execute();
+    return rows.length >= runOfTag.size;
+  });
 
 /** Every run has ended in Postgres, and nothing is on the way there. */
 export const allEnded = async ({ db, partition }: System, ids: readonly string[]) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import { settled, startSystem, taggedAgent, violations } from './stack.ts';
 
 const RUNS = 30;
@@ -23,10 +23,7 @@ test(`Redis killed under ${RUNS} runs: nothing written is lost, no run fails`, a
   const submit = async (n: number): Promise<string> =>
     (await system.api.submit({ agent: taggedAgent(`r${n}`), input: SCRIPT, user_id: 'u1' })).id;
   const ids = await Promise.all(Array.from({ length: RUNS }, (_, n) => submit(n)));
-  await waitFor(() => (system.provider.ledger.length >= RUNS / 2 ? true : undefined), {
-    what: 'the runs to be in their first call',
-    timeoutMs: 60_000,
-  });
+  await until('the runs to be in their first call', () => system.provider.ledger.length >= RUNS / 2);
   await system.redis.kill();
   const refused = await system.api.request('/v1/runs', {
     body: { agent: { model: 'mock/echo' }, input: 'nobody is there to take this' },

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { runToEnd, temporaryDir, waitFor } from '@signalbox/local';
+import { runToEnd, temporaryDir, until } from '@signalbox/local';
 import { seeded } from './cap-race-plan.ts';
 import { createClient } from './client.ts';
 import { type Fleet, type Replacement, SERVICES, startFleet } from './fleet.ts';
@@ -48,10 +48,7 @@ const roll = async (fleet: Fleet, round: number): Promise<Replacement[]> => {
 const underLoad = async (fleet: Fleet, load: Load): Promise<Replacement[]> => {
   const started = (more: number) => {
     const wanted = load.books.runOfTag.size + more;
-    return waitFor(() => (load.books.runOfTag.size >= wanted ? true : undefined), {
-      what: `${more} more runs`,
-      timeoutMs: 60_000,
-    });
+    return until(`${more} more runs`, () => load.books.runOfTag.size >= wanted);
   };
   const done: Replacement[] = [];
   await started(CLIENTS);

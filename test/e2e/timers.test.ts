@@ -1,7 +1,7 @@
 /** A run that waits for a time starts when it has come: not before, once, and whatever was restarted meanwhile. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { type Service, startService, temporaryDir, waitFor } from '@signalbox/local';
+import { type Service, startService, temporaryDir, waitFor, until } from '@signalbox/local';
 import { readTrust } from '@signalbox/run-state';
 import { metric } from './failing-workers.ts';
 import { settled, startSystem, violations } from './stack.ts';
@@ -28,10 +28,7 @@ const startScheduler = async (): Promise<Service> => {
 };
 
 const leads = (scheduler: Service): Promise<true> =>
-  waitFor(async () => ((await metric(scheduler, 'scheduler_leader')) === 1 ? true : undefined), {
-    what: `${scheduler.name} to lead`,
-    timeoutMs: 60_000,
-  });
+  until(`${scheduler.name} to lead`, async () => (await metric(scheduler, 'scheduler_leader')) === 1);
 
 const submit = async (runAt: string): Promise<string[]> =>
   Promise.all(

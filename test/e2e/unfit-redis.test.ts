@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type LocalRedis, REPOSITORY, startChild, startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import { type LocalRedis, REPOSITORY, startChild, startRedis, temporaryDir, until } from '@signalbox/local';
 import { connect, disconnect } from '@signalbox/run-state';
 
 const PASSWORD = 'hunter2hunter2';
@@ -65,10 +65,7 @@ for (const service of ['api', 'worker', 'scheduler']) {
 
 test('whoever accepts it is warned, and served', async () => {
   const child = await start('worker', { REDIS_URL: await evicting(), REDIS_CHECK: 'warn' });
-  await waitFor(() => (child.output().includes('Redis is not fit') ? true : undefined), {
-    what: 'the warning',
-    timeoutMs: 60_000,
-  });
+  await until('the warning', () => child.output().includes('Redis is not fit'));
   assert.equal(child.exit(), undefined);
   assert.equal((await child.stop()).code, 0);
 });

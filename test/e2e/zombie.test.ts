@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { EMPTY_HEAD } from '@signalbox/engine';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import { commitRun, runKey } from '@signalbox/run-state';
 import { allStored } from '../support/all-stored.ts';
 import type { FakeReply } from '../support/fake-provider/index.ts';
@@ -53,7 +53,7 @@ const submitSlow = async (tags: readonly string[]): Promise<Map<string, string>>
     const run = await system.api.submit({ agent: taggedAgent(tag), input: SCRIPT, user_id: 'u1' });
     runOfTag.set(tag, run.id);
   }
-  await waitFor(() => (slow.size === 0 ? true : undefined), { what: 'all slow calls', timeoutMs: 60_000 });
+  await until('all slow calls', () => slow.size === 0);
   return runOfTag;
 };
 
@@ -131,10 +131,10 @@ test('a zombie writes nothing: stopped past its lease, it comes back to runs tha
   const atRest = await stored(lost);
 
   zombie.signal('SIGCONT');
-  await waitFor(async () => ((await metric(zombie, 'fenced_writes_total')) >= held ? true : undefined), {
-    what: 'the zombie to see that its runs are lost',
-    timeoutMs: 60_000,
-  });
+  await until(
+    'the zombie to see that its runs are lost',
+    async () => (await metric(zombie, 'fenced_writes_total')) >= held,
+  );
   assert.equal(await metric(zombie, 'runs_active'), 0);
   assert.deepEqual(await stored(lost), atRest);
 

@@ -1,4 +1,4 @@
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import type { System } from '../e2e/stack.ts';
 import type { Behave } from '../support/fake-provider/index.ts';
 
@@ -48,10 +48,7 @@ const typesOf = async ({ api }: System, id: string): Promise<string[]> =>
   (await api.events(id)).map(({ type }) => type);
 
 const reached = (system: System, id: string, type: string): Promise<unknown> =>
-  waitFor(async () => ((await typesOf(system, id)).includes(type) ? true : undefined), {
-    what: `${type} of ${id}`,
-    timeoutMs: 30_000,
-  });
+  until(`${type} of ${id}`, async () => (await typesOf(system, id)).includes(type));
 
 const SIDE_BY_SIDE = script(
   { tool_calls: [sum('6 * 7'), call('current_time', {}), sum('1 / 0')] },

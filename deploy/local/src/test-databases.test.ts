@@ -6,7 +6,7 @@ import { Client } from 'pg';
 import { type LocalPostgres, startPostgres } from './postgres.ts';
 import { REPOSITORY } from './process.ts';
 import { temporaryDir } from './test-services.ts';
-import { waitFor } from './wait.ts';
+import { until } from './wait.ts';
 
 const names = async ({ url }: LocalPostgres, query: string): Promise<string[]> => {
   const client = new Client({ connectionString: url });
@@ -45,22 +45,13 @@ test('a run leaves nothing on a server of the user, also when it is interrupted,
   const postgres = await startPostgres({ dir: await temporaryDir(), durable: false });
   await postgres.createDatabase('of_the_user');
   const haveBegun = () =>
-    waitFor(
-      async () => ((await databases(postgres)).some((name) => OF_TESTS.test(name)) ? true : undefined),
-      {
-        what: 'databases of tests',
-        timeoutMs: 60_000,
-      },
-    );
+    until('databases of tests', async () => (await databases(postgres)).some((name) => OF_TESTS.test(name)));
   const killed = startTests(postgres, FILE);
   await haveBegun();
   process.kill(-(killed.pid ?? Number.NaN), 'SIGKILL');
   await once(killed, 'exit');
   assert.notDeepEqual(await databases(postgres), ['of_the_user']);
-  await waitFor(async () => ((await connections(postgres)).length === 0 ? true : undefined), {
-    what: 'what it had started to end',
-    timeoutMs: 60_000,
-  });
+  await until('what it had started to end', async () => (await connections(postgres)).length === 0);
 
   const whole = startTests(postgres, FILE);
   assert.deepEqual(await once(whole, 'exit'), [0, null]);

@@ -25,4 +25,4 @@ export async function waitFor<T>(
 
 /** Waits for a condition, not for a time; throws after a minute that `what` did not come to pass. */
 export const until = (what: string, holds: () => Promise<boolean> | boolean): Promise<true> =>
-  waitFor(async () => ((await holds()) ? true : undefined), { what, timeoutMs: 60_000, everyMs: 5 });
+  waitFor(async () => ((await holds()) ? true : undefined), { what, timeoutMs: 60_000, everyMs: 10 });

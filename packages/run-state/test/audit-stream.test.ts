@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import {
   acknowledge,
   createAuditReader,
@@ -160,12 +160,9 @@ test('only an ended run that is stored whole expires', async () => {
   await markStored(partition, [{ runId, seq: 1 }], 0);
   assert.equal((await record(partition, runId))['stored_seq'], '2', 'it never goes back');
   await markStored(partition, [{ runId, seq: 2 }], 0);
-  await waitFor(
-    async () => ((await partition.redis.exists(runKey(partition, runId))) === 0 ? true : undefined),
-    {
-      what: 'the run to expire',
-      timeoutMs: 60_000,
-    },
+  await until(
+    'the run to expire',
+    async () => (await partition.redis.exists(runKey(partition, runId))) === 0,
   );
 });
 

@@ -1,7 +1,7 @@
 /** Pressure by memory (R9), and a Redis at its maxmemory: what must still be written is written. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import {
   acknowledge,
   beginVerification,
@@ -102,10 +102,7 @@ test('memory full of runs while nothing waits for Postgres: no new run, and a fe
   assert.ok(parkedFirst.includes(next), 'one has ended, one that was parked goes on');
 
   await fillTo(partition, 0.45);
-  await waitFor(async () => ((await goesOn(partition)).length === 3 ? true : undefined), {
-    what: 'the others to go on too',
-    timeoutMs: 60_000,
-  });
+  await until('the others to go on too', async () => (await goesOn(partition)).length === 3);
   const started = await goesOn(partition);
   assert.deepEqual(started.toSorted(), [...parkedFirst, queued.runId].toSorted());
 });

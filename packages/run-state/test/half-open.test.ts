@@ -1,7 +1,7 @@
 /** Connections whose other end is gone without a word: they are given up and made anew, and nobody has to restart. */
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
-import { testRedisUrl, waitFor } from '@signalbox/local';
+import { testRedisUrl, until } from '@signalbox/local';
 import { consumeActivations, openActivationQueue } from '../src/index.ts';
 import { freshPartition, openRedis } from './support.ts';
 import { startProxy } from './tcp-proxy.ts';
@@ -26,10 +26,7 @@ describe('a half-open connection', { concurrency: true }, () => {
       await redis.ping();
       proxy.freeze();
       await assert.rejects(redis.ping());
-      await waitFor(async () => ((await redis.ping().catch(() => null)) === 'PONG' ? true : undefined), {
-        what: 'it to answer',
-        timeoutMs: 60_000,
-      });
+      await until('it to answer', async () => (await redis.ping().catch(() => null)) === 'PONG');
     });
   }
 
@@ -50,15 +47,9 @@ describe('a half-open connection', { concurrency: true }, () => {
     });
     closing.push(() => consumer.close());
     await queue.add([{ runId: 'run_before', wakeSeq: 1 }]);
-    await waitFor(() => (got.includes('run_before') ? true : undefined), {
-      what: 'it to fetch',
-      timeoutMs: 60_000,
-    });
+    await until('it to fetch', () => got.includes('run_before'));
     proxy.freeze();
     await queue.add([{ runId: 'run_after', wakeSeq: 1 }]);
-    await waitFor(() => (got.includes('run_after') ? true : undefined), {
-      what: 'it to fetch over a new connection',
-      timeoutMs: 60_000,
-    });
+    await until('it to fetch over a new connection', () => got.includes('run_after'));
   });
 });

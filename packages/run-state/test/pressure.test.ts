@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import type { SignalboxError } from '@signalbox/contracts';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import {
   acknowledge,
   claimRun,
@@ -233,17 +233,14 @@ test('what pressure parked goes on when it is over: all of it, the oldest first,
   await atLevel(partition, 0);
   const waves: number[] = [];
   const woken: string[] = [];
-  await waitFor(
-    async () => {
-      const [first, second] = await Promise.all([repair(partition, GRACE), repair(partition, GRACE)]);
-      assert.equal(Math.min(first.relieved, second.relieved), 0, 'never two waves at once');
-      if (first.relieved + second.relieved > 0) waves.push(first.relieved + second.relieved);
-      const left = new Set(await partition.redis.zrange(keyOf(partition, 'pressured'), 0, '-1'));
-      for (const runId of byAge) if (!left.has(runId) && !woken.includes(runId)) woken.push(runId);
-      return left.size === 0 ? true : undefined;
-    },
-    { what: 'all to be woken', timeoutMs: 60_000 },
-  );
+  await until('all to be woken', async () => {
+    const [first, second] = await Promise.all([repair(partition, GRACE), repair(partition, GRACE)]);
+    assert.equal(Math.min(first.relieved, second.relieved), 0, 'never two waves at once');
+    if (first.relieved + second.relieved > 0) waves.push(first.relieved + second.relieved);
+    const left = new Set(await partition.redis.zrange(keyOf(partition, 'pressured'), 0, '-1'));
+    for (const runId of byAge) if (!left.has(runId) && !woken.includes(runId)) woken.push(runId);
+    return left.size === 0;
+  });
   assert.deepEqual(waves, [25, 25, 10]);
   assert.deepEqual(woken, byAge);
   for (const runId of byAge) {

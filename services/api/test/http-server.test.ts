@@ -3,7 +3,7 @@ import { Agent, createServer, type IncomingMessage, request, type ServerResponse
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { ManualClock } from '@signalbox/runtime';
 import { startServer } from '../src/http/http-server.ts';
 
@@ -34,7 +34,7 @@ test('while it leaves it serves everybody, and each answer closes its connection
   const clock = new ManualClock();
   assert.equal((await get('/')).headers.connection, 'keep-alive');
   const before = get('/slow', false);
-  await waitFor(() => (slow.length === 1 ? true : undefined), { what: '/slow', timeoutMs: 60_000 });
+  await until('/slow', () => slow.length === 1);
   let closing = false;
   const stopped = server.stop({
     leaveMs: 5000,
@@ -61,7 +61,7 @@ test('when it closes idle connections go at once, answers under way are finished
   await once(unused, 'connect');
   const ended = once(unused, 'close');
   const pending = get('/slow', false);
-  await waitFor(() => (slow.length === 1 ? true : undefined), { what: '/slow', timeoutMs: 60_000 });
+  await until('/slow', () => slow.length === 1);
   const stopped = server.stop({ leaveMs: 0, finishMs: 60_000, onClosing: () => undefined });
   await ended;
   slow[0]?.end('late');
@@ -73,7 +73,7 @@ test('an answer that does not come is cut in the end', async (t) => {
   const { server, slow, get } = await serve(t);
   const pending = get('/slow', false);
   const cut = assert.rejects(pending, /socket hang up|ECONNRESET/);
-  await waitFor(() => (slow.length === 1 ? true : undefined), { what: '/slow', timeoutMs: 60_000 });
+  await until('/slow', () => slow.length === 1);
   await server.stop({ leaveMs: 0, finishMs: 50, onClosing: () => undefined });
   await cut;
 });

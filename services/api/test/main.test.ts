@@ -14,6 +14,7 @@ import {
   startService,
   temporaryDir,
   waitFor,
+  until,
 } from '@signalbox/local';
 import { connect, disconnect, markTrusted, openPartition, readServerId } from '@signalbox/run-state';
 import { readConfig } from '../src/config.ts';
@@ -87,17 +88,14 @@ test('the process takes runs with its bootstrap key, streams them, and stops in 
   });
   assert.equal(submitted.status, 202);
   const run = (await submitted.json()) as Run;
-  const published = await waitFor(
-    async () => {
-      const response = await fetch(`${api.url}/v1/agents/a`, {
-        method: 'PUT',
-        headers: authorization,
-        body: JSON.stringify({ model: 'mock/echo' }),
-      });
-      return response.status === 201 ? true : undefined;
-    },
-    { what: 'the tenant in Postgres', timeoutMs: 60_000 },
-  );
+  const published = await until('the tenant in Postgres', async () => {
+    const response = await fetch(`${api.url}/v1/agents/a`, {
+      method: 'PUT',
+      headers: authorization,
+      body: JSON.stringify({ model: 'mock/echo' }),
+    });
+    return response.status === 201;
+  });
   assert.ok(published);
   const stream = await fetch(`${api.url}/v1/runs/${run.id}/events`, {
     headers: { ...authorization, accept: 'text/event-stream' },
@@ -197,10 +195,7 @@ test('without Redis the api lives, is not ready, and becomes ready when Redis co
       () => undefined,
     );
   const becomes = (path: string, wanted: number): Promise<true> =>
-    waitFor(async () => ((await status(path)) === wanted ? true : undefined), {
-      what: `${path} to answer ${wanted}`,
-      timeoutMs: 60_000,
-    });
+    until(`${path} to answer ${wanted}`, async () => (await status(path)) === wanted);
   await becomes('/healthz', 200);
   await becomes('/readyz', 503);
   const redis = await startRedis({ dir: await temporaryDir(), port });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { waitFor, until } from '@signalbox/local';
 import { type Clock, systemClock } from '@signalbox/runtime';
 import { coolDown, storeAll } from './audit.ts';
 import { type CallOptions, type Harness, openHarness } from './harness.ts';
@@ -62,10 +62,7 @@ test('a finished run is told whole, then ends', async () => {
 test('events come as they are written, with the text between request and result', async () => {
   const { id } = await h.submit();
   const reading = open(id).then(allFrames);
-  await waitFor(async () => ((await watched(id)) ? true : undefined), {
-    what: 'the watcher',
-    timeoutMs: 60_000,
-  });
+  await until('the watcher', () => watched(id));
   const writer = await own(h, id);
   await writer.request(1);
   await writer.delta(1, 'Hel');
@@ -99,10 +96,7 @@ test('text is only for keys with content:read', async () => {
   const key = await h.key('default', ['runs:read']);
   const { id } = await h.submit();
   const reading = open(id, { key }).then(allFrames);
-  await waitFor(async () => ((await watched(id)) ? true : undefined), {
-    what: 'the watcher',
-    timeoutMs: 60_000,
-  });
+  await until('the watcher', () => watched(id));
   const writer = await own(h, id);
   await writer.request(1);
   await writer.delta(1, 'secret');
@@ -269,14 +263,11 @@ test('when the process stops, streams end and say when to come back', async () =
   try {
     const { id } = await stopping.submit();
     const reading = open(id, {}, stopping).then(allFrames);
-    await waitFor(
-      async () => {
-        const { redis, root } = stopping.deps.partition;
-        const reply = (await redis.pubsub('NUMSUB', `${root}:tail:${id}`)) as [string, number];
-        return reply[1] > 0 ? true : undefined;
-      },
-      { what: 'the watcher', timeoutMs: 60_000 },
-    );
+    await until('the watcher', async () => {
+      const { redis, root } = stopping.deps.partition;
+      const reply = (await redis.pubsub('NUMSUB', `${root}:tail:${id}`)) as [string, number];
+      return reply[1] > 0;
+    });
     stopping.stop();
     const all = await reading;
     const retry = Number(all.at(-1)?.retry);

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { getRequestListener } from '@hono/node-server';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { startServer } from '../src/http/http-server.ts';
 import { Problem } from '../src/http/problem.ts';
 import { answerUnread } from '../src/http/unread-requests.ts';
@@ -88,10 +88,7 @@ test('nothing is written into an answer that has begun', async (t) => {
   let answer = '';
   socket.setEncoding('utf8').on('data', (some: string) => (answer += some));
   socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-  await waitFor(() => (answer.includes('begun') ? true : undefined), {
-    what: 'the answer',
-    timeoutMs: 60_000,
-  });
+  await until('the answer', () => answer.includes('begun'));
   socket.write('hello\r\n\r\n');
   await once(socket, 'close');
   assert.match(answer, /^HTTP\/1\.1 200 /);

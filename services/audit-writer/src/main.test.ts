@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startRedis, temporaryDir, waitFor } from '@signalbox/local';
+import { startRedis, temporaryDir, waitFor, until } from '@signalbox/local';
 import { openPartition, type Partition, setTenantCaps } from '@signalbox/run-state';
 import { openRedis, trust } from '../../../packages/run-state/test/support.ts';
 import { type ServiceProcess, startMain } from '../../../test/support/service-main.ts';
@@ -25,10 +25,7 @@ const ownRedis = async () => {
 };
 
 const ready = (service: ServiceProcess, status: number): Promise<true> =>
-  waitFor(async () => ((await service.get('/readyz')).status === status ? true : undefined), {
-    what: `/readyz to answer ${status}`,
-    timeoutMs: 60_000,
-  });
+  until(`/readyz to answer ${status}`, async () => (await service.get('/readyz')).status === status);
 
 test('a taken port ends it with one line that says what to do', async () => {
   const { server } = await ownRedis();

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { after } from 'node:test';
 import { createPool, type Db, migrate, writeBatch } from '@signalbox/audit-store';
-import { migratedTestDatabase, waitFor } from '@signalbox/local';
+import { migratedTestDatabase, until } from '@signalbox/local';
 import { createAuditReader, Leadership, type Partition } from '@signalbox/run-state';
 import { type Clock, createLogger, createMetrics, type Metrics, systemClock } from '@signalbox/runtime';
 import { completed, requested, succeeded } from '../../../packages/run-state/test/drafts.ts';
@@ -126,10 +126,7 @@ export const startRelay = async (
 export const streamLength = ({ redis, root }: Partition): Promise<number> => redis.xlen(`${root}:audit`);
 
 export const drained = (partition: Partition): Promise<true> =>
-  waitFor(async () => ((await streamLength(partition)) === 0 ? true : undefined), {
-    what: 'the audit stream to be empty',
-    timeoutMs: 60_000,
-  });
+  until('the audit stream to be empty', async () => (await streamLength(partition)) === 0);
 
 /** Everything the batch writes, in one comparable value. */
 export const stored = async (db: Db): Promise<{ events: number; runs: unknown[]; quarantined: number }> => {

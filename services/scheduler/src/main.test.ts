@@ -22,10 +22,7 @@ const ownRedis = async () => {
 };
 
 const ready = (service: ServiceProcess, status: number): Promise<true> =>
-  waitFor(async () => ((await service.get('/readyz')).status === status ? true : undefined), {
-    what: `/readyz to answer ${status}`,
-    timeoutMs: 60_000,
-  });
+  until(`/readyz to answer ${status}`, async () => (await service.get('/readyz')).status === status);
 
 const trusted = (partition: Partition): Promise<true> =>
   until('run state to be verified', async () => (await readTrust(partition)) !== null);

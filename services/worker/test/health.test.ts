@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, describe, test } from 'node:test';
-import { startRedis, startService, temporaryDir, waitFor } from '@signalbox/local';
+import { startRedis, startService, temporaryDir, until } from '@signalbox/local';
 import { connect, disconnect, openActivationQueue } from '@signalbox/run-state';
 import { KEYS, openWorld, script } from './harness.ts';
 
@@ -33,13 +33,10 @@ const deployment = async (env: Record<string, string> = {}) => {
     return { status: response.status, body: await response.text() };
   };
   const answers = (path: '/healthz' | '/readyz', status: number, what: RegExp) =>
-    waitFor(
-      async () => {
-        const { status: got, body } = await probe(path);
-        return got === status && what.test(body) ? true : undefined;
-      },
-      { what: `${path} to answer ${status} ${String(what)}`, timeoutMs: 60_000 },
-    );
+    until(`${path} to answer ${status} ${String(what)}`, async () => {
+      const { status: got, body } = await probe(path);
+      return got === status && what.test(body);
+    });
   return { server, world, worker, probe, answers, enqueue: () => queue.add(world.pending.splice(0)) };
 };
 
@@ -54,10 +51,7 @@ describe('the worker process', { concurrency: 2 }, () => {
       spec: { tools: ['calculator'] },
     });
     await enqueue();
-    await waitFor(async () => ((await world.field(working, 'status')) === 'running' ? true : undefined), {
-      what: 'the run to be worked on',
-      timeoutMs: 60_000,
-    });
+    await until('the run to be worked on', async () => (await world.field(working, 'status')) === 'running');
     // BullMQ's script fails at it, and the worker's fetch with it.
     await world.partition.redis.rename(
       `${world.partition.root}:activations:active`,
@@ -117,12 +111,8 @@ describe('the worker process', { concurrency: 2 }, () => {
     const { world, worker, answers, enqueue } = await deployment({ DRAIN_SECONDS: '2' });
     const endless = await world.submit({ input: script({ text: 'x', delay_ms: 600_000 }) });
     await enqueue();
-    await waitFor(
-      async () => ((await world.read(endless)).types.includes('llm.requested') ? true : undefined),
-      {
-        what: 'the call to be open',
-        timeoutMs: 60_000,
-      },
+    await until('the call to be open', async () =>
+      (await world.read(endless)).types.includes('llm.requested'),
     );
     const stopped = worker.stop({ graceMs: 60_000 });
     await answers('/readyz', 503, /draining/);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { sql } from 'kysely';
 import { claimed, journalOf, recordOf, submitted, succeeded, TENANT } from '../../test/journal.ts';
 import { migratedDatabase } from '../../test/support.ts';
@@ -84,16 +84,13 @@ test('a hold that is being saved is waited for, and seen', async () => {
   const detached = detachPartitions(db, KEEP_DAYS);
   await Promise.race([
     detached,
-    waitFor(
-      async () => {
-        // Other tests wait for locks of databases of their own.
-        const { rows } = await sql`
+    until('the lock', async () => {
+      // Other tests wait for locks of databases of their own.
+      const { rows } = await sql`
           select from pg_locks where locktype = 'advisory' and not granted
             and database = (select oid from pg_database where datname = current_database())`.execute(db);
-        return rows.length > 0 ? true : undefined;
-      },
-      { what: 'the lock', timeoutMs: 10_000 },
-    ),
+      return rows.length > 0;
+    }),
   ]);
   detaching.resolve();
   await hold;

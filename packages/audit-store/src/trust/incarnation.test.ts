@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import { newId, SignalboxError } from '@signalbox/contracts';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import { sql } from 'kysely';
 import { recordsOf, simpleJournal } from '../../test/journal.ts';
 import { connect, emptyDatabase, migratedDatabase } from '../../test/support.ts';
@@ -25,16 +25,13 @@ const countEvents = async (db: Db): Promise<number> =>
 
 /** Somebody waits for an advisory lock. */
 const somebodyWaits = (db: Db): Promise<true> =>
-  waitFor(
-    async () => {
-      const { rows } = await sql<{ n: number }>`
+  until('somebody to wait for the lock', async () => {
+    const { rows } = await sql<{ n: number }>`
         select count(*) as n from pg_locks
         where locktype = 'advisory' and not granted
           and database = (select oid from pg_database where datname = current_database())`.execute(db);
-      return Number(rows[0]?.n) > 0 ? true : undefined;
-    },
-    { what: 'somebody to wait for the lock', timeoutMs: 60_000 },
-  );
+    return Number(rows[0]?.n) > 0;
+  });
 
 /** Pools of their own, as the processes have them: who waits must not keep others from a connection. */
 const processes = async (): Promise<{ writer: Db; scheduler: Db; onlooker: Db }> => {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { type AuditRecord, newId, SignalboxError } from '@signalbox/contracts';
-import { waitFor } from '@signalbox/local';
+import { until } from '@signalbox/local';
 import fc from 'fast-check';
 import { sql } from 'kysely';
 import { journalOf, recordOf, recordsOf, simpleJournal, submitted } from '../../test/journal.ts';
@@ -173,14 +173,11 @@ test('a deadlock is no reason to give a batch up: it is stored at the next attem
   await locked.promise;
   const refused = writeBatch(db, batch);
   const observer = connect(url);
-  await waitFor(
-    async () => {
-      const { rows } = await sql`select from pg_stat_activity where datname = current_database()
+  await until('the writer to wait for the lock', async () => {
+    const { rows } = await sql`select from pg_stat_activity where datname = current_database()
         and wait_event_type = 'Lock' and query like '%for update%'`.execute(observer);
-      return rows.length > 0 ? true : undefined;
-    },
-    { what: 'the writer to wait for the lock', timeoutMs: 60_000 },
-  );
+    return rows.length > 0;
+  });
   waiting.resolve();
   await assert.rejects(refused, (error) => {
     assert.ok(error instanceof SignalboxError);
