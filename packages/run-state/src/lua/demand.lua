@@ -17,12 +17,19 @@ end
 
 local oldest = math.huge
 
+-- Most runs given to the queue are of few tenants.
+local known = {}
+local function caps_of(tenant)
+  known[tenant] = known[tenant] or concurrency_of(tenant)
+  return known[tenant]
+end
+
 -- Given to the queue and not claimed. A cap may have kept a run back until then: if its tenant has one, it waits
 -- only since then.
 local given = redis.call('ZRANGEBYSCORE', key('admitted'), '-inf', '(+inf', 'WITHSCORES', 'LIMIT', 0, MOST_ADMITTED)
 for i = 1, #given, 2 do
   local r = record(given[i], { 'tenant', 'user', 'queued_ms', 'admitted_ms' })
-  local caps = r.tenant and concurrency_of(r.tenant)
+  local caps = r.tenant and caps_of(r.tenant)
   local capped = not caps or caps.tenant < math.huge or (has_user(r) and caps.user < math.huge)
   oldest = math.min(oldest, tonumber(not capped and r.queued_ms or r.admitted_ms or given[i + 1]) or math.huge)
 end
@@ -56,7 +63,7 @@ local seen, looked = {}, 0
 for _, tenant in ipairs(tenants) do
   if not seen[tenant] then
     seen[tenant] = true
-    local room, ready = concurrency_of(tenant).tenant, redis.call('ZCARD', key('ready', tenant))
+    local room, ready = caps_of(tenant).tenant, redis.call('ZCARD', key('ready', tenant))
     held_back = held_back - ready
     if room < math.huge then
       room = math.max(0, room - redis.call('SCARD', key('busy', tenant)))
