@@ -61,6 +61,14 @@ export class AnswerBuilder {
     return this.#calls.push({ id, name, arguments: '' }) - 1;
   }
 
+  /** Some providers tell it with a later fragment than the first. What is told again changes nothing. */
+  nameCall(position: number, name: string): void {
+    const call = this.#calls[position];
+    if (call === undefined || call.name !== '') return;
+    this.#count(name);
+    call.name = name;
+  }
+
   addArguments(position: number, piece: string): void {
     const call = this.#calls[position];
     if (call === undefined) return;

@@ -47,6 +47,17 @@ describe('usage', () => {
     assert.deepEqual(groq.usage, expected);
   });
 
+  it('more from the cache than the prompt has is unknown (gateways that leave it out of the prompt)', () => {
+    const wire = { prompt_tokens: 10, completion_tokens: 5, prompt_tokens_details: { cached_tokens: 4000 } };
+    assert.equal(usage('openai', wire), null);
+    assert.equal(
+      usage('deepseek', { ...wire, prompt_tokens_details: null, prompt_cache_hit_tokens: 11 }),
+      null,
+    );
+    const written = { ...wire, prompt_tokens_details: { cached_tokens: 6, cache_write_tokens: 5 } };
+    assert.equal(usage('openai', written), null);
+  });
+
   it('odd usage is unknown, also after one that was told on the way, and the answer stands', () => {
     const before = { choices: [], usage: { prompt_tokens: 10, completion_tokens: 1 } };
     for (const odd of [
@@ -99,6 +110,21 @@ describe('tool calls', () => {
       fragment({ function: { arguments: ':1}' } }),
       fragment({ id: 'b', function: { name: 'g', arguments: '' } }),
       fragment({ id: null, function: { name: null, arguments: '{}' } }),
+    );
+    assert.deepEqual(toolCalls, [
+      { id: 'a', name: 'f', arguments: '{"n":1}' },
+      { id: 'b', name: 'g', arguments: '{}' },
+    ]);
+  });
+
+  it('a name that comes after the id, or after arguments, is the name of its call', () => {
+    const { toolCalls } = read(
+      'openai',
+      fragment({ index: 0, id: 'a', function: { name: '', arguments: '{"n"' } }),
+      fragment({ index: 1, id: 'b' }),
+      fragment({ index: 0, function: { name: 'f', arguments: ':1}' } }),
+      fragment({ index: 1, id: 'b', function: { name: 'g', arguments: '{}' } }),
+      fragment({ index: 1, function: { name: 'g', arguments: '' } }),
     );
     assert.deepEqual(toolCalls, [
       { id: 'a', name: 'f', arguments: '{"n":1}' },

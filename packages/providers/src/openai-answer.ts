@@ -121,6 +121,7 @@ class ToolCallFragments {
       this.#open.set(index, call);
       this.#next = index + 1;
     }
+    answer.nameCall(call.position, name);
     answer.addArguments(call.position, fragment.function?.arguments ?? '');
     const { extra_content: extra } = fragment;
     if (this.#dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
@@ -162,18 +163,23 @@ export const createCompletionsReader = (
   return { onEvent: read, onWhole: read };
 };
 
-/** Null unless both directions are known: a missing count is unknown, not zero. */
+/**
+ * Null unless both directions are known: a missing count is unknown, not zero. So is a prompt of fewer tokens than were
+ * cached of it: some gateways leave out of it what the cache had, and how much they left out they do not say.
+ */
 const toUsage = (wire: z.infer<typeof WireUsage>, { outputTokens }: Dialect): Usage | null => {
   const { prompt_tokens: input, completion_tokens: completion, total_tokens: total } = wire;
   if (typeof input !== 'number') return null;
   const rest = outputTokens === 'total_less_prompt' && typeof total === 'number' ? total - input : null;
   if (typeof completion !== 'number' && rest === null) return null;
   const details = wire.prompt_tokens_details;
-  const cacheRead = Math.min(input, details?.cached_tokens ?? wire.prompt_cache_hit_tokens ?? 0);
+  const cacheRead = details?.cached_tokens ?? wire.prompt_cache_hit_tokens ?? 0;
+  const cacheWrite = details?.cache_write_tokens ?? 0;
+  if (cacheRead + cacheWrite > input) return null;
   return {
     input_tokens: input,
     output_tokens: Math.max(completion ?? 0, rest ?? 0),
     cache_read_tokens: cacheRead,
-    cache_write_tokens: Math.min(input - cacheRead, details?.cache_write_tokens ?? 0),
+    cache_write_tokens: cacheWrite,
   };
 };
