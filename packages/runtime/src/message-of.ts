@@ -1,2 +1,8 @@
-/** What was thrown may be anything. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+/** What was thrown may be anything, also an error whose message is no text, or something that cannot be made one. */
+export const messageOf = (error: unknown): string => {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'something was thrown that cannot be shown';
+  }
+};

@@ -24,6 +24,10 @@ interface Planned {
 
 const MAX_RESULT_CHARS = 100_000;
 
+/** A model that is not told takes what it sees for all there is. */
+const cutToFit = (text: string): string =>
+  text.length > MAX_RESULT_CHARS ? `${text.slice(0, MAX_RESULT_CHARS)}\n[cut off]` : text;
+
 const planAll = (context: RunContext, action: CallTools): Planned[] => {
   const { session, toolbox, toolNames, clock, spec } = context;
   const outputRef = session.state.turn?.outputRef ?? null;
@@ -62,7 +66,7 @@ const recordResult = (
 ): void => {
   const { session, metrics } = context;
   // Cut first: a cut can split a character in half.
-  const text = wellFormed(outcome.text.slice(0, MAX_RESULT_CHARS));
+  const text = wellFormed(cutToFit(outcome.text));
   const content: ToolResultContent = { text, is_error: outcome.code !== null };
   const sealed = session.contents.seal(content);
   const data = {
@@ -94,8 +98,14 @@ const untilStopped = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
 
 const INTERRUPTED = 'The tool was interrupted before it answered; it is not known whether it took effect.';
 
-const shown = ({ redactor }: RunContext, error: unknown): string =>
-  redactor.text(messageOf(error)).slice(0, 2000);
+const MAX_REASON_CHARS = 2000;
+
+/** Never empty: Anthropic refuses an error result without a word. Where all of several failed, the first says why. */
+const shown = ({ redactor }: RunContext, error: unknown): string => {
+  const told = error instanceof AggregateError && error.message === '' ? (error.errors[0] ?? error) : error;
+  const text = redactor.text(messageOf(told)).slice(0, MAX_REASON_CHARS);
+  return text.trim() === '' ? 'The tool failed and did not say why.' : text;
+};
 
 /** Null: cut off because the worker must go. It stays open, and its next owner makes it again under the same key. */
 const execute = async (context: RunContext, { call, plan }: Planned): Promise<Outcome | null> => {

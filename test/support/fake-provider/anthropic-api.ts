@@ -81,6 +81,10 @@ const readMessages = (wire: readonly unknown[]): Message[] | string => {
       return 'messages: text content blocks must contain non-whitespace text';
     }
     const results = blocks.filter(({ type }) => type === 'tool_result');
+    const silent = results.findIndex(
+      ({ is_error: isError, content: said }) => isError === true && textOf(said).trim() === '',
+    );
+    if (silent >= 0) return `tool_result ${silent}: content cannot be empty if is_error is true`;
     const answered = new Set(results.map(({ tool_use_id: id }) => textOf(id)));
     const missing = [...waiting].filter((id) => !answered.has(id));
     if (missing.length > 0)

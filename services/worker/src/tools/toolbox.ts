@@ -1,4 +1,5 @@
-import type { Json, ToolDefinition } from '@signalbox/contracts';
+import type { ToolDefinition } from '@signalbox/contracts';
+import { messageOf } from '@signalbox/runtime';
 import { z } from 'zod';
 import { type PlannedCall, type Tool, type Toolbox, ToolError } from './tool.ts';
 
@@ -19,6 +20,15 @@ const parseJson = (text: string): { ok: true; value: unknown } | { ok: false } =
   } catch {
     return { ok: false };
   }
+};
+
+/** What a tool gives back may come from JSON.parse, and have another type than its own says. */
+const textOf = ({ name }: { name: string }, result: unknown): string => {
+  if (typeof result === 'string') return result;
+  throw new ToolError(
+    'tool_error',
+    `The tool ${name} answered with no text but a value of type ${typeof result}. It may have taken effect.`,
+  );
 };
 
 const planTool = <Args>(tool: Tool<Args>, text: string, nowMs: number): PlannedCall => {
@@ -44,8 +54,19 @@ const planTool = <Args>(tool: Tool<Args>, text: string, nowMs: number): PlannedC
     inline: tool.inline ?? false,
     dueAt: tool.dueAt?.(parsed.data, nowMs) ?? null,
     timeoutMs: tool.timeoutMs,
-    run: (context) => tool.execute(parsed.data, context),
+    run: async (context) => textOf(tool, await tool.execute(parsed.data, context)),
   };
+};
+
+/** A schema throws where one of its own transforms or checks does, which arguments that nobody thought of can make it. */
+const planSafely = <Args>(tool: Tool<Args>, text: string, nowMs: number): PlannedCall => {
+  try {
+    return planTool(tool, text, nowMs);
+  } catch (error) {
+    return refused(
+      new ToolError('invalid_arguments', `Invalid arguments for ${tool.name}: ${messageOf(error)}`),
+    );
+  }
 };
 
 /** A tool of any arguments: the toolbox parses them, so nothing outside needs to know their type. */
@@ -54,19 +75,39 @@ export interface AnyTool {
   plan(text: string, nowMs: number): PlannedCall;
 }
 
+/** What every provider takes. */
+const NAME = /^[a-zA-Z0-9_-]{1,64}$/;
+
+/** As a model is told of them. Throws where that cannot be done: found when the worker starts, and not by a run. */
+const parametersOf = <Args>({ name, parameters }: Tool<Args>): ToolDefinition['parameters'] => {
+  if (!NAME.test(name))
+    throw new Error(`A tool cannot be named ${JSON.stringify(name)}: use 1 to 64 of a-z A-Z 0-9 _ -.`);
+  try {
+    const { $schema: _, ...schema } = z.toJSONSchema(parameters, { io: 'input' });
+    if (schema.type !== 'object') throw new Error('they are no object');
+    return schema as unknown as ToolDefinition['parameters'];
+  } catch (error) {
+    throw new Error(
+      `The parameters of tool ${name} cannot be told to a model: ${messageOf(error)}. Make them a z.object of what JSON has.`,
+      { cause: error },
+    );
+  }
+};
+
 export const anyTool = <Args>(tool: Tool<Args>): AnyTool => {
-  const { $schema: _, ...parameters } = z.toJSONSchema(tool.parameters, { io: 'input' }) as unknown as Record<
-    string,
-    Json
-  >;
+  const { name, description } = tool;
   return {
-    definition: { name: tool.name, description: tool.description, parameters },
-    plan: (text, nowMs) => planTool(tool, text, nowMs),
+    definition: { name, description, parameters: parametersOf(tool) },
+    plan: (text, nowMs) => planSafely(tool, text, nowMs),
   };
 };
 
+/** Throws when two have one name: the model would be told of one and get the other. */
 export const createToolbox = (tools: readonly AnyTool[]): Toolbox => {
   const byName = new Map(tools.map((tool) => [tool.definition.name, tool]));
+  const names = tools.map(({ definition }) => definition.name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new Error(`Two tools are named ${twice}.`);
   return {
     definitions: (names) =>
       names.flatMap((name) => {
