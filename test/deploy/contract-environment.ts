@@ -88,6 +88,6 @@ export const METRICS: ReadonlySet<string> = new Set(
     'duplicate_attempts_total audit_backlog_events audit_lag_seconds audit_batch_rows audit_written_total',
     'audit_quarantined_total',
     // beyond the contract
-    'pressure_level state_trusted runs_not_restored audit_default_partition_events checkpoint_age_seconds retention_erased_total',
+    'pressure_level state_trusted scheduler_leader runs_not_restored audit_default_partition_events checkpoint_age_seconds retention_erased_total',
   ].flatMap((line) => line.split(' ')),
 );

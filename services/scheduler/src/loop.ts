@@ -3,6 +3,7 @@ import type { Leadership } from '@signalbox/run-state';
 import { backoffMs, type Heartbeat } from '@signalbox/runtime';
 import { keepRounds } from './rounds.ts';
 import { isFull, tick, type TickDeps } from './tick.ts';
+import type { Trouble } from './trouble.ts';
 
 export interface LoopDeps extends TickDeps {
   readonly leadership: Leadership;
@@ -10,6 +11,8 @@ export interface LoopDeps extends TickDeps {
   readonly verify: () => Promise<unknown>;
   /** Beats at each round, leading or not; rests during a verification, which takes as long as there are runs. */
   readonly heart: Pick<Heartbeat, 'beat' | 'rest'>;
+  /** Told of each round that fails, and of each that does not: a Redis that answers may still refuse every write. */
+  readonly trouble: Pick<Trouble, 'met' | 'over'>;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -34,15 +37,18 @@ const work = async (deps: LoopDeps): Promise<boolean> => {
  * a Redis is away. Ends after `stopping`. Never rejects.
  */
 export const runLoop = (deps: LoopDeps, stopping: AbortSignal): Promise<void> => {
-  const { leadership, clock, logger, random, heart } = deps;
+  const { leadership, clock, logger, random, heart, trouble } = deps;
   return keepRounds(
     {
       clock,
       round: async () => {
         heart.beat();
-        return (await leadership.hold()) && (await work(deps)) ? 0 : TICK_MS;
+        const more = (await leadership.hold()) && (await work(deps));
+        trouble.over();
+        return more ? 0 : TICK_MS;
       },
       failed: (error, failures) => {
+        trouble.met(error);
         logger.warn('tick failed', { error, failures });
         return backoffMs(failures, { ...RETRY, random });
       },

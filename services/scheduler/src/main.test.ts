@@ -106,6 +106,27 @@ test('it repairs, shows its metrics, outlives Redis being away, and ends with 0 
   await server.stop();
 });
 
+test('while Redis answers and refuses every write, as a replica does, it is not ready and does not lead', async () => {
+  const { server, partition, env } = await ownRedis();
+  const service = await startMain('scheduler', env);
+  await ready(service, 200);
+  await leaderOf([service]);
+  await partition.redis.config('SET', 'min-replicas-to-write', 1);
+  await ready(service, 503);
+  assert.match(
+    (await service.get('/readyz')).body,
+    /"redis":\{"ok":true\}.*"loop":\{"ok":false,.*NOREPLICAS/,
+  );
+  await until('its lead to be over', async () =>
+    (await service.get('/metrics')).body.includes('\nsignalbox_scheduler_leader 0\n'),
+  );
+  await partition.redis.config('SET', 'min-replicas-to-write', 0);
+  await ready(service, 200);
+  await leaderOf([service]);
+  await service.stop({ graceMs: 60_000 });
+  await server.stop();
+});
+
 test('of two processes one leads; the other takes over from a killed one and from one that stops', async () => {
   const { server, env } = await ownRedis();
   const two = [await startMain('scheduler', env), await startMain('scheduler', env)];

@@ -43,6 +43,7 @@ import {
 import { keepPartitions } from './partitions.ts';
 import { keepIndexes } from './reindex.ts';
 import { keepRetention } from './retention.ts';
+import { Trouble } from './trouble.ts';
 import { verifyRunState } from './verification.ts';
 
 const SECOND = 1000;
@@ -81,6 +82,7 @@ exposeLeadership(metrics, isLeader);
 const shared = { partition, db, queue, clock, logger, isLeader, random: Math.random };
 
 const heart = new Heartbeat({ clock, limitMs: config.stallMs });
+const trouble = new Trouble();
 const hibernationHeart = new Heartbeat({ clock, limitMs: config.stallMs });
 const live = () => liveReport({ loop: () => heart.check(), hibernation: () => hibernationHeart.check() });
 
@@ -94,6 +96,7 @@ const health = await startHealthServer({
     checkReadiness({
       redis: { run: () => redis.ping(), required: true },
       queue: { run: () => queueRedis.ping(), required: true },
+      loop: { run: async () => trouble.assertNone(), required: true },
     }),
 });
 shutdown.onStop('health server', () => health.close());
@@ -128,6 +131,7 @@ const ticking = fit('REDIS_URL', config.redisUrl, redis).then(() =>
       leadership,
       verify,
       heart,
+      trouble,
     },
     stopping,
   ),

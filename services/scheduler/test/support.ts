@@ -20,6 +20,7 @@ import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { migratedTestDatabase } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
+import { Trouble } from '../src/trouble.ts';
 import { runLoop } from '../src/loop.ts';
 import { createAbortMetrics, createRepairMetrics } from '../src/metrics.ts';
 import type { TickDeps } from '../src/tick.ts';
@@ -111,7 +112,9 @@ export const startLoop = async (
     if (did.at(-1) !== what) did.push(what);
   };
   const heart = { beat: note('beat'), rest: note('rest') };
-  const running = runLoop({ ...bench, leadership, verify, heart, random: Math.random }, stopping.signal);
+  const trouble = new Trouble();
+  const deps = { ...bench, leadership, verify, heart, trouble, random: Math.random };
+  const running = runLoop(deps, stopping.signal);
   const stop = (): Promise<void> => {
     stopping.abort();
     return running;
