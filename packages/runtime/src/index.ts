@@ -45,5 +45,6 @@ export {
 export { startService } from './service.ts';
 export type { Shutdown } from './shutdown.ts';
 export { withTimeout } from './timeout.ts';
+export { Trouble } from './trouble.ts';
 export { wellFormed, wellFormedDeep } from './well-formed.ts';
 export { VERSION } from './version.ts';

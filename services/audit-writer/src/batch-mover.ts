@@ -26,7 +26,7 @@ import {
 import { backoffMs, type Clock, type Heartbeat, type Logger, pause } from '@signalbox/runtime';
 import { lanesOf } from './batch.ts';
 import type { RelayMetrics } from './metrics.ts';
-import type { Trouble } from './trouble.ts';
+import type { RelayTrouble } from './relay-trouble.ts';
 
 export interface BatchMoverDeps {
   readonly partition: Partition;
@@ -43,7 +43,7 @@ export interface BatchMoverDeps {
   readonly metrics: RelayMetrics;
   /** Beats at each attempt to store: while Postgres is away the relay goes on trying. */
   readonly heart: Pick<Heartbeat, 'beat'>;
-  readonly trouble: Trouble;
+  readonly trouble: RelayTrouble;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -99,7 +99,7 @@ export class BatchMover {
     this.#checkAt = now + this.#options.sweepEveryMs;
     await this.#deps.check(this.#originOf(trust)).catch(async (error: unknown) => {
       await this.#withdrawIfOlder(error);
-      if (!isStale(error)) trouble.met('Postgres does not say what it has', error);
+      if (!isStale(error)) trouble.tell('Postgres does not say what it has', error);
     });
   }
 
@@ -136,7 +136,7 @@ export class BatchMover {
     } catch (error) {
       await this.#withdrawIfOlder(error);
       if (isStale(error)) throw error;
-      this.#deps.trouble.met('a batch could not be stored', error, { records: batch.length, attempt });
+      this.#deps.trouble.tell('a batch could not be stored', error, { records: batch.length, attempt });
       return null;
     }
   }

@@ -19,7 +19,7 @@ import { backoffMs, pause } from '@signalbox/runtime';
 import { batchesOf } from './batch.ts';
 import { BatchMover, type BatchMoverDeps, isStale, type Move, RETRY } from './batch-mover.ts';
 import { BatchReader } from './batch-reader.ts';
-import { Trouble } from './trouble.ts';
+import { RelayTrouble } from './relay-trouble.ts';
 
 export interface RelayDeps extends Omit<BatchMoverDeps, 'trouble'> {
   readonly reader: AuditReader;
@@ -62,7 +62,7 @@ export class Relay {
   readonly #options: Required<RelayOptions>;
   readonly #reader: BatchReader;
   readonly #mover: BatchMover;
-  readonly #trouble: Trouble;
+  readonly #trouble: RelayTrouble;
   /** Of run state, when reading last began at the oldest entry. */
   #rewoundAt: number | null = null;
   /** Incarnation under which a batch was refused last, as one that was read before a verification. */
@@ -72,7 +72,7 @@ export class Relay {
   constructor(deps: RelayDeps, options: RelayOptions) {
     this.#deps = deps;
     this.#options = { ...DEFAULTS, ...options };
-    this.#trouble = new Trouble(deps.logger);
+    this.#trouble = new RelayTrouble(deps.logger);
     this.#reader = new BatchReader(deps, this.#options);
     this.#mover = new BatchMover({ ...deps, trouble: this.#trouble }, this.#options);
   }
@@ -98,7 +98,7 @@ export class Relay {
         }
       } catch (error) {
         this.#failures += 1;
-        this.#trouble.met('the audit stream cannot be used', error);
+        this.#trouble.tell('the audit stream cannot be used', error);
         await this.#sleep(backoffMs(this.#failures, { ...RETRY, random: this.#deps.random }), stopping);
       }
     }

@@ -1,9 +1,8 @@
 import { SignalboxError } from '@signalbox/contracts';
 import type { Leadership } from '@signalbox/run-state';
-import { backoffMs, type Heartbeat } from '@signalbox/runtime';
+import { backoffMs, type Heartbeat, type Trouble } from '@signalbox/runtime';
 import { keepRounds } from './rounds.ts';
 import { isFull, tick, type TickDeps } from './tick.ts';
-import type { Trouble } from './trouble.ts';
 
 export interface LoopDeps extends TickDeps {
   readonly leadership: Leadership;

@@ -22,6 +22,7 @@ import {
   startService,
   systemClock as clock,
   watchLiveness,
+  Trouble,
 } from '@signalbox/runtime';
 import { openCheckpointFile } from './checkpoint-file.ts';
 import { keepCheckpoints } from './checkpoints.ts';
@@ -43,7 +44,6 @@ import {
 import { keepPartitions } from './partitions.ts';
 import { keepIndexes } from './reindex.ts';
 import { keepRetention } from './retention.ts';
-import { Trouble } from './trouble.ts';
 import { verifyRunState } from './verification.ts';
 
 const SECOND = 1000;

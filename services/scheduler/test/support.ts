@@ -15,12 +15,12 @@ import {
   type Logger,
   type Metrics,
   systemClock,
+  Trouble,
 } from '@signalbox/runtime';
 import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { migratedTestDatabase } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
-import { Trouble } from '../src/trouble.ts';
 import { runLoop } from '../src/loop.ts';
 import { createAbortMetrics, createRepairMetrics } from '../src/metrics.ts';
 import type { TickDeps } from '../src/tick.ts';

@@ -1,4 +1,4 @@
-/** What its last round failed of. Owns that one error: the readiness check of this process. */
+/** What keeps a loop of this process from working now. Owns that one error: a readiness check. */
 export class Trouble {
   #error: Error | null = null;
 
