@@ -69,6 +69,19 @@ export class AnswerBuilder {
     call.name = name;
   }
 
+  /** Nothing can follow them: they are an object already. */
+  hasWholeArguments(position: number): boolean {
+    const text = this.#calls[position]?.arguments ?? '';
+    // Most that are not whole are not parsed.
+    if (!text.endsWith('}')) return false;
+    try {
+      JSON.parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   addArguments(position: number, piece: string): void {
     const call = this.#calls[position];
     if (call === undefined) return;

@@ -58,6 +58,18 @@ describe('usage', () => {
     assert.equal(usage('openai', written), null);
   });
 
+  it('more reasoning than the completion has is unknown (gateways that leave it out of the completion)', () => {
+    const wire = (reasoning: unknown): unknown => ({
+      prompt_tokens: 10,
+      completion_tokens: 5,
+      total_tokens: 515,
+      completion_tokens_details: { reasoning_tokens: reasoning },
+    });
+    assert.equal(usage('openai', wire(500)), null);
+    assert.deepEqual(usage('gemini', wire(500)), { ...expected, output_tokens: 505 });
+    for (const told of [5, 0, null, 'many', -1]) assert.deepEqual(usage('openai', wire(told)), expected);
+  });
+
   it('odd usage is unknown, also after one that was told on the way, and the answer stands', () => {
     const before = { choices: [], usage: { prompt_tokens: 10, completion_tokens: 1 } };
     for (const odd of [
@@ -99,6 +111,23 @@ describe('tool calls', () => {
       [
         ['a', '{"n":1}'],
         ['b', '{"n":2}'],
+      ],
+    );
+  });
+
+  it('without ids, a name behind a whole call begins another (gemini)', () => {
+    const { toolCalls } = read(
+      'gemini',
+      fragment({ index: 0, id: '', function: { name: 'f', arguments: '{"n":1}' } }),
+      fragment({ index: 0, function: { name: 'f', arguments: '{"n"' } }),
+      fragment({ index: 0, function: { name: 'f', arguments: ':2}' } }),
+      fragment({ index: 0, function: { name: 'f', arguments: '' } }),
+    );
+    assert.deepEqual(
+      toolCalls.map((call) => [call.name, call.arguments]),
+      [
+        ['f', '{"n":1}'],
+        ['f', '{"n":2}'],
       ],
     );
   });

@@ -13,6 +13,7 @@ const WireUsage = z.object({
   completion_tokens: Count,
   total_tokens: Count,
   prompt_tokens_details: z.object({ cached_tokens: Count, cache_write_tokens: Count }).nullish(),
+  completion_tokens_details: z.object({ reasoning_tokens: Count }).nullish().catch(null),
   /** deepseek's name for cached tokens. */
   prompt_cache_hit_tokens: Count,
 });
@@ -99,10 +100,15 @@ const readContent = (content: string | z.infer<typeof ContentPart>[], answer: An
 const textsOf = (parts: readonly { readonly text?: string | null | undefined }[]): string =>
   parts.map(({ text }) => text ?? '').join('');
 
+interface OpenCall {
+  readonly position: number;
+  readonly id: string;
+}
+
 /** Joins the fragments of an answer's tool calls by their index. */
 class ToolCallFragments {
   readonly #dialect: Dialect;
-  readonly #open = new Map<number, { readonly position: number; readonly id: string }>();
+  readonly #open = new Map<number, OpenCall>();
   #next = 0;
 
   constructor(dialect: Dialect) {
@@ -115,8 +121,7 @@ class ToolCallFragments {
     const goesOn = id === '' && name === '' && this.#next > 0;
     const index = fragment.index ?? (goesOn ? this.#next - 1 : this.#next);
     let call = this.#open.get(index);
-    // Some providers give every call the same index; another id with a name is another call.
-    if (call === undefined || (id !== '' && name !== '' && call.id !== id)) {
+    if (call === undefined || (name !== '' && this.#isAnother(call, fragment, answer))) {
       call = { position: answer.openCall(id, name), id };
       this.#open.set(index, call);
       this.#next = index + 1;
@@ -125,6 +130,12 @@ class ToolCallFragments {
     answer.addArguments(call.position, fragment.function?.arguments ?? '');
     const { extra_content: extra } = fragment;
     if (this.#dialect.signsToolCalls && extra) answer.addExtraContent(call.position, JSON.stringify(extra));
+  }
+
+  /** Some providers give every call the same index: another id is another call, without ids one behind a whole call. */
+  #isAnother(call: OpenCall, fragment: z.infer<typeof Fragment>, answer: AnswerBuilder): boolean {
+    if (fragment.id) return call.id !== fragment.id;
+    return Boolean(fragment.function?.arguments) && answer.hasWholeArguments(call.position);
   }
 }
 
@@ -164,21 +175,23 @@ export const createCompletionsReader = (
 };
 
 /**
- * Null unless both directions are known: a missing count is unknown, not zero. So is a prompt of fewer tokens than were
- * cached of it: some gateways leave out of it what the cache had, and how much they left out they do not say.
+ * Null unless both directions are known: a missing count is unknown, not zero. So is a whole that is less than a part of
+ * it: some gateways leave what the cache had out of the prompt, or reasoning out of the completion.
  */
 const toUsage = (wire: z.infer<typeof WireUsage>, { outputTokens }: Dialect): Usage | null => {
   const { prompt_tokens: input, completion_tokens: completion, total_tokens: total } = wire;
   if (typeof input !== 'number') return null;
   const rest = outputTokens === 'total_less_prompt' && typeof total === 'number' ? total - input : null;
   if (typeof completion !== 'number' && rest === null) return null;
+  const output = Math.max(completion ?? 0, rest ?? 0);
   const details = wire.prompt_tokens_details;
   const cacheRead = details?.cached_tokens ?? wire.prompt_cache_hit_tokens ?? 0;
   const cacheWrite = details?.cache_write_tokens ?? 0;
-  if (cacheRead + cacheWrite > input) return null;
+  const reasoning = wire.completion_tokens_details?.reasoning_tokens ?? 0;
+  if (cacheRead + cacheWrite > input || reasoning > output) return null;
   return {
     input_tokens: input,
-    output_tokens: Math.max(completion ?? 0, rest ?? 0),
+    output_tokens: output,
     cache_read_tokens: cacheRead,
     cache_write_tokens: cacheWrite,
   };
