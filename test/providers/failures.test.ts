@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { describe, it } from 'node:test';
 import { ModelError, type ModelPort, type ModelRequest } from '@signalbox/contracts';
+import { createModels } from '@signalbox/providers';
+import { systemClock } from '@signalbox/runtime';
 import { ask, HAIKU, KEY, OURS, MINI, modelsAt, requestTo, until, withFake } from './calls.ts';
 
 const failureOf = async (models: ModelPort, request: ModelRequest): Promise<ModelError> => {
@@ -228,6 +230,35 @@ for (const model of [HAIKU, MINI]) {
           assert.ok(message.includes('what is') && !message.includes(KEY) && message.length < 500, message);
         },
       ));
+
+    it('a web page in the place of an answer is said to be one, by its title', async () => {
+      const page =
+        '<!DOCTYPE html>\n<html><head><title> 404 Not Found </title></head><body>nginx</body></html>';
+      const answering = (status: number): ModelPort => {
+        const headers = { 'content-type': 'text/html; charset=utf-8' };
+        return createModels({
+          clock: systemClock,
+          fetch: async () => new Response(page, { status, headers }),
+        });
+      };
+      const refused = await failureOf(answering(404), requestTo(model));
+      assert.match(
+        refused.message,
+        /refused the request \(HTTP 404\): a web page answered, not the API \(title "404 Not Found"\): look at the base URL/,
+      );
+      const broken = await failureOf(answering(200), requestTo(model));
+      assert.match(broken.message, /broke off after 0 bytes: .* a web page, so look at the base URL/);
+      assert.notEqual(broken.billed, 'none');
+    });
+
+    it('a message of megabytes is looked at no further than what is shown of it', () =>
+      withFake({ behave: () => ({ status: 400, text: 'eyJ'.repeat(2_000_000) }) }, async (_, models) => {
+        const before = process.cpuUsage();
+        const { message } = await failureOf(models, requestTo(model));
+        assert.ok(message.length < 500);
+        // Looked at for secrets, all of it takes half a minute.
+        assert.ok(process.cpuUsage(before).user < 10_000_000);
+      }));
 
     it('no server there: certainly nothing billed', async () => {
       const server = createServer().listen(0, '127.0.0.1');

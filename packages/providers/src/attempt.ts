@@ -46,6 +46,11 @@ export interface Exchange {
 /** How long what is complete may take to end: usage may follow, and some keep the connection open behind it. */
 const LAST_WORDS_MS = 10_000;
 
+const ENDED = 'the stream ended before the answer did';
+const A_PAGE = `${ENDED}; it says that it is a web page, so look at the base URL and at proxies on the way`;
+
+const typeOf = (response: Response): string => response.headers.get('content-type') ?? '';
+
 /** The end of an attempt that the caller or the deadline brings. */
 interface GivingUp {
   /** The answer is complete. */
@@ -96,6 +101,7 @@ export const attemptCall = async (
   const answer = new AnswerBuilder(onDelta, exchange.mayHideOutput, !exchange.saysWhenItBegins);
   const socket = new AbortController();
   let accepted = false;
+  let ended = ENDED;
   let readToEnd = false;
   const seen = (): FailedAttempt => ({
     provider: deps.provider,
@@ -112,6 +118,7 @@ export const attemptCall = async (
   try {
     const response = await exchange.send(socket.signal);
     accepted = true;
+    if (typeOf(response).includes('text/html')) ended = A_PAGE;
     answer.requestId = response.headers.get(exchange.requestIdHeader);
     await receive(exchange, response, { answer, socket, endSoon: givenUp.endSoon });
     readToEnd = true;
@@ -125,8 +132,7 @@ export const attemptCall = async (
     // A connection whose answer was read to its end is fit for the next call.
     if (!readToEnd) socket.abort();
   }
-  if (answer.finishReason === null)
-    throw brokenError(seen(), saidIn('the stream ended before the answer did'));
+  if (answer.finishReason === null) throw brokenError(seen(), saidIn(ended));
   return answer.answer(exchange.modelAsked);
 };
 
@@ -135,7 +141,7 @@ const receive = async (
   response: Response,
   { answer, socket, endSoon }: { answer: AnswerBuilder; socket: AbortController; endSoon: () => void },
 ): Promise<void> => {
-  if (response.headers.get('content-type')?.includes('application/json') === true) {
+  if (typeOf(response).includes('application/json')) {
     // Nothing of it shows before its end.
     answer.mayHideOutput = true;
     exchange.onWhole(await response.json(), answer);

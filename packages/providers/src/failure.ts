@@ -43,6 +43,8 @@ export interface StatusFailure {
 }
 
 const MAX_MESSAGE = 300;
+/** Of what is told, so much is looked at: enough that no part of a secret at its end gets into the message. */
+const MAX_TOLD = 20_000;
 
 /** Refused before a byte left this machine, or before a connection stood: nothing can have been billed. */
 const NEVER_ARRIVED = new Set([
@@ -151,7 +153,7 @@ const discreet = (error: unknown): string => {
 const clean = (text: string, secrets: readonly string[]): string => {
   // One line, without control characters: messages end up in logs and events.
   const line = createRedactor({ secrets })
-    .text(text.toWellFormed())
+    .text(text.slice(0, MAX_TOLD).toWellFormed())
     .replaceAll(/[\p{Cc}\s]+/gu, ' ')
     .trim();
   return line.length > MAX_MESSAGE ? `${line.slice(0, MAX_MESSAGE).toWellFormed()}...` : line;

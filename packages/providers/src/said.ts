@@ -32,8 +32,17 @@ const NOTHING: Said = { message: null, code: null, retryDelay: null };
 /** No known shape is deeper. */
 const DEEPEST = 3;
 
+/** For people, from a proxy or another server; the SDKs put the status before it. */
+const PAGE = /^\s*(\d{3}\s+)?<(!doctype\s+html|html)\b/i;
+const TITLE = /<title[^>]*>([^<]{1,100})/i;
+
+const ofPage = (page: string): string => {
+  const title = TITLE.exec(page)?.[1] ?? '';
+  return `a web page answered, not the API (title "${title.trim()}"): look at the base URL and at proxies on the way`;
+};
+
 export const saidIn = (body: unknown, depth = 0): Said => {
-  if (typeof body === 'string') return { ...NOTHING, message: body };
+  if (typeof body === 'string') return { ...NOTHING, message: PAGE.test(body) ? ofPage(body) : body };
   const { data } = Body.safeParse(Array.isArray(body) ? body[0] : body);
   if (data === undefined || depth > DEEPEST) return NOTHING;
   const { message, msg, code, error, detail, metadata, details } = data;

@@ -99,11 +99,13 @@ const untilStopped = <T>(work: Promise<T>, signal: AbortSignal): Promise<T> =>
 const INTERRUPTED = 'The tool was interrupted before it answered; it is not known whether it took effect.';
 
 const MAX_REASON_CHARS = 2000;
+/** So much is looked at for secrets: enough that none is cut in two where the reason ends. */
+const MAX_TOLD_CHARS = 20_000;
 
 /** Never empty: Anthropic refuses an error result without a word. Where all of several failed, the first says why. */
 const shown = ({ redactor }: RunContext, error: unknown): string => {
   const told = error instanceof AggregateError && error.message === '' ? (error.errors[0] ?? error) : error;
-  const text = redactor.text(messageOf(told)).slice(0, MAX_REASON_CHARS);
+  const text = redactor.text(messageOf(told).slice(0, MAX_TOLD_CHARS)).slice(0, MAX_REASON_CHARS);
   return text.trim() === '' ? 'The tool failed and did not say why.' : text;
 };
 
