@@ -90,7 +90,7 @@ describe('docker-compose.yaml', () => {
   }
 
   test('whoever calls providers gets every variable of theirs', () => {
-    const source = readText('packages/providers/src/provider-environment.ts');
+    const source = readText('packages/providers/src/keys/provider-environment.ts');
     const read = [...source.matchAll(/^ {2}([A-Z][A-Z_]+):/gm)].map(([, variable = '']) => variable);
     assert.ok(read.length > 15);
     for (const name of ['api', 'worker']) {

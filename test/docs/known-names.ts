@@ -38,7 +38,7 @@ const NAMES: ReadonlySet<string> = new Set([
   ...Object.keys(Actor.shape).map((field) => `actor.${field}`),
   ...Object.keys(SignedCheckpoint.shape),
   // What the command for an auditor answers.
-  ...found(['packages/engine/src/verify-export.ts'], /^ {2}readonly (\w+):/gm),
+  ...found(['packages/engine/src/journal/verify-export.ts'], /^ {2}readonly (\w+):/gm),
   ...ROUTES,
   ...API_SCOPES,
   ...[...METRICS].map((metric) => `signalbox_${metric}`),

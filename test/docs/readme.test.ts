@@ -68,7 +68,7 @@ describe('README and CONTRIBUTING', () => {
     const named = new Set(README.match(/\b[A-Z]+(?:_[A-Z]+)+\b|\b(?:PORT|HOST)\b/g));
     const variablesIn = (path: string): string[] =>
       [...readText(path).matchAll(/^ {2}([A-Z][A-Z_]+):/gm)].map(([, name = '']) => name);
-    const ofProviders = variablesIn('packages/providers/src/provider-environment.ts');
+    const ofProviders = variablesIn('packages/providers/src/keys/provider-environment.ts');
     const read = [
       ...list('{services,packages}/*/src/config.ts').flatMap(variablesIn),
       // Of those that are alike, README names the first and how the others are made.

@@ -1,11 +1,11 @@
 import type { EventDraft } from '@signalbox/contracts';
-import { abortReceipt } from '../src/abort-receipt.ts';
-import { answerDenial } from '../src/denial.ts';
-import { loopsTripped, modelRequested, succeeded, toolRequested } from '../src/announcement.ts';
-import type { Action } from '../src/action.ts';
-import { addedMessages, argsDigest, requestDigest } from '../src/request.ts';
-import { decideRetry } from '../src/retry.ts';
-import { lastAttempt } from '../src/state.ts';
+import { abortReceipt } from '../src/run/abort-receipt.ts';
+import { answerDenial } from '../src/run/denial.ts';
+import { loopsTripped, modelRequested, succeeded, toolRequested } from '../src/run/announcement.ts';
+import type { Action } from '../src/run/action.ts';
+import { addedMessages, argsDigest, requestDigest } from '../src/run/request.ts';
+import { decideRetry } from '../src/run/retry.ts';
+import { lastAttempt } from '../src/run/state.ts';
 import { holdOf, llmCompleted, llmFailed, RUN_ID, toolCompleted, toolFailed } from './drafts.ts';
 import {
   announce,

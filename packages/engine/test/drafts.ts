@@ -1,7 +1,7 @@
 import { type EventData, type EventDraft, type Hold, NO_USAGE } from '@signalbox/contracts';
-import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
-import { fold } from '../src/fold.ts';
-import type { RunState } from '../src/state.ts';
+import { appendDrafts, EMPTY_HEAD } from '../src/journal/chain.ts';
+import { fold } from '../src/run/fold.ts';
+import type { RunState } from '../src/run/state.ts';
 
 /** Drafts with everything filled in; a test names only what it is about. */
 export const RUN_ID = `run_${'0'.repeat(32)}`;

@@ -7,11 +7,11 @@ import {
   type EventDraft,
   type ToolResultContent,
 } from '@signalbox/contracts';
-import { appendDrafts } from '../src/chain.ts';
-import type { Contents } from '../src/conversation.ts';
-import { apply } from '../src/fold.ts';
-import type { Action } from '../src/action.ts';
-import type { RunState } from '../src/state.ts';
+import { appendDrafts } from '../src/journal/chain.ts';
+import type { Contents } from '../src/run/conversation.ts';
+import { apply } from '../src/run/fold.ts';
+import type { Action } from '../src/run/action.ts';
+import type { RunState } from '../src/run/state.ts';
 import { RUN_ID } from './drafts.ts';
 import type { Dice, World } from './world.ts';
 

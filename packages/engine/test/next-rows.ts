@@ -11,8 +11,8 @@ import {
   toolCall,
   toolRequested,
 } from './drafts.ts';
-import type { Action } from '../src/action.ts';
-import { next } from '../src/next.ts';
+import type { Action } from '../src/run/action.ts';
+import { next } from '../src/run/next.ts';
 
 /** One row: what the journal says after the claim, and what the owner does then. */
 export interface Row {

@@ -4,9 +4,9 @@ import fc from 'fast-check';
 import type { Journey } from './journey.ts';
 import { journeyOf, recordingOf } from './simulation.ts';
 import { worlds } from './world.ts';
-import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
-import type { Recording } from '../src/recording.ts';
-import { replay as replayEntries, type Replayed } from '../src/replay.ts';
+import { appendDrafts, EMPTY_HEAD } from '../src/journal/chain.ts';
+import type { Recording } from '../src/replay/recording.ts';
+import { replay as replayEntries, type Replayed } from '../src/replay/replay.ts';
 
 /** A recording with its journal. */
 export type Recorded = Recording & { readonly entries: readonly Entry[] };

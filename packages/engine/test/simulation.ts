@@ -1,9 +1,9 @@
-import { appendDrafts, EMPTY_HEAD } from '../src/chain.ts';
-import { fold } from '../src/fold.ts';
-import { next } from '../src/next.ts';
-import type { Recording } from '../src/recording.ts';
-import { specText } from '../src/request.ts';
-import { isEnded } from '../src/state.ts';
+import { appendDrafts, EMPTY_HEAD } from '../src/journal/chain.ts';
+import { fold } from '../src/run/fold.ts';
+import { next } from '../src/run/next.ts';
+import type { Recording } from '../src/replay/recording.ts';
+import { specText } from '../src/run/request.ts';
+import { isEnded } from '../src/run/state.ts';
 import { performAction } from './activation.ts';
 import { abortRequested, claimed, EPOCH_START, RUN_ID, submitted } from './drafts.ts';
 import {

@@ -1,5 +1,5 @@
 import { type PricePort, PROVIDERS, type ProviderName, splitModelRef } from '@signalbox/contracts';
-import { MOCK_MODELS } from './mock.ts';
+import { MOCK_MODELS } from './mock/mock.ts';
 
 /** The providers as `GET /v1/providers` shows them. */
 export interface ProviderEntry {

@@ -9,11 +9,11 @@ import {
 import type { Clock } from '@signalbox/runtime';
 import { LRUCache } from 'lru-cache';
 import { isProvider, providerEntry } from './catalogue.ts';
-import { DIALECTS } from './dialects.ts';
-import { fitsHeader } from './header-value.ts';
-import { createMock } from './mock.ts';
+import { DIALECTS } from './openai/dialects.ts';
+import { fitsHeader } from './keys/header-value.ts';
+import { createMock } from './mock/mock.ts';
 import type { ProviderClient } from './provider-client.ts';
-import type { PerProvider } from './provider-environment.ts';
+import type { PerProvider } from './keys/provider-environment.ts';
 
 export interface ModelsOptions {
   readonly clock: Clock;
@@ -89,8 +89,8 @@ const secretOf = (provider: ProviderName, key: ProviderKey | null): string => {
 };
 
 /** An SDK is loaded when a call first needs it: together they are a third of what a worker loads. */
-const loadAnthropic = () => import('./anthropic.ts');
-const loadOpenAi = () => import('./openai.ts');
+const loadAnthropic = () => import('./anthropic/anthropic.ts');
+const loadOpenAi = () => import('./openai/openai.ts');
 
 const loadAdapter = async (provider: ProviderName): Promise<void> => {
   if (provider === 'mock') return;

@@ -18,7 +18,7 @@ import {
   type WrappingKey,
 } from '@signalbox/runtime';
 import { z } from 'zod';
-import { signingKeyFrom } from './signing-key.ts';
+import { signingKeyFrom } from './checkpoints/signing-key.ts';
 
 const HOUR_SECONDS = 3600;
 const MONTH_SECONDS = 30 * 24 * HOUR_SECONDS;

@@ -24,11 +24,11 @@ import {
   watchLiveness,
   Trouble,
 } from '@signalbox/runtime';
-import { openCheckpointFile } from './checkpoint-file.ts';
-import { keepCheckpoints } from './checkpoints.ts';
+import { openCheckpointFile } from './checkpoints/checkpoint-file.ts';
+import { keepCheckpoints } from './checkpoints/checkpoints.ts';
 import { loadConfig } from './config.ts';
-import { Hibernation, runHibernation } from './hibernation.ts';
-import { runLoop } from './loop.ts';
+import { Hibernation, runHibernation } from './hibernation/hibernation.ts';
+import { runLoop } from './repair/loop.ts';
 import {
   createAbortMetrics,
   createCheckpointGauge,
@@ -41,10 +41,10 @@ import {
   exposeDemand,
   exposeLeadership,
 } from './metrics.ts';
-import { keepPartitions } from './partitions.ts';
-import { keepIndexes } from './reindex.ts';
-import { keepRetention } from './retention.ts';
-import { verifyRunState } from './verification.ts';
+import { keepPartitions } from './retention/partitions.ts';
+import { keepIndexes } from './repair/reindex.ts';
+import { keepRetention } from './retention/retention.ts';
+import { verifyRunState } from './trust/verification.ts';
 
 const SECOND = 1000;
 const DAY = 86_400 * SECOND;

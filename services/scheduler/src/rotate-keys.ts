@@ -6,7 +6,7 @@ import { createPool } from '@signalbox/audit-store';
 import { connect, disconnect, openPartition } from '@signalbox/run-state';
 import { createKeyring, messageOf, systemClock } from '@signalbox/runtime';
 import { loadRotationConfig } from './config.ts';
-import { type Rotation, rotateKeys } from './key-rotation.ts';
+import { type Rotation, rotateKeys } from './keys/key-rotation.ts';
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 

@@ -6,7 +6,7 @@ import { allKeys, record } from '../../../packages/run-state/test/inspect.ts';
 import type { Owner } from '../../../packages/run-state/test/support.ts';
 import { answer, call, type Loss, own, store, submitRun } from './loss.ts';
 import { tickBench } from './support.ts';
-import { Hibernation } from '../src/hibernation.ts';
+import { Hibernation } from '../src/hibernation/hibernation.ts';
 import { createHibernationMetrics } from '../src/metrics.ts';
 
 const HOUR = 3_600_000;

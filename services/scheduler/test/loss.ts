@@ -30,7 +30,7 @@ import {
   settle,
   submit,
 } from '../../../packages/run-state/test/support.ts';
-import { type Verified, verifyRunState } from '../src/verification.ts';
+import { type Verified, verifyRunState } from '../src/trust/verification.ts';
 import { atEnd, freshDatabase, recordingLogger, type Recorded } from './support.ts';
 
 export const TENANT = 'acme';

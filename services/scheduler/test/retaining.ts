@@ -15,7 +15,7 @@ import { submit } from '../../../packages/run-state/test/support.ts';
 import { answer, call, finish, type Loss, openLoss, own, store, TENANT } from './loss.ts';
 import { sampleOf } from './support.ts';
 import { createRetentionCounter } from '../src/metrics.ts';
-import type { RetentionDeps } from '../src/retention.ts';
+import type { RetentionDeps } from '../src/retention/retention.ts';
 
 export const DAY = 86_400_000;
 

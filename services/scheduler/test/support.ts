@@ -21,9 +21,9 @@ import { type Db, migrate, writeBatch } from '@signalbox/audit-store';
 import { migratedTestDatabase } from '@signalbox/local';
 import { journalOf, recordOf, submitted, succeeded } from '../../../packages/audit-store/test/journal.ts';
 import { openRedis } from '../../../packages/run-state/test/support.ts';
-import { runLoop } from '../src/loop.ts';
+import { runLoop } from '../src/repair/loop.ts';
 import { createAbortMetrics, createRepairMetrics } from '../src/metrics.ts';
-import type { TickDeps } from '../src/tick.ts';
+import type { TickDeps } from '../src/repair/tick.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 export const atEnd = (cleanup: () => Promise<unknown>): void => void cleanups.push(cleanup);

@@ -2,11 +2,11 @@ import type { EventData } from '@signalbox/contracts';
 import { type Action, type CallModel, next, startsWork } from '@signalbox/engine';
 import { othersWait } from '@signalbox/run-state';
 import { pause } from '@signalbox/runtime';
-import { callModel } from './call-model.ts';
-import { callTools, endWaits } from './call-tools.ts';
-import { abortRun, failRun, handOver, parkRun, succeedRun } from './endings.ts';
-import { expireCall } from './expire-call.ts';
-import type { RunContext } from './run-context.ts';
+import { callModel } from './calls/call-model.ts';
+import { callTools, endWaits } from './calls/call-tools.ts';
+import { abortRun, failRun, handOver, parkRun, succeedRun } from './end/endings.ts';
+import { expireCall } from './calls/expire-call.ts';
+import type { RunContext } from './run/run-context.ts';
 
 /**
  * The one loop: fold, next, act, until the run ends, parks or is handed over. Live and resumed

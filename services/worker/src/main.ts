@@ -25,13 +25,13 @@ import {
   systemClock as clock,
   watchLiveness,
 } from '@signalbox/runtime';
-import { watchAborts } from './abort-watch.ts';
+import { watchAborts } from './lease/abort-watch.ts';
 import { loadConfig } from './config.ts';
-import { createDays } from './days.ts';
-import { CUT_MS, drainWorker } from './drain.ts';
-import { FailedOpens } from './failed-opens.ts';
-import { Intake } from './intake.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
+import { createDays } from './run/days.ts';
+import { CUT_MS, drainWorker } from './intake/drain.ts';
+import { FailedOpens } from './intake/failed-opens.ts';
+import { Intake } from './intake/intake.ts';
+import { LeaseKeeper } from './lease/lease-keeper.ts';
 import { createWorkerMetrics } from './metrics.ts';
 import { spansTo } from './spans.ts';
 import { builtInTools } from './tools/index.ts';

@@ -11,16 +11,16 @@ import {
 } from '@signalbox/run-state';
 import { backoffMs, type Keyring, pause } from '@signalbox/runtime';
 import { drive } from './drive.ts';
-import { endPoisoned } from './end-poisoned.ts';
-import { abortRun, handOver } from './endings.ts';
-import type { FailedOpens } from './failed-opens.ts';
-import type { Identity, LeaseKeeper } from './lease-keeper.ts';
-import { letGo, MAX_CLAIMS } from './let-go.ts';
-import { assertNextKey } from './provider-key.ts';
-import { createRunContext, type WorkerPorts } from './run-context.ts';
-import { RunLostError, Session, type SessionDeps } from './session.ts';
-import { createSpecs, type Specs } from './specs.ts';
-import { isStateAway } from './state-away.ts';
+import { endPoisoned } from './end/end-poisoned.ts';
+import { abortRun, handOver } from './end/endings.ts';
+import type { FailedOpens } from './intake/failed-opens.ts';
+import type { Identity, LeaseKeeper } from './lease/lease-keeper.ts';
+import { letGo, MAX_CLAIMS } from './end/let-go.ts';
+import { assertNextKey } from './calls/provider-key.ts';
+import { createRunContext, type WorkerPorts } from './run/run-context.ts';
+import { RunLostError, Session, type SessionDeps } from './run/session.ts';
+import { createSpecs, type Specs } from './run/specs.ts';
+import { isStateAway } from './run/state-away.ts';
 
 /**
  * Works on activations. Owns the set of runs under work and their abort signals; each run's own state is its

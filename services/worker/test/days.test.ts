@@ -5,9 +5,9 @@ import { newId } from '@signalbox/contracts';
 import { testRedisUrl } from '@signalbox/local';
 import { connect, disconnect, openPartition, setTenantCaps } from '@signalbox/run-state';
 import { type Clock, ManualClock } from '@signalbox/runtime';
-import { createDays } from '../src/days.ts';
-import { RunLostError } from '../src/session.ts';
-import type { Asking } from '../src/state-away.ts';
+import { createDays } from '../src/run/days.ts';
+import { RunLostError } from '../src/run/session.ts';
+import type { Asking } from '../src/run/state-away.ts';
 import { NO_CAPS, trust } from './harness.ts';
 
 const redis = connect(await testRedisUrl(), 'state', { onError: () => undefined });

@@ -4,7 +4,7 @@ import { after, describe, test } from 'node:test';
 import { startRedis, temporaryDir, until } from '@signalbox/local';
 import { connect, createTail, disconnect, openDelta } from '@signalbox/run-state';
 import { createLogger, ManualClock, newDataKey } from '@signalbox/runtime';
-import { createDeltas } from '../src/deltas.ts';
+import { createDeltas } from '../src/run/deltas.ts';
 import { openWorld, script, type World } from './harness.ts';
 
 const TEXT = Array.from({ length: 30 }, (_, n) => `word${n} ☂`).join(' ');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '@signalbox/runtime';
-import { Intake } from '../src/intake.ts';
+import { Intake } from '../src/intake/intake.ts';
 import { gate } from './tools.ts';
 
 const LIMIT_MS = 60_000;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { type LocalRedis, startRedis, temporaryDir, until } from '@signalbox/local';
-import { LeaseKeeper } from '../src/lease-keeper.ts';
+import { LeaseKeeper } from '../src/lease/lease-keeper.ts';
 import { type Clock, createLogger, ManualClock, systemClock } from '@signalbox/runtime';
 import { openWorld, script, trust } from './harness.ts';
 import { gate, toolboxWith } from './tools.ts';

@@ -10,9 +10,9 @@ import {
   type Partition,
 } from '@signalbox/run-state';
 import { type Clock, createJsonSchemas, type Keyring, type Logger, systemClock } from '@signalbox/runtime';
-import { createDays } from '../src/days.ts';
-import { FailedOpens } from '../src/failed-opens.ts';
-import { LeaseKeeper } from '../src/lease-keeper.ts';
+import { createDays } from '../src/run/days.ts';
+import { FailedOpens } from '../src/intake/failed-opens.ts';
+import { LeaseKeeper } from '../src/lease/lease-keeper.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../src/metrics.ts';
 import { HeldSecrets, redactorsOf } from '@signalbox/engine';
 import { spansTo } from '../src/spans.ts';

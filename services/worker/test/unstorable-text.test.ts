@@ -64,22 +64,4 @@ describe('text that no database takes', () => {
     const events = JSON.stringify(run.events);
     for (const text of [made, key]) assert.ok(!events.includes(text), text);
   });
-
-  test('a result cut at its longest is not cut inside a character', async () => {
-    const world = await openWorld();
-    const toolbox = toolboxWith(async () => `${'x'.repeat(99_999)}\ud83d\ude00 and more`);
-    const turns = inTurn(
-      { toolCalls: [{ id: 'c', name: 'http_request', arguments: '{"key":"k"}' }] },
-      { text: 'ok' },
-    );
-    const run = await world.play(
-      await world.worker({ provider: await fakeProvider(turns.behave), toolbox }),
-      {
-        spec: { model: MINI, tools: ['http_request'] },
-      },
-    );
-    const result = run.events.find(({ type }) => type === 'tool.completed')?.refs['result'] ?? '';
-    assert.equal(run.result(result).text.length, 100_000);
-    assert.ok(run.result(result).text.isWellFormed());
-  });
 });

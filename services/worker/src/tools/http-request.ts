@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { createSend, resolveAll, type Resolve, type Send } from './checked-request.ts';
 import { type Tool, type ToolContext, ToolError } from './tool.ts';
+import { cutToFit } from './cut-to-fit.ts';
 
 /**
  * Reaches only what the operator listed in HTTP_TOOL_ALLOW (`host[:port]`), and no redirect leads off it.
@@ -71,7 +72,7 @@ const readBody = async (response: IncomingMessage): Promise<string> => {
     text += decoder.decode(chunk, { stream: true });
     if (text.length > MAX_BODY_CHARS || bytes > MAX_BODY_BYTES) break;
   }
-  return text.length > MAX_BODY_CHARS ? `${text.slice(0, MAX_BODY_CHARS)}\n[cut off]` : text;
+  return cutToFit(text, MAX_BODY_CHARS);
 };
 
 interface Hop {
