@@ -30,6 +30,8 @@ describe('checkpoints', () => {
     const attacks: readonly (readonly [RawBuilder<unknown>, number])[] = [
       [sql`update checkpoints set root = md5(root) || md5(root) where n = 2`, 2],
       [sql`delete from checkpoints where n = 2`, 2],
+      [sql`delete from checkpoints where n = 3`, 3],
+      [sql`update checkpoints set tenant_id = 'other' where n = 3`, 3],
       [sql`delete from checkpoint_leaves where n = 3`, 3],
       [sql`update checkpoint_leaves set hash = md5(hash) || md5(hash) where n = 1`, 1],
       [
