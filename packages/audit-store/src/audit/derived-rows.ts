@@ -27,14 +27,18 @@ interface Derived {
 /** In memory at once. */
 const MOST_CALLS = 5000;
 
+/** A run without a parent is the root of its tree; of others no event tells which is. */
+const rootOf = ({ run_id, data }: EventOf<'run.submitted'>): string | null =>
+  data.parent_run_id === null ? run_id : null;
+
 /** Of a record its events do not tell everything; what they do not is not looked at. */
-const recordOf = ({ run_id, data }: EventOf<'run.submitted'>): AuditRecord => ({
+const recordOf = (submitted: EventOf<'run.submitted'>): AuditRecord => ({
   streamId: '',
-  runId: run_id,
-  tenantId: data.tenant_id,
-  userId: data.user_id,
-  agent: data.agent.name,
-  rootRunId: '',
+  runId: submitted.run_id,
+  tenantId: submitted.data.tenant_id,
+  userId: submitted.data.user_id,
+  agent: submitted.data.agent.name,
+  rootRunId: rootOf(submitted) ?? '',
   wrappedKey: null,
   entries: [],
   contents: [],
@@ -55,8 +59,11 @@ const derive = (submitted: EventOf<'run.submitted'>, events: readonly Event[]): 
   const observed = [...ledger.values()].reduce((sum, { observed_nano: nano }) => sum + (nano ?? 0), 0);
   const { submitted: told, ...rest } = change;
   const { idempotency_key_digest: _key, idempotency_fingerprint: _print, ...own } = identity(told);
-  const calls = [...ledger].map(([id, { root_run_id: _, ...call }]) => [id, stored(call)] as const);
-  const run = stored({ ...rest, ...own, cost_observed_nano: observed });
+  const root = rootOf(submitted) === null ? {} : { root_run_id: submitted.run_id };
+  const calls = [...ledger].map(
+    ([id, { root_run_id: _, ...call }]) => [id, stored({ ...call, ...root })] as const,
+  );
+  const run = stored({ ...rest, ...own, ...root, cost_observed_nano: observed });
   return { runId: submitted.run_id, seq, run, calls: new Map(calls) };
 };
 
