@@ -31,6 +31,10 @@ export const chainsBehind = async (db: Db, tenantId: string, after: string): Pro
       (select distinct run_id from checkpoint_leaves
        where tenant_id = ${tenantId} and run_id > ${after} and run_id not like 'admin\\_%'
        order by run_id limit ${CHAINS_PER_PAGE})
+      union
+      (select run_id from checkpoint_due
+       where tenant_id = ${tenantId} and run_id > ${after} and run_id not like 'admin\\_%'
+       order by run_id limit ${CHAINS_PER_PAGE})
     ) chain order by id limit ${CHAINS_PER_PAGE}`.execute(db);
   return rows.map(({ id }) => id);
 };
@@ -60,6 +64,7 @@ export const isKnown = async (db: Db, tenantId: string, runId: string): Promise<
     sql`
       select from runs where tenant_id = ${tenantId} and id = ${id}
       union all select from checkpoint_leaves where tenant_id = ${tenantId} and run_id = ${id}
+      union all select from checkpoint_due where tenant_id = ${tenantId} and run_id = ${id}
       union all select from audit_events where tenant_id = ${tenantId} and run_id = ${id} limit 1`.execute(
       db,
     ),

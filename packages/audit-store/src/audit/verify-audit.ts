@@ -126,9 +126,12 @@ class AuditCheck {
   }
 }
 
+/** The writer's mark in checkpoint_due, which leaves when the event is signed, or with its month. */
+const TO_BE_SIGNED = 'the mark that it is to be signed names';
+
 const endFault = (walk: ChainWalk, chain: Expected): Fault => {
   if (chain.has_left) return null;
-  const cut = walk.cut(Math.max(chain.signed_seq, 0));
+  const cut = walk.cut(chain.signed_seq) ?? walk.cut(chain.due_seq, TO_BE_SIGNED);
   if (cut !== null) return cut;
   const { seq, hash } = walk.head;
   // The administration chain of a tenant of which nothing is stored yet; a run without a row was signed, or not asked

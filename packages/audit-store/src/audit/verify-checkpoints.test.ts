@@ -61,7 +61,7 @@ describe('checkpoints', () => {
     });
   });
 
-  test('what came after the last one is cut unseen only with the row of its run; up to it nothing is', async () => {
+  test('what came after the last one is cut unseen only with the row of its run and its mark; up to it nothing is', async () => {
     await inWorld(async (world) => {
       const { tx } = world;
       const late = simpleJournal();
@@ -70,6 +70,12 @@ describe('checkpoints', () => {
       const cut = await verifyAudit(tx, TENANT, null);
       assert.deepEqual([cut?.first_bad?.run_id, cut?.first_bad?.seq], [late.runId, 2]);
       await sql`update runs set last_seq = 1 where id = ${late.runId}`.execute(tx);
+      assert.deepEqual((await verifyAudit(tx, TENANT, null))?.first_bad, {
+        run_id: late.runId,
+        seq: 2,
+        why: 'the chain was cut; the mark that it is to be signed names 5 events',
+      });
+      await sql`update checkpoint_due set seq = 1 where run_id = ${late.runId}`.execute(tx);
       assert.equal((await verifyAudit(tx, TENANT, null))?.ok, true);
     });
   });

@@ -59,6 +59,22 @@ test('a run whose row was taken away', async () => {
   });
 });
 
+test('a run of which nothing is left but that it is to be signed', async () => {
+  await inWorld(async ({ tx }) => {
+    const runId = await stored(tx);
+    for (const table of ['audit_events', 'cost_ledger'])
+      await sql`delete from ${sql.table(table)} where run_id = ${runId}`.execute(tx);
+    await sql`delete from runs where id = ${runId}`.execute(tx);
+    const { missing } = await takeCheckpoint(asPool(tx), TENANT, signer);
+    assert.deepEqual(missing, [runId]);
+    await assertFound(tx, {
+      run_id: runId,
+      seq: 1,
+      why: 'the whole chain is missing; the mark that it is to be signed names 5 events',
+    });
+  });
+});
+
 test("another tenant's run, given to this one: online and offline", async () => {
   await inWorld(async (world) => {
     const foreign = journalOf(newId('run'), [submitted({ tenant_id: 'other' })]);

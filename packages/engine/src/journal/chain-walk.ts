@@ -66,14 +66,11 @@ export class ChainWalk {
     return null;
   }
 
-  /** What is wrong with the end, when a checkpoint says that the chain went on up to `signedSeq`. */
-  cut(signedSeq: number): { readonly seq: number; readonly why: string } | null {
+  /** What is wrong with the end, when a checkpoint, or another witness, says that the chain went on up to `last`. */
+  cut(last: number, witness = 'a checkpoint holds'): { readonly seq: number; readonly why: string } | null {
     const seq = this.#head.seq + 1;
-    if (signedSeq < seq) return null;
-    const why =
-      seq === 1
-        ? `the whole chain is missing; a checkpoint holds ${signedSeq} events`
-        : `the chain was cut; a checkpoint holds ${signedSeq} events`;
-    return { seq, why };
+    if (last < seq) return null;
+    const what = seq === 1 ? 'the whole chain is missing' : 'the chain was cut';
+    return { seq, why: `${what}; ${witness} ${last} events` };
   }
 }
