@@ -53,6 +53,7 @@ describe('the command', () => {
       quarantined: 0,
       checkpoints: 1,
       later_checkpoints: 0,
+      absent_checkpoints: 0,
       signed_until: TS,
       missing: { count: 0, run_ids: [] },
       departed: 0,

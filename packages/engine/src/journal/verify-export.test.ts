@@ -103,6 +103,7 @@ test('what was signed while the export was made, or after it, is not missing fro
     quarantined: 0,
     checkpoints: 1,
     later_checkpoints: 2,
+    absent_checkpoints: 0,
     signed_until: minute(1),
     missing: { count: 0, run_ids: [] },
     departed: 0,
@@ -115,6 +116,19 @@ test('what was signed while the export was made, or after it, is not missing fro
     const { first_bad } = await verify(eventsOf(a, 3), checkpoints, { checkpoint });
     assert.deepEqual([first_bad?.run_id, first_bad?.seq], [a.runId, 4], String(checkpoint));
   }
+});
+
+test('a file of checkpoints that was cut says so: the export knows how many there were', async () => {
+  const a = chainOf('a', 4);
+  const checkpoints = signedOver([leafOf(a, 2)], [leafOf(a, 3)], [leafOf(a, 4)]);
+  const absentIn = async (given: number, checkpoint: number | undefined): Promise<unknown[]> => {
+    const found = await verify(eventsOf(a), checkpoints.slice(0, given), { checkpoint });
+    return [found.checkpoints, found.absent_checkpoints, found.signed_until];
+  };
+  assert.deepEqual(await absentIn(3, 3), [3, 0, minute(3)]);
+  assert.deepEqual(await absentIn(1, 3), [1, 2, minute(1)]);
+  assert.deepEqual(await absentIn(0, 3), [0, 3, null]);
+  assert.deepEqual(await absentIn(1, undefined), [1, 0, minute(1)], 'of an export that does not tell');
 });
 
 test('a signing key is replaced: what each signed is verified with its own, also an export from before', async () => {

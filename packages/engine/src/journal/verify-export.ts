@@ -21,6 +21,8 @@ export interface ExportVerdict {
   readonly checkpoints: number;
   /** Checkpoints that came while it was made or after it: what they alone hold, this export cannot show. */
   readonly later_checkpoints: number;
+  /** Checkpoints that stood when the export began and are not given: the file was cut, or copied before it had them. */
+  readonly absent_checkpoints: number;
   /** When the last one was signed that it was held against: what came later is proven by no signature. */
   readonly signed_until: string | null;
   /** Chains that these checkpoints hold and that are not there at all. Null: it did not come to that. */
@@ -170,13 +172,15 @@ export const verifyExport = async (evidence: ExportEvidence): Promise<ExportVerd
   const fault = await signed.read(evidence);
   const reader = new ExportReader(signed, evidence.tenantId);
   const verdict = (ending: Ending): ExportVerdict => {
-    const checkpoints = Math.min(signed.count, reader.standing ?? signed.count);
+    const standing = reader.standing ?? signed.count;
+    const checkpoints = Math.min(signed.count, standing);
     return {
       ok: ending.first_bad === null,
       checked: reader.checked,
       quarantined: reader.quarantined,
       checkpoints,
       later_checkpoints: signed.count - checkpoints,
+      absent_checkpoints: Number.isFinite(standing) ? standing - checkpoints : 0,
       signed_until: signed.signedAt(checkpoints),
       ...ending,
     };
