@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Run } from '@signalbox/contracts';
 import type { Replayed } from '@signalbox/engine';
-import { foundContent, openContent, runKey, sealContent } from '@signalbox/run-state';
+import { eraseHot, foundContent, openContent, runKey, sealContent } from '@signalbox/run-state';
 import { coolDown, storeAll } from './audit.ts';
 import { type Harness, openHarness } from './harness.ts';
 import { finish, own } from './run-writer.ts';
@@ -99,6 +99,20 @@ test('another prompt in the place of the one that was sealed is found out, howev
   assert.deepEqual(divergences, [{ step: 0, kind: 'content', expected: refs.spec, got: ref }]);
 });
 
+test('a content that was taken away is found out, and not taken for erased', async () => {
+  const { id } = await finished();
+  const { redis } = h.deps.partition;
+  const { contents, refs } = await stored(id);
+  await redis.hdel(contents, refs.submission);
+  const divergences = [{ step: 0, kind: 'content', expected: refs.submission, got: null }];
+  assert.deepEqual(await replay(id), { identical: false, steps: 0, divergences, provider_calls: 0 });
+  await redis.hdel(runKey(h.deps.partition, id), 'key');
+  const response = await h.call('POST', `/v1/runs/${id}/replay`);
+  const { code, detail } = (await response.json()) as { code: string; detail: string };
+  assert.deepEqual([response.status, code], [410, 'content_erased']);
+  assert.match(detail, /no erasure of it is known/);
+});
+
 test('a journal that was changed is named with its first bad place', async () => {
   const { id } = await finished();
   const { redis } = h.deps.partition;
@@ -118,18 +132,12 @@ test('a journal that was changed is named with its first bad place', async () =>
 });
 
 test('what was erased cannot be replayed: 410 content_erased', async () => {
-  const { redis } = h.deps.partition;
-  const one = await finished();
-  const { contents, refs } = await stored(one.id);
-  await redis.hdel(contents, refs.submission);
-  const other = await finished();
-  await redis.hdel(runKey(h.deps.partition, other.id), 'key');
-  for (const { id } of [one, other]) {
-    const response = await h.call('POST', `/v1/runs/${id}/replay`);
-    const { code, detail } = (await response.json()) as { code: string; detail: string };
-    assert.deepEqual([response.status, code], [410, 'content_erased']);
-    assert.match(detail, new RegExp(id));
-  }
+  const { id } = await finished();
+  await eraseHot(h.deps.partition, [{ runId: id, erasedAt: new Date() }]);
+  const response = await h.call('POST', `/v1/runs/${id}/replay`);
+  const { code, detail } = (await response.json()) as { code: string; detail: string };
+  assert.deepEqual([response.status, code], [410, 'content_erased']);
+  assert.match(detail, new RegExp(`${id} was erased`));
 });
 
 test("another tenant's run cannot be replayed", async () => {

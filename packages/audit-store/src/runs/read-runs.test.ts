@@ -4,6 +4,7 @@ import { newId } from '@signalbox/contracts';
 import { recordOf, simpleJournal, TENANT } from '../../test/journal.ts';
 import { migratedDatabase } from '../../test/support.ts';
 import type { Db } from '../db/pool.ts';
+import { eraseRunContents } from '../retention/erasure.ts';
 import { readRun, readRuns, readRunsWithin } from './read-runs.ts';
 import { readEntries } from './read-entries.ts';
 import { writeBatch } from '../write/write-batch.ts';
@@ -45,6 +46,26 @@ describe('readRuns', () => {
     const [chosen] = await readRuns(db, TENANT, [runId], () => ['sha256:output-1']);
     assert.deepEqual([...(chosen?.contents ?? [])], [['sha256:output-1', b64('output')]]);
   });
+});
+
+test('a run that is erased while it is read is read as erased', async () => {
+  const { runId, entries } = simpleJournal();
+  const contents = ['sha256:submission', 'sha256:spec', 'sha256:output-1'].map(
+    (ref) => [ref, b64(ref)] as const,
+  );
+  await writeBatch(db, [recordOf(runId, entries, { wrappedKey: 'k1.key', contents })]);
+  let asked = 0;
+  const slow = db.withPlugin({
+    transformQuery: ({ node }) => node,
+    transformResult: async ({ result }) => {
+      // Behind its row and its journal come its contents.
+      if ((asked += 1) === 2) await eraseRunContents(db, TENANT, [runId]);
+      return result;
+    },
+  });
+  const found = await readRun(slow, TENANT, runId);
+  assert.equal(found?.wrappedKey, null);
+  assert.notEqual(found?.contentErasedAt, null);
 });
 
 describe('readRunsWithin', () => {

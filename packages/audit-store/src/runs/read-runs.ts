@@ -106,6 +106,18 @@ const countWithin = async (
   return beyond === -1 ? runIds.length : beyond;
 };
 
+/** Rows read before their contents; of a run that was erased in between, as it is now. */
+const asErased = async (
+  db: Db,
+  rows: ReadonlyMap<string, RunRow>,
+  { tenantId, lacking }: { tenantId: string; lacking: readonly string[] },
+): Promise<ReadonlyMap<string, RunRow>> => {
+  const doubtful = lacking.filter((id) => rows.get(id)?.wrapped_key !== null);
+  if (doubtful.length === 0) return rows;
+  const now = await selectRuns(db, tenantId, doubtful);
+  return new Map([...rows, ...now.map((row) => [row.id, row] as const)]);
+};
+
 export interface RunsQuery {
   readonly tenantId: string;
   readonly runIds: readonly string[];
@@ -142,8 +154,10 @@ export const readRunsWithin = (
     const within = ids.slice(0, looked);
     const wanted = looked === ids.length ? named : named.filter(({ run_id }) => within.includes(run_id));
     const contents = await selectContents(db, wanted);
+    const lacking = wanted.filter(({ run_id, ref }) => contents.get(run_id)?.has(ref) !== true);
+    const known = await asErased(db, rows, { tenantId, lacking: lacking.map(({ run_id }) => run_id) });
     return {
-      runs: within.flatMap((id) => toStored(rows.get(id), journals.get(id), contents.get(id))),
+      runs: within.flatMap((id) => toStored(known.get(id), journals.get(id), contents.get(id))),
       looked,
     };
   });
