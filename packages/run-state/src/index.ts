@@ -36,7 +36,7 @@ export {
 export { type CostMetric, createCostMetric } from './metrics/cost-metric.ts';
 export { chargeLost, type HeldCall } from './owner/lost-call.ts';
 export { createAgentLabel, createModelLabels, type ModelLabels } from './metrics/metric-labels.ts';
-export { createEndMetrics, type EndMetrics } from './metrics/end-metrics.ts';
+export { createEndMetrics, type EndedRun, type EndMetrics } from './metrics/end-metrics.ts';
 export { eraseHot } from './runs/erase.ts';
 export {
   awakenRun,

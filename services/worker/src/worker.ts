@@ -196,7 +196,7 @@ export class RunWorker {
   }
 
   async #open(claimed: Claimed, identity: Identity): Promise<Owned> {
-    const { partition, keyring, clock, onActivations, opens, stopping, vault } = this.#deps;
+    const { partition, keyring, clock, onActivations, opens, stopping, vault, metrics } = this.#deps;
     const actor = { type: 'system', id: identity.leaseId } as const;
     const deps: SessionDeps = { partition, keyring, clock, identity, actor, onActivations };
     try {
@@ -212,7 +212,7 @@ export class RunWorker {
       if (tried.every((leaseId) => leaseId === claimed.leaseId)) opens.failed(claimed.runId);
       await this.#hold(claimed.runId, (aborted) => {
         const hurry = AbortSignal.any([stopping, identity.lost, aborted]);
-        return letGo({ partition, clock, onActivations, hurry }, claimed);
+        return letGo({ partition, clock, counters: metrics, onActivations, hurry }, claimed);
       });
       throw error;
     }

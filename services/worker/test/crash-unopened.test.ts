@@ -9,6 +9,7 @@ import { requested } from '../../../packages/run-state/test/drafts.ts';
 import { claim } from '../../../packages/run-state/test/support.ts';
 import { fakeProvider, HAIKU } from './fake.ts';
 import { openWorld, type RunSeen, TENANT, type World } from './harness.ts';
+import type { TestWorker } from './test-worker.ts';
 import { LeapClock } from './leap-clock.ts';
 import { tenantDay, today } from './spend.ts';
 
@@ -206,21 +207,52 @@ describe('a run that cannot be opened, with a call left open', () => {
     return run;
   };
 
+  const assertCounted = async (
+    { metrics: { registry } }: TestWorker,
+    { status, code }: { status: string; code: string },
+  ): Promise<string> => {
+    const metrics = await registry.render();
+    const labels = `agent="support",status="${status}",code="${code}"`;
+    assert.match(metrics, new RegExp(`^signalbox_runs_finished_total\\{${labels}\\} 1$`, 'm'));
+    assert.match(metrics, /^signalbox_cost_usd_total\{.*\} 0\.000005$/m);
+    return metrics;
+  };
+
   test('ends as poison with its hold charged', async () => {
     const { world, runId, stranger } = await broken();
     await world.partition.redis.hset(runKey(world.partition, runId), 'unopened', '1 lease_a lease_b');
     await world.settle(stranger);
     const run = await assertCharged(world, runId);
     assert.equal(run.state.error?.code, 'poison_step');
+    await assertCounted(stranger, { status: 'failed', code: 'poison_step' });
   });
 
   test('ends as aborted with its hold charged, when that is asked for', async () => {
     const { world, runId, stranger } = await broken();
-    const flag = { requested_at: new Date().toISOString(), by: 'key_1', reason: null };
+    const flag = { requested_at: new Date().toISOString(), by: 'key_1', reason: 'wrong customer' };
     await requestAbort(world.partition, { runId, tenantId: TENANT, flag });
     await world.settle(stranger);
     const run = await assertCharged(world, runId);
     assert.equal(run.state.status, 'aborted');
     assert.equal(run.all('run.aborted')[0]?.settled_nano, 5000);
+    assert.deepEqual(run.all('run.abort_requested'), [flag], 'who asked stands in the journal');
+    const metrics = await assertCounted(stranger, { status: 'aborted', code: '' });
+    assert.match(metrics, /^signalbox_aborts_total\{state="between_steps"\} 1$/m);
+    assert.match(metrics, /^signalbox_abort_latency_seconds_count 1$/m);
+  });
+
+  test('is charged once when it is asked to stop just as it ends as poison', async () => {
+    const { world, runId, stranger } = await broken();
+    await world.partition.redis.hset(runKey(world.partition, runId), 'unopened', '1 lease_a lease_b');
+    const [activation] = world.pending.splice(0);
+    const flag = { requested_at: new Date().toISOString(), by: 'key_1', reason: null };
+    // Behind its claim, before its end.
+    const { redis } = world.partition;
+    await redis.hset(runKey(world.partition, runId), 'abort', JSON.stringify(flag));
+    await redis.rpush(runKey(world.partition, runId, 'inbox'), JSON.stringify({ ...flag, type: 'abort' }));
+    await stranger.work(activation ?? { runId: '', wakeSeq: 0 });
+    const run = await assertCharged(world, runId);
+    assert.deepEqual([run.state.status, run.all('run.abort_requested')], ['aborted', [flag]]);
+    await assertCounted(stranger, { status: 'aborted', code: '' });
   });
 });

@@ -1,4 +1,3 @@
-import type { RunState } from '@signalbox/engine';
 import type { Metrics } from '@signalbox/runtime';
 import { createAgentLabel } from './metric-labels.ts';
 
@@ -7,8 +6,17 @@ import { createAgentLabel } from './metric-labels.ts';
  * nobody owns the run. Whoever's commit wrote an end counts it, so that all processes together count each once.
  */
 export interface EndMetrics {
-  /** `state`: with its end. */
-  runEnded(state: RunState, nowMs: number): void;
+  runEnded(run: EndedRun, nowMs: number): void;
+}
+
+/** Of a run with its end what is counted; a `RunState` is one. */
+export interface EndedRun {
+  readonly submitted: { readonly agent: { readonly name: string | null } };
+  readonly status: string;
+  readonly error: { readonly code: string } | null;
+  readonly abort: { readonly requested_at: string } | null;
+  readonly aborted: { readonly caught: string } | null;
+  readonly createdAt: string;
 }
 
 const RUN_BUCKETS = [0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];

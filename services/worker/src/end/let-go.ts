@@ -7,10 +7,15 @@ import {
   type Claimed,
   type CommitReply,
   commitRun,
-  type CommitSettlement,
+  type CostMetric,
+  type EndMetrics,
+  type HeldCall,
+  type Note,
+  noteDraft,
   type Partition,
 } from '@signalbox/run-state';
 import { type Clock, pause } from '@signalbox/runtime';
+import { endedUnread } from './ended-unread.ts';
 import { openHolds } from './open-holds.ts';
 
 /**
@@ -25,6 +30,7 @@ export interface LetGoDeps {
   readonly clock: Clock;
   /** The wait is over at once: the worker stops, lost its lease, or the run is asked to stop. */
   readonly hurry: AbortSignal;
+  readonly counters: EndMetrics & CostMetric;
   readonly onActivations: (activations: readonly Activation[]) => void;
 }
 
@@ -33,8 +39,9 @@ export const MAX_CLAIMS = 3;
 
 interface Write {
   readonly head: Head;
-  readonly results: readonly EventDraft[];
-  readonly settlements: readonly CommitSettlement[];
+  /** What others left in the inbox, before the results: who asked it to stop stands in the journal. */
+  readonly notes: readonly Note[];
+  readonly held: readonly HeldCall[];
   readonly announce: EventDraft;
   readonly after: After;
 }
@@ -58,14 +65,20 @@ const poisonOf = ({ claims, unopened, leaseId }: Claimed, triedMs: number): stri
   return `No worker could open the run, or the provider key it goes on with, for ${minutes} minutes; ${workers} tried.`;
 };
 
-const failed = (message: string): EventDraft => ({
+type DraftOf<T extends EventDraft['type']> = Extract<EventDraft, { type: T }>;
+
+const failed = (message: string): DraftOf<'run.failed'> => ({
   type: 'run.failed',
   data: { code: 'poison_step', message },
 });
 
-const aborted = (settledNano: number): EventDraft => ({
+const aborted = (held: readonly HeldCall[]): DraftOf<'run.aborted'> => ({
   type: 'run.aborted',
-  data: { caught: 'between_steps', call_closed: false, settled_nano: settledNano },
+  data: {
+    caught: 'between_steps',
+    call_closed: false,
+    settled_nano: held.reduce((sum, { hold }) => sum + hold.amount_nano, 0),
+  },
 });
 
 const headOf = ({ entries }: Claimed): Head => ({
@@ -73,8 +86,10 @@ const headOf = ({ entries }: Claimed): Head => ({
   hash: hashOf(entries.at(-1) ?? ''),
 });
 
+const REFUSED: ReadonlySet<string> = new Set(['FENCED', 'TERMINAL', 'CONFLICT', 'NOT_FOUND']);
+
 const write = async (deps: LetGoDeps, claimed: Claimed, what: Write): Promise<CommitReply> => {
-  const { partition, clock, onActivations } = deps;
+  const { partition, clock, counters, onActivations } = deps;
   const { runId, leaseId, epoch } = claimed;
   const context = {
     runId,
@@ -82,8 +97,9 @@ const write = async (deps: LetGoDeps, claimed: Claimed, what: Write): Promise<Co
     ts: new Date(clock.now()).toISOString(),
     actor: { type: 'system', id: leaseId },
   } as const;
-  const { head, settlements, after } = what;
-  const results = appendDrafts(head, what.results, context);
+  const { head, notes, held, after } = what;
+  const { drafts, settlements } = chargeLost(held);
+  const results = appendDrafts(head, [...notes.map(noteDraft), ...drafts], context);
   const { entries } = appendDrafts(results.head, [what.announce], context);
   const reply = await commitRun(partition, {
     runId,
@@ -93,45 +109,51 @@ const write = async (deps: LetGoDeps, claimed: Claimed, what: Write): Promise<Co
     results:
       results.entries.length === 0
         ? null
-        : { entries: results.entries, contents: [], settlements, notes: 0, progress: false },
+        : { entries: results.entries, contents: [], settlements, notes: notes.length, progress: false },
     announcement: { entries, contents: [], hold: null, after },
   });
   onActivations(reply.activations);
+  if (!REFUSED.has(reply.code)) for (const { model, hold } of held) counters.charged(model, hold.amount_nano);
   return reply;
 };
 
-const NOTHING = { results: [], settlements: [] };
+interface End extends Omit<Write, 'after'> {
+  readonly announce: DraftOf<'run.failed' | 'run.aborted'>;
+}
+
+/** Writes its last event, and counts the run where it is written. */
+const end = async (deps: LetGoDeps, claimed: Claimed, { announce, ...what }: End): Promise<CommitReply> => {
+  const status = announce.type === 'run.failed' ? 'failed' : 'aborted';
+  const after: After = { type: 'finish', status };
+  const reply = await write(deps, claimed, { ...what, announce, after });
+  const ended = endedUnread(claimed.entries, {
+    status,
+    error: announce.type === 'run.failed' ? announce.data : null,
+    aborted: announce.type === 'run.aborted' ? announce.data : null,
+    notes: what.notes,
+  });
+  if (reply.code === 'OK' && ended !== null) deps.counters.runEnded(ended, deps.clock.now());
+  return reply;
+};
 
 export const letGo = async (deps: LetGoDeps, claimed: Claimed): Promise<void> => {
   const { clock, hurry } = deps;
-  const head = headOf(claimed);
+  const start = headOf(claimed);
   const triedMs = claimed.unopened === null ? 0 : clock.now() - claimed.unopened.sinceMs;
   const poison = poisonOf(claimed, triedMs);
+  const held = openHolds(claimed.entries);
   if (poison === null) {
     // As long as it was tried already, so the time between two tries doubles.
     const waitMs = Math.min(Math.max(triedMs, WAIT.minMs), WAIT.maxMs);
     await pause(clock, waitMs, hurry);
     const after: After = { type: 'hand_over', unopened: true };
-    const reply = await write(deps, claimed, { head, ...NOTHING, announce: HANDED_OVER, after });
-    if (reply.code !== 'ABORTED') return;
-  }
-  const held = openHolds(claimed.entries);
-  const { drafts: results, settlements } = chargeLost(held);
-  const charged = { results, settlements };
-  const ended = aborted(held.reduce((sum, { hold }) => sum + hold.amount_nano, 0));
-  const abort: After = { type: 'finish', status: 'aborted' };
-  if (poison === null) {
-    await write(deps, claimed, { head, ...charged, announce: ended, after: abort });
+    const what = { head: start, notes: [], held: [], announce: HANDED_OVER, after };
+    const { code, head, notes } = await write(deps, claimed, what);
+    if (code === 'ABORTED') await end(deps, claimed, { head, notes, held, announce: aborted(held) });
     return;
   }
-  const announce = failed(poison);
-  const reply = await write(deps, claimed, {
-    head,
-    ...charged,
-    announce,
-    after: { type: 'finish', status: 'failed' },
-  });
+  const what = { head: start, notes: [], held, announce: failed(poison) };
+  const { code, head, notes } = await end(deps, claimed, what);
   // Refused, but what it held is charged by now.
-  if (reply.code === 'ABORTED')
-    await write(deps, claimed, { head: reply.head, ...NOTHING, announce: ended, after: abort });
+  if (code === 'ABORTED') await end(deps, claimed, { head, notes, held: [], announce: aborted(held) });
 };
