@@ -42,8 +42,9 @@ const holding = async (db: Db, tenantId: string, runId: string): Promise<number[
 };
 
 /**
- * Checks each checkpoint and that none is missing between them, or behind them while its heads are there; of one run, only those that hold it. Whose key it was
- * is not known here: that they were not all made anew shows against the copy outside.
+ * Checks each checkpoint and that none is missing between them, or behind them while its heads are there; of one run,
+ * only those that hold it. Whose key it was is not known here: that they were not all made anew shows against the copy
+ * outside.
  */
 export const verifyCheckpoints = async (
   db: Db,
