@@ -96,6 +96,7 @@ export { type Reindexed, reindexRuns } from './queue/reindex.ts';
 export { repair, type Repaired, wakeRun } from './queue/repair.ts';
 export type { Activation } from './redis/reply.ts';
 export { scriptOfSha, type ScriptName } from './redis/evaluate.ts';
+export { followTime } from './redis/follow-time.ts';
 export { setStrangeAside } from './redis/strange.ts';
 export { checkServers, faultsOf, redisCheck, type RedisCheck } from './redis/server-check.ts';
 export { readSpend, type Spend } from './caps/spend.ts';

@@ -43,7 +43,9 @@ export {
   type WrappingKey,
 } from './sealing.ts';
 export { startService } from './service.ts';
+export { SharedClock } from './shared-clock.ts';
 export type { Shutdown } from './shutdown.ts';
+export { steadyClock } from './steady-clock.ts';
 export { withTimeout } from './timeout.ts';
 export { Trouble } from './trouble.ts';
 export { wellFormed, wellFormedDeep } from './well-formed.ts';

@@ -13,6 +13,7 @@ import {
   connect,
   createTail,
   disconnect,
+  followTime,
   findProviderKeys,
   openActivationQueue,
   openPartition,
@@ -24,6 +25,7 @@ import {
   createMetrics,
   exitOnProblems,
   type Logger,
+  SharedClock,
   type Shutdown,
   startService,
   systemClock,
@@ -85,10 +87,12 @@ const openStores = ({ config, logger, shutdown }: Frame) => {
     { variable: 'QUEUE_REDIS_URL', url: config.queueRedisUrl, redis: queueRedis },
   ];
   const { stopping } = shutdown;
+  const clock = new SharedClock(systemClock);
+  void followTime({ redis: state, clock, logger, stopping });
   void checkServers(servers, { mode: config.redisCheck, clock: systemClock, logger, stopping }).then(
     exitOnProblems,
   );
-  return { db, state, partition, tail, queue };
+  return { db, state, partition, tail, queue, clock };
 };
 
 const countRefusals = ({ shutdown }: Frame, deps: Parameters<typeof createRefusals>[0]): Refusals => {
@@ -120,8 +124,7 @@ const openProviders = (
 
 const buildDeps = (frame: Frame): ApiDeps => {
   const { config, secrets, logger, shutdown, closing } = frame;
-  const { db, state, partition, tail, queue } = openStores(frame);
-  const clock = systemClock;
+  const { db, state, partition, tail, queue, clock } = openStores(frame);
   const metrics = createMetrics({ prefix: 'signalbox_' });
   const { stopping } = shutdown;
   const keyring = createKeyring(config.encryptionKeys);

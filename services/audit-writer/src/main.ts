@@ -11,6 +11,7 @@ import {
   connect,
   createAuditReader,
   disconnect,
+  followTime,
   leaderLeaseMs,
   Leadership,
   openPartition,
@@ -21,9 +22,10 @@ import {
   exitOnProblems,
   Heartbeat,
   liveReport,
+  SharedClock,
   startHealthServer,
   startService,
-  systemClock as clock,
+  systemClock,
   watchLiveness,
 } from '@signalbox/runtime';
 import { loadConfig } from './config.ts';
@@ -36,10 +38,12 @@ const RELAY_MS = 5_000;
 const config = loadConfig();
 const redactor = createRedactor(config);
 const { logger, shutdown } = await startService({ name: 'audit-writer', ...config, redactor });
+const clock = new SharedClock(systemClock);
 
 const lost = (what: string, role?: string) => (error: Error) =>
   logger.warn(`a connection to ${what} failed and is tried again`, { role, error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
+void followTime({ redis, clock, logger, stopping: shutdown.stopping });
 const blocking = connect(config.redisUrl, 'stream', { onError: lost('Redis', 'blocking reads') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'writer', onError: lost('Postgres') });
 // Stopped last to first.

@@ -7,6 +7,7 @@ import {
   checkServers,
   connect,
   disconnect,
+  followTime,
   leaderLeaseMs,
   Leadership,
   openActivationQueue,
@@ -18,9 +19,10 @@ import {
   exitOnProblems,
   Heartbeat,
   liveReport,
+  SharedClock,
   startHealthServer,
   startService,
-  systemClock as clock,
+  systemClock,
   watchLiveness,
   Trouble,
 } from '@signalbox/runtime';
@@ -53,10 +55,12 @@ const config = loadConfig();
 const redactor = createRedactor(config);
 const { logger, shutdown } = await startService({ name: 'scheduler', ...config, redactor });
 const { stopping } = shutdown;
+const clock = new SharedClock(systemClock);
 
 const lost = (what: string, role?: string) => (error: Error) =>
   logger.warn(`a connection to ${what} failed and is tried again`, { role, error });
 const redis = connect(config.redisUrl, 'state', { onError: lost('Redis') });
+void followTime({ redis, clock, logger, stopping });
 const queueRedis = connect(config.queueRedisUrl, 'queue', { onError: lost('Redis', 'queue') });
 const db = createPool({ databaseUrl: config.databaseUrl, role: 'scheduler', onError: lost('Postgres') });
 // Stopped last to first.

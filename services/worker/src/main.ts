@@ -8,6 +8,7 @@ import {
   createTail,
   disconnect,
   findProviderKeys,
+  followTime,
   giveToQueue,
   openActivationQueue,
   openPartition,
@@ -20,9 +21,10 @@ import {
   Heartbeat,
   liveReport,
   pause,
+  SharedClock,
   startHealthServer,
   startService,
-  systemClock as clock,
+  systemClock,
   watchLiveness,
 } from '@signalbox/runtime';
 import { watchAborts } from './lease/abort-watch.ts';
@@ -41,6 +43,8 @@ const config = loadConfig();
 const secrets = new HeldSecrets(config.secrets);
 const redactor = createRedactor({ secrets });
 const { logger, shutdown } = await startService({ name: 'worker', ...config, redactor });
+const { stopping } = shutdown;
+const clock = new SharedClock(systemClock);
 
 const open = (url: string, role: Parameters<typeof connect>[1]) => {
   const redis = connect(url, role, {
@@ -51,6 +55,7 @@ const open = (url: string, role: Parameters<typeof connect>[1]) => {
 };
 
 const state = open(config.redisUrl, 'state');
+void followTime({ redis: state, clock, logger, stopping });
 const partition = openPartition(state);
 const queuePartition = openPartition(open(config.queueRedisUrl, 'queue'));
 const queue = openActivationQueue(queuePartition, queuePartition.redis);
@@ -61,7 +66,6 @@ const onActivations = (activations: readonly Activation[]): void =>
 
 const metrics = createWorkerMetrics();
 metrics.slots(config.concurrency);
-const { stopping } = shutdown;
 const cut = new AbortController();
 
 /** So long a worker may go on making calls with a key that was replaced or removed. */

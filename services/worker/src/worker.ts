@@ -9,7 +9,7 @@ import {
   heldRuns,
   releaseRuns,
 } from '@signalbox/run-state';
-import { backoffMs, type Keyring, pause } from '@signalbox/runtime';
+import { backoffMs, type Clock, type Keyring, pause, steadyClock } from '@signalbox/runtime';
 import { drive } from './drive.ts';
 import { endPoisoned } from './end/end-poisoned.ts';
 import { abortRun, handOver } from './end/endings.ts';
@@ -43,6 +43,8 @@ const resumedAfter = (status: RunStatus): string | null => {
 /** A claimed run. What the store sent of it, sealed, is not kept: it would be held as long as the run is worked on. */
 interface Owned extends Pick<Claimed, 'claims' | 'queuedMs' | 'wakeSeq'> {
   readonly session: Session;
+  /** Of this activation: a clock that is set must not make it older than it is. */
+  readonly clock: Clock;
 }
 
 export class RunWorker {
@@ -169,8 +171,8 @@ export class RunWorker {
     }
   }
 
-  async #workOn({ session, claims, queuedMs, wakeSeq }: Owned, aborted: AbortSignal): Promise<void> {
-    const { clock, metrics, spans, build } = this.#deps;
+  async #workOn({ session, clock, claims, queuedMs, wakeSeq }: Owned, aborted: AbortSignal): Promise<void> {
+    const { metrics, spans, build } = this.#deps;
     const { state, identity } = session;
     const resumed = state.startedAt !== null;
     const reason = resumed ? resumedAfter(state.status) : null;
@@ -183,7 +185,7 @@ export class RunWorker {
     try {
       if (claims > MAX_CLAIMS) await endPoisoned(ending);
       else {
-        const context = createRunContext(this.#deps, session, aborted);
+        const context = createRunContext({ ...this.#deps, clock }, session, aborted);
         await spans
           .agent({ name: agent.name, model, traceparent }, () => drive(context))
           .finally(() => context.stops.dispose());
@@ -196,7 +198,8 @@ export class RunWorker {
   }
 
   async #open(claimed: Claimed, identity: Identity): Promise<Owned> {
-    const { partition, keyring, clock, onActivations, opens, stopping, vault, metrics } = this.#deps;
+    const { partition, keyring, onActivations, opens, stopping, vault, metrics } = this.#deps;
+    const clock = steadyClock(this.#deps.clock);
     const actor = { type: 'system', id: identity.leaseId } as const;
     const deps: SessionDeps = { partition, keyring, clock, identity, actor, onActivations };
     try {
@@ -204,7 +207,7 @@ export class RunWorker {
       const session = new Session(deps, claimed);
       await assertNextKey({ vault, clock, session });
       opens.opened();
-      return { session, claims, queuedMs, wakeSeq };
+      return { session, clock, claims, queuedMs, wakeSeq };
     } catch (error) {
       if (error instanceof RunLostError) throw error;
       // What others could not open either says nothing of this worker.

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { after, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { type Service, startRedis, startService, temporaryDir, until } from '@signalbox/local';
 import { connect, disconnect, openActivationQueue, requestAbort } from '@signalbox/run-state';
 import { KEYS, openWorld, script, TENANT, type World } from './harness.ts';
@@ -42,7 +43,33 @@ const startStranger = (url: string, logDir: string): Promise<Service> => {
   return startService({ name: 'stranger', entry: ENTRY, env: { ...environment(url), ...other }, logDir });
 };
 
+const SKEWED = fileURLToPath(new URL('../../../test/chaos/skewed-clock.ts', import.meta.url));
+const HOUR = 3_600_000;
+
 describe('the worker process', () => {
+  test('has the time of Redis where its machine has another: in journals, and for what is due', async () => {
+    const { url, world, enqueue } = await deployment();
+    const skewed = { NODE_OPTIONS: `--import=${SKEWED}`, CHAOS_CLOCK_SKEW_MS: String(-30 * HOUR) };
+    const env = { ...environment(url), ...skewed };
+    const worker = await startService({ name: 'skewed', entry: ENTRY, env, logDir: await temporaryDir() });
+    const submittedAt = Date.now();
+    const runId = await world.submit({
+      input: script({ tool_calls: [{ name: 'wait', arguments: { seconds: 60 } }] }, { text: 'waited' }),
+      spec: { tools: ['wait'] },
+    });
+    await enqueue();
+    await hasStatus(world, runId, 'waiting');
+    const run = await world.read(runId);
+    const due = Date.parse(run.all('tool.requested')[0]?.due_at ?? '');
+    for (const at of [due, ...run.events.map(({ ts }) => Date.parse(ts))])
+      assert.ok(Math.abs(at - submittedAt) < HOUR / 4, new Date(at).toISOString());
+    const warning = (await readFile(worker.logFile, 'utf8'))
+      .split('\n')
+      .find((line) => line.includes('not that of Redis'));
+    assert.ok(warning?.includes('"ahead_seconds":-108000'), warning);
+    await worker.stop();
+  });
+
   test('works on runs from the queue, stops one that is aborted, drains on SIGTERM and exits 0', async () => {
     const { url, world, enqueue } = await deployment();
     const logDir = await temporaryDir();

@@ -245,23 +245,27 @@ export const clockSkew: Fault = {
     victim.setEnv({ NODE_OPTIONS: `--import=${PRELOAD}`, CHAOS_CLOCK_SKEW_MS: String(skewMs) });
     await victim.kill();
     const { redis, root } = world.partition;
-    const look = async () => {
-      const entries = await redis.xrevrange(`${root}:audit`, '+', '-', 'COUNT', 200).catch(() => []);
-      return misdated(entries) || undefined;
-    };
-    const seen = await waitFor(look, {
-      what: 'misdated events',
+    const look = async () =>
+      misdated(await redis.xrevrange(`${root}:audit`, '+', '-', 'COUNT', 200).catch(() => []));
+    const service = await victim.ready();
+    const worked = await waitFor(async () => (await metric(service, 'runs_active')) || undefined, {
+      what: 'the worker to work',
       timeoutMs: LOOK_MS,
       everyMs: 5,
     }).catch(() => 0);
+    let found = 0;
     return {
       holdMs: between(random, 1500, 4000),
       heal: async () => {
+        found = await look();
         victim.setEnv({});
         await victim.kill();
       },
       exercised: () =>
-        Promise.resolve(seen === 0 ? null : `a worker ${skewMs / 1000} s off wrote at least ${seen} commits`),
+        Promise.resolve(
+          worked === 0 ? null : `a worker was ${skewMs / 1000} s off, and went by the time of Redis`,
+        ),
+      breaches: () => (found === 0 ? [] : [`${victim.name} misdated ${found} commits`]),
     };
   },
 };
