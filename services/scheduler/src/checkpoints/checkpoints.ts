@@ -109,17 +109,20 @@ export const writeCheckpoints = async (deps: CheckpointDeps): Promise<void> => {
   if (deps.sink !== null) await publish(deps, deps.sink);
 };
 
-/** Answers when it was last that all went well: a sink that is full or away must show in the age, too. */
+/**
+ * Answers when, on the monotonic clock, it was last that all went well: a sink that is full or away must show in the
+ * age, too.
+ */
 const round = async (deps: CheckpointDeps, wellAt: number): Promise<number> => {
   const { clock, db, logger, ageSeconds } = deps;
   try {
     if (deps.isLeader()) await writeCheckpoints(deps);
     ageSeconds.set(await checkpointAgeSeconds(db));
-    return clock.now();
+    return clock.monotonic();
   } catch (error) {
     logger.warn('checkpoints could not be written', { error });
     const waiting = await checkpointAgeSeconds(db).catch(() => 0);
-    ageSeconds.set(Math.max(waiting, (clock.now() - wellAt) / 1000));
+    ageSeconds.set(Math.max(waiting, (clock.monotonic() - wellAt) / 1000));
     return wellAt;
   }
 };
@@ -134,7 +137,7 @@ export const keepCheckpoints = async (deps: CheckpointDeps, stopping: AbortSigna
     logger.info('checkpoints are signed', { public_key: publicKeyOf(signingKey), outside });
     if (!outside) logger.warn('CHECKPOINT_FILE is not set: checkpoints lie in Postgres alone');
   }
-  let wellAt = clock.now();
+  let wellAt = clock.monotonic();
   while (!stopping.aborted) {
     await pause(clock, ROUND_MS, stopping);
     wellAt = await round(deps, wellAt);
