@@ -171,6 +171,19 @@ for (const { model, nano } of MODELS) {
         );
       }));
 
+    it('arguments that a model nested without end do not keep the conversation from being sent', () =>
+      withFake({}, async (fake, models) => {
+        const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`;
+        const messages: Message[] = [
+          { role: 'user', content: 'go' },
+          { role: 'assistant', content: '', toolCalls: [{ id: 'c', name: 'calculator', arguments: deep }] },
+          { role: 'tool', callId: 'c', content: 'no', isError: true },
+          { role: 'user', content: 'again' },
+        ];
+        assert.equal((await ask(models, requestTo(model, { messages }))).answer.text, 'again');
+        assert.equal(fake.ledger[0]?.status, 200);
+      }));
+
     it('a lone surrogate from the provider cannot get further', () =>
       withFake(
         {

@@ -30,9 +30,19 @@ const parsedObject = (text: string): Record<string, unknown> | null => {
   }
 };
 
+/** Deeper than the arguments of any tool, and far from what the SDK cannot write: JSON.stringify calls itself. */
+const MOST_LEVELS = 500;
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)));
+
 /** The arguments of a tool call, as an object. */
-export const argumentsObject = (text: string): Record<string, unknown> =>
-  parsedObject(sendable(text)) ?? shownAsObject(text);
+export const argumentsObject = (text: string): Record<string, unknown> => {
+  const parsed = parsedObject(sendable(text));
+  return parsed === null || isDeeper(parsed, MOST_LEVELS) ? shownAsObject(text) : parsed;
+};
 
 /** The arguments of a tool call, as the JSON of an object: that of the model where it is one. */
 export const argumentsJson = (text: string): string => {
