@@ -2,6 +2,7 @@ import type { Json } from './json.ts';
 import type { FinishReason } from './event.ts';
 import type { ErrorCode } from './errors.ts';
 import type { ToolCall } from './content.ts';
+import type { Nano } from './money.ts';
 import type { Usage } from './run.ts';
 
 /** One entry of the conversation a model is sent. */
@@ -35,6 +36,8 @@ export interface ModelAnswer {
   readonly finishReason: FinishReason;
   /** Null when the provider sent none: the caller charges the hold and marks it estimated. */
   readonly usage: Usage | null;
+  /** What the provider says that the call cost, where it says so. */
+  readonly costNano?: Nano;
   readonly modelServed: string;
   readonly providerRequestId: string | null;
 }

@@ -2,6 +2,7 @@ import {
   type FinishReason,
   type ModelAnswer,
   ModelError,
+  type Nano,
   type ToolCall,
   type Usage,
 } from '@signalbox/contracts';
@@ -16,6 +17,8 @@ const MOST_BYTES = 10_000_000;
 export class AnswerBuilder {
   /** Last usage seen; null while none was. */
   usage: Usage | null = null;
+  /** Null while the provider did not say what the call cost. */
+  costNano: Nano | null = null;
   /** Set once the provider said that, and why, the answer is over: then it is complete. */
   finishReason: FinishReason | null = null;
   modelServed: string | null = null;
@@ -109,6 +112,7 @@ export class AnswerBuilder {
       toolCalls,
       finishReason: withCalls(this.finishReason ?? 'stop', toolCalls.length > 0),
       usage: this.usage,
+      ...(this.costNano === null ? {} : { costNano: this.costNano }),
       modelServed: this.modelServed ?? modelAsked,
       providerRequestId: this.requestId,
     };

@@ -18,6 +18,8 @@ export interface Dialect {
   streamsAllOutput(model: string): boolean;
   /** The id of a tool call as this provider takes it; ids may come from another one (fallback). */
   readonly wireId: (id: string) => string;
+  /** Its usage has a `cost`: the same model is served from several places, at several prices. */
+  readonly tellsCost?: true;
   /** Which models reason unless told not to, and refuse tools then. */
   readonly refusesToolsWhileReasoning?: (model: string) => boolean;
   /** Which models sign their tool calls (`extra_content`) and refuse a conversation without the signatures. */
@@ -101,6 +103,7 @@ export const DIALECTS = {
     baseUrl: 'https://openrouter.ai/api/v1',
     fields: [...COMMON, 'max_tokens'],
     outputTokens: 'completion',
+    tellsCost: true,
     streamsAllOutput: no,
     wireId: shortId,
     // Its list of models is everybody's.

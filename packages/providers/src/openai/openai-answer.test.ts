@@ -70,6 +70,15 @@ describe('usage', () => {
     for (const told of [5, 0, null, 'many', -1]) assert.deepEqual(usage('openai', wire(told)), expected);
   });
 
+  it('openrouter tells what the call cost, the others have no such field', () => {
+    const cost = (provider: DialectName, told: unknown): unknown =>
+      read(provider, { choices: [], usage: { prompt_tokens: 10, completion_tokens: 5, cost: told } })
+        .costNano;
+    assert.equal(cost('openrouter', 0.0000123), 12_300);
+    for (const odd of [null, 0, -1, '1', {}]) assert.equal(cost('openrouter', odd), undefined);
+    assert.equal(cost('openai', 0.0000123), undefined);
+  });
+
   it('odd usage is unknown, also after one that was told on the way, and the answer stands', () => {
     const before = { choices: [], usage: { prompt_tokens: 10, completion_tokens: 1 } };
     for (const odd of [

@@ -1,24 +1,12 @@
-import type { FinishReason, Usage } from '@signalbox/contracts';
+import { type FinishReason, fromUsd } from '@signalbox/contracts';
 import { z } from 'zod';
 import type { AnswerBuilder } from '../attempt/answer-builder.ts';
 import type { Dialect } from './dialects.ts';
-import { parseWire, wireUsage } from '../attempt/parse-wire.ts';
+import { SentUsage, toUsage } from './openai-usage.ts';
+import { parseWire } from '../attempt/parse-wire.ts';
 import { SaidError } from '../attempt/said.ts';
 
 /** Answers in the Chat Completions wire format: chunks and whole bodies into our answer. */
-
-const Count = z.int().min(0).nullish();
-const WireUsage = z.object({
-  prompt_tokens: Count,
-  completion_tokens: Count,
-  total_tokens: Count,
-  prompt_tokens_details: z.object({ cached_tokens: Count, cache_write_tokens: Count }).nullish(),
-  completion_tokens_details: z.object({ reasoning_tokens: Count }).nullish().catch(null),
-  /** deepseek's name for cached tokens. */
-  prompt_cache_hit_tokens: Count,
-});
-/** Odd usage comes after what was told on the way, so it is one without counts. */
-const SentUsage = wireUsage(WireUsage, {});
 
 const Fragment = z.object({
   index: z.int().nullish(),
@@ -167,32 +155,12 @@ export const createCompletionsReader = (
     answer.modelServed = model ?? answer.modelServed;
     answer.requestId ??= id ?? null;
     const wire = usage ?? x_groq?.usage;
-    if (wire) answer.usage = toUsage(wire, dialect);
+    if (wire) {
+      answer.usage = toUsage(wire, dialect);
+      answer.costNano = dialect.tellsCost && wire.cost ? fromUsd(wire.cost) : null;
+    }
     const choice = choices?.[0];
     if (choice !== undefined) readChoice(choice, answer);
   };
   return { onEvent: read, onWhole: read };
-};
-
-/**
- * Null unless both directions are known: a missing count is unknown, not zero. So is a whole that is less than a part of
- * it: some gateways leave what the cache had out of the prompt, or reasoning out of the completion.
- */
-const toUsage = (wire: z.infer<typeof WireUsage>, { outputTokens }: Dialect): Usage | null => {
-  const { prompt_tokens: input, completion_tokens: completion, total_tokens: total } = wire;
-  if (typeof input !== 'number') return null;
-  const rest = outputTokens === 'total_less_prompt' && typeof total === 'number' ? total - input : null;
-  if (typeof completion !== 'number' && rest === null) return null;
-  const output = Math.max(completion ?? 0, rest ?? 0);
-  const details = wire.prompt_tokens_details;
-  const cacheRead = details?.cached_tokens ?? wire.prompt_cache_hit_tokens ?? 0;
-  const cacheWrite = details?.cache_write_tokens ?? 0;
-  const reasoning = wire.completion_tokens_details?.reasoning_tokens ?? 0;
-  if (cacheRead + cacheWrite > input || reasoning > output) return null;
-  return {
-    input_tokens: input,
-    output_tokens: output,
-    cache_read_tokens: cacheRead,
-    cache_write_tokens: cacheWrite,
-  };
 };

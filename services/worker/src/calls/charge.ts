@@ -37,12 +37,31 @@ const holdNano = ({ offer }: Announced): Nano => offer.hold?.amount_nano ?? 0;
 const isFiller = ({ input_tokens, output_tokens }: Usage, { text, toolCalls }: ModelAnswer): boolean =>
   input_tokens === 0 || (output_tokens === 0 && (text !== '' || toolCalls.length > 0));
 
+/** Prices of one model differ less. What is beyond is no price, and is not believed any more than such a usage. */
+const MOST_TIMES_THE_HOLD = 100;
+
+/** What the provider says that the call cost, which may be more than the catalogue knows of. */
+const toldNano = (
+  { logger, session }: RunContext,
+  announced: Announced,
+  { costNano = 0 }: ModelAnswer,
+): Nano => {
+  if (costNano <= MOST_TIMES_THE_HOLD * holdNano(announced)) return costNano;
+  logger.warn('a provider told a cost that cannot be true: the call is charged without it', {
+    run_id: session.runId,
+    cost_nano: costNano,
+    hold_nano: holdNano(announced),
+  });
+  return 0;
+};
+
 export const chargeOfAnswer = (context: RunContext, announced: Announced, answer: ModelAnswer): Charge => {
   const told = answer.usage === null || isFiller(answer.usage, answer) ? null : answer.usage;
   const usage = believed(context, announced, told);
+  const least = toldNano(context, announced, answer);
   return usage === null
-    ? { nano: holdNano(announced), estimated: true, usage }
-    : { nano: costNano(usage, announced.price), estimated: false, usage };
+    ? { nano: Math.max(least, holdNano(announced)), estimated: true, usage }
+    : { nano: Math.max(least, costNano(usage, announced.price)), estimated: false, usage };
 };
 
 /** Of a broken call: nothing only when the provider certainly did nothing (Abort). */
