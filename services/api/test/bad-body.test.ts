@@ -87,6 +87,12 @@ for (const [json, message] of TOLD) {
   });
 }
 
+test('what is of another type is told once: how long it would be as that is no matter', async () => {
+  const json = { ...VALID, agent: { model: 'mock/echo', fallbacks: 'openai/gpt-4o-mini' } };
+  const { errors } = await refused('POST', '/v1/runs', { json }, INVALID);
+  assert.deepEqual(errors, [{ path: 'agent.fallbacks', message: 'expected array, received string' }]);
+});
+
 const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, i]));
 
 test('of very much that does not fit the first twenty are told; of too much metadata its number alone', async () => {

@@ -40,6 +40,7 @@ test('what is no JSON Schema, names a dialect that is not known, or takes for ev
     [{ $ref: 'http://elsewhere.example/schema' }, /no usable JSON Schema/],
     [{ $schema: 'http://json-schema.org/draft-04/schema#' }, /no usable JSON Schema/],
     [{ $async: true, type: 'object' }, /no usable JSON Schema/],
+    [{ name: 'x', strict: true, schema: { type: 'object' } }, /holds one in its field schema/],
     [multiplying, /too long/],
   ] as const;
   for (const [schema, why] of cases) {

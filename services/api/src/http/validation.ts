@@ -45,8 +45,12 @@ const meantBranch = (branches: readonly (readonly Issue[])[]): readonly Issue[] 
 
 /** One after the other: of very many, none is made but those that are told. */
 function* problemsOf(issues: readonly Issue[], at: Path): Generator<FieldProblem> {
+  let mistyped: string | null = null;
   for (const issue of issues) {
     const path = [...at, ...issue.path];
+    // zod goes on to measure what is of another type: a text in the place of a list has too many signs for one.
+    if (mistyped === path.join('.')) continue;
+    mistyped = issue.code === 'invalid_type' ? path.join('.') : null;
     const branch = issue.code === 'invalid_union' ? meantBranch(issue.errors) : undefined;
     if (branch !== undefined) {
       yield* problemsOf(branch, path);
