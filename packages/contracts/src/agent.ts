@@ -23,10 +23,16 @@ const ToolEntry = z.union([
   }),
 ]);
 
-export const toolEntryName = (entry: z.infer<typeof ToolEntry>): ToolName =>
+/** Of a spec at rest, which outlives its tools: one that is no more must not keep the rest from being read. */
+export const StoredToolEntry = z.union([
+  z.string(),
+  z.strictObject({ name: z.string(), repeatable: z.boolean().default(false) }),
+]);
+
+export const toolEntryName = (entry: z.infer<typeof StoredToolEntry>): string =>
   typeof entry === 'string' ? entry : entry.name;
 
-export const ToolEntries = z.array(ToolEntry).max(32).default([]);
+const ToolEntries = z.array(ToolEntry).max(32).default([]);
 
 const namesEachOnce = (entries: z.infer<typeof ToolEntries>): boolean =>
   new Set(entries.map(toolEntryName)).size === entries.length;
@@ -83,7 +89,10 @@ export const AgentSpec = z.strictObject({
     .describe('JSON Schema of the output. An answer that does not follow it is asked for again.'),
   cost_intent: z.enum(['free', 'paid']).default('paid').describe('free: a model with a price is refused.'),
 });
-export type AgentSpec = z.infer<typeof AgentSpec>;
+/** Also as it was stored. */
+export type AgentSpec = Omit<z.infer<typeof AgentSpec>, 'tools'> & {
+  tools: z.infer<typeof StoredToolEntry>[];
+};
 
 /** The associated data of a sealed spec and its key (AAD), so that neither passes for another agent's. */
 export const agentAad = (tenantId: string, name: string): string => `agent:${tenantId}/${name}`;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { RunInput } from './run.ts';
-import { AgentSpec, LimitsInput, ToolEntries } from './agent.ts';
+import { AgentSpec, LimitsInput, StoredToolEntry } from './agent.ts';
 import { Usd } from './money.ts';
 
 /**
@@ -13,7 +13,7 @@ export type SubmissionContent = z.infer<typeof SubmissionContent>;
 
 /** Written before a cost of more than 9 decimals and a tool named twice were refused, it may have them. */
 export const SpecContent = AgentSpec.extend({
-  tools: ToolEntries,
+  tools: z.array(StoredToolEntry).default([]),
   limits: LimitsInput.extend({ cost_usd: Usd.optional() }).default({}),
 });
 

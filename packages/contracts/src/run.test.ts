@@ -144,6 +144,14 @@ test('a stored agent is read whatever its cost was rounded from', () => {
   assert.ok(!SpecContent.safeParse({ ...spec, limits: { cost_usd: -1 } }).success);
 });
 
+test('a stored agent is read though a tool of it is no more; a new one may not name it', () => {
+  const tools = ['calculator', 'gone', { name: 'gone too', repeatable: true }];
+  const spec = { model: 'mock/echo', tools };
+  assert.ok(!AgentSpec.safeParse(spec).success);
+  assert.deepEqual(SpecContent.parse(spec).tools, tools);
+  assert.deepEqual(SpecContent.parse({ model: 'mock/echo' }).tools, []);
+});
+
 const BAD_AGENTS: readonly [string, object][] = [
   ['an unknown provider', { model: 'acme/gpt' }],
   ['a model without a provider', { model: 'gpt-4o' }],

@@ -105,6 +105,20 @@ describe('a schema that throws', () => {
   }
 });
 
+test('a tool that there is no more: the run says so before it asks a model, once and not as a lost worker', async () => {
+  const world = await openWorld();
+  const run = await world.play(await world.worker({ toolbox: createToolbox([]) }), {
+    spec: { tools: ['calculator'] },
+  });
+  assert.deepEqual(run.types, ['run.submitted', 'run.claimed', 'run.failed']);
+  assert.deepEqual(run.state.error, {
+    code: 'tool_error',
+    message:
+      'The agent may use the tool calculator, which this version of Signalbox does not have. Publish the agent without it.',
+    step: 1,
+  });
+});
+
 test('an error without a word is one that a provider takes', async () => {
   const world = await openWorld();
   const toolCalls = [{ id: 'c', name: 'http_request', arguments: '{"key":"k"}' }];

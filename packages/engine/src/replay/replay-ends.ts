@@ -54,8 +54,9 @@ export function* failure(
   const how = { kind: 'end', expected: failSummary(data.code, data.step) } as const;
   const before = events[index - 1];
   const refused = before?.type === 'cost.denied' && before.data.code === data.code;
-  // Before a call the worker knows how long the conversation is; behind it the provider says so, and the journal.
-  const beforeCall = refused || data.code === 'context_too_long';
+  // Before a call the worker knows how long the conversation is, and which tools there are; behind it the provider says
+  // so, and the journal.
+  const beforeCall = refused || data.code === 'context_too_long' || data.code === 'tool_error';
   const fits = (action: Action): boolean =>
     (beforeCall && action.type === 'call_model') ||
     (!refused && sameJson(actionSummary(action), how.expected));

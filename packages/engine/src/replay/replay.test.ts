@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AgentSpec, type EventDraft } from '@signalbox/contracts';
+import { AgentSpec, type ErrorCode, type EventDraft } from '@signalbox/contracts';
 import fc from 'fast-check';
 import { aborted, abortRequested, claimed, isoAt, RUN_ID, submitted } from '../../test/drafts.ts';
 import { digest } from '../../test/journey.ts';
@@ -58,16 +58,18 @@ test('the end of a run that nobody could open is no divergence: its writer could
   assert.equal(firstOf(endedAt(1))?.kind, 'end');
 });
 
-test('a conversation that was too long for its next call is no divergence; the end of another run would be', () => {
-  const data = { code: 'context_too_long', message: 'too long', step: 1 };
+test('what only the worker knew before a call is no divergence; the end of another run would be', () => {
   const opened = [submitted({ spec_digest: digest(specText(SPEC)) }), claimed()];
   const recording = { spec: SPEC, storedSpec: SPEC, input: '', contents: NOTHING_SAID, digest };
-  const endOf = (...more: EventDraft[]): Replayed => {
+  const endOf = (code: ErrorCode, ...more: EventDraft[]): Replayed => {
+    const data = { code, message: 'why', step: 1 };
     const drafts: EventDraft[] = [...opened, ...more, { type: 'run.failed', data }];
     return replayEntries(appendDrafts(EMPTY_HEAD, drafts, { ...OWNER, epoch: 1 }).entries, recording);
   };
-  assert.equal(endOf().identical, true);
-  assert.equal(firstOf(endOf(abortRequested()))?.kind, 'end');
+  for (const code of ['context_too_long', 'tool_error'] as const) {
+    assert.equal(endOf(code).identical, true);
+    assert.equal(firstOf(endOf(code, abortRequested()))?.kind, 'end');
+  }
 });
 
 test('an end that today would be another is told of', () => {

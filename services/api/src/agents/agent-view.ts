@@ -10,7 +10,7 @@ export const AgentView = z.object({
   created_at: z.string(),
   spec: AgentSpec,
 });
-export type AgentView = z.infer<typeof AgentView>;
+export type AgentView = Omit<z.infer<typeof AgentView>, 'spec'> & { spec: AgentSpec };
 
 /** An agent version as the api shows it. Throws like `openSpec`. */
 export const agentView = (keyring: Keyring, agent: StoredAgent): AgentView => ({

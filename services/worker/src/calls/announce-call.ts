@@ -39,6 +39,15 @@ const failUnpriced = async (context: RunContext, action: CallModel): Promise<voi
   );
 };
 
+const failWithoutTool = async (context: RunContext, action: CallModel, name: string): Promise<void> => {
+  await failRun(
+    context,
+    'tool_error',
+    `The agent may use the tool ${name}, which this version of Signalbox does not have. Publish the agent without it.`,
+    { step: action.step },
+  );
+};
+
 /** More than the window of any model: what is longer only fills the memory of all it passes. */
 const MOST_INPUT_TOKENS = 10_000_000;
 
@@ -106,7 +115,9 @@ export const announceCall = async (
 ): Promise<Announced | null> => {
   const price = context.prices.priceOf(action.model);
   const { inputBound } = prospect.prepared;
-  if (price === null) await failUnpriced(context, action);
+  const { missingTool } = context;
+  if (missingTool !== null) await failWithoutTool(context, action, missingTool);
+  else if (price === null) await failUnpriced(context, action);
   else if (inputBound > MOST_INPUT_TOKENS) await failTooLong(context, action, inputBound);
   else return await announceLargest(context, action, prospect, price);
   return null;

@@ -20,6 +20,8 @@ export interface ReadSpec {
   readonly toolNames: readonly string[];
   /** What a model is told of them. */
   readonly tools: readonly ToolDefinition[];
+  /** One of them that there is not: the agent is from before it went, or from after it came. */
+  readonly missingTool: string | null;
   /** Of each request to a model. */
   frameBytes(model: string): number;
   /** Whether an answer is what `output_schema` asks for; one that takes too long to judge is not. */
@@ -61,8 +63,9 @@ const readSpec = (text: string, { toolbox, schemas }: SpecPorts): ReadSpec => {
   const spec = SpecContent.parse(JSON.parse(text));
   const toolNames = spec.tools.map(toolEntryName);
   const tools = toolbox.definitions(toolNames);
+  const missingTool = toolNames.find((name) => toolbox.definitions([name]).length === 0) ?? null;
   const outputValid = outputCheck(schemas, spec.output_schema);
-  return { spec, toolNames, tools, frameBytes: framesOf(spec, tools), outputValid };
+  return { spec, toolNames, tools, missingTool, frameBytes: framesOf(spec, tools), outputValid };
 };
 
 export const createSpecs = (ports: SpecPorts): Specs => {
