@@ -10,6 +10,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { systemClock } from '@signalbox/runtime';
 import pg from 'pg';
 import { migrateConfig } from './config.ts';
+import { prepareSession } from './db/session.ts';
 
 const MIGRATIONS = new URL('../migrations/', import.meta.url);
 /** Any number will do that nobody else locks in this database. */
@@ -123,6 +124,7 @@ export const migrate = async (
   });
   await client.connect();
   try {
+    await prepareSession(client);
     return await applyAll(client, wanted);
   } finally {
     await client.end();

@@ -117,3 +117,22 @@ test('bigint and date come as number and text', async () => {
   const { rows } = await sql`select 9000000000000000::bigint as n, date '2026-11-21' as d`.execute(db);
   assert.deepEqual(rows, [{ n: 9_000_000_000_000_000, d: '2026-11-21' }]);
 });
+
+test('what a database sets of dates and of isolation changes neither what is read nor what is seen', async () => {
+  const url = await emptyDatabase();
+  const other = connect(url);
+  const { rows: settings } = await sql<{ set: string }>`
+    select format('alter database %I set %s', current_database(), setting) as set
+    from unnest(array['datestyle to german', 'default_transaction_isolation to serializable']) setting`.execute(
+    other,
+  );
+  for (const { set } of settings) await sql.raw(set).execute(other);
+  await Promise.all([migrate(url), migrate(url)]);
+  const db = createPool({ databaseUrl: url, role: 'api' });
+  const { rows } = await sql<{ at: Date | null; isolation: string }>`
+    select timestamptz '2026-11-21 10:00Z' as at, current_setting('transaction_isolation') as isolation`.execute(
+    db,
+  );
+  await db.destroy();
+  assert.deepEqual(rows, [{ at: new Date('2026-11-21T10:00:00Z'), isolation: 'read committed' }]);
+});

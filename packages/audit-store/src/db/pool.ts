@@ -1,5 +1,6 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
+import { prepareSession } from './session.ts';
 import { storeError, unavailable } from './store-errors.ts';
 import type { Tables } from './tables.ts';
 
@@ -54,6 +55,9 @@ const types: pg.CustomTypesConfig = {
   }) as typeof pg.types.getTypeParser,
 };
 
+/** The pool waits for what it returns, which its types do not say. */
+const HOOKS = { onConnect: prepareSession };
+
 /** What pg says when `query_timeout` is over. */
 const LATE = 'Query read timeout';
 
@@ -84,6 +88,7 @@ export const createPool = (options: PoolOptions): Db => {
     maxLifetimeSeconds: 1800,
     keepAlive: true,
     types,
+    ...HOOKS,
     ...LIMITS[options.role],
   });
   // Without listeners a broken connection would end the process: the pool's is for idle ones; of those
