@@ -64,6 +64,16 @@ test("another tenant's, an unknown and a malformed id look alike", async () => {
   assert.equal(still.abort, null);
 });
 
+test('an address whose percent signs spell no UTF-8 names nobody, whoever would bear that name', async () => {
+  const invalid = { status: 422, code: 'invalid_request' };
+  for (const user of ['M%FCller', '%E0%A4%A', '%ED%A0%80', '100%', 'a%2Fb%zz']) {
+    await refused('PUT', `/v1/caps/users/${user}`, { json: { daily_usd: 0 } }, invalid);
+    await refused('GET', `/v1/runs?user_id=${user}`, {}, invalid);
+  }
+  const found = await h.call('GET', '/v1/caps/users/M%C3%BCller%20100%25');
+  assert.equal(((await found.json()) as { user_id: string }).user_id, 'Müller 100%');
+});
+
 const QUERIES: readonly [path: string, field: string][] = [
   ['/v1/runs?cursor=nonsense', 'cursor'],
   [`/v1/runs?cursor=${Buffer.from('run_1').toString('base64url')}`, 'cursor'],
@@ -164,12 +174,7 @@ test('who an address names is redacted in the log as everywhere, however it is s
   const away = { databaseUrl: 'postgres://nobody@127.0.0.1:1/none', role: 'api' } as const;
   const broken = await openHarness({ db: createPool({ ...away, onError: () => undefined }) });
   try {
-    for (const user of [
-      'ann%40example.com',
-      'ann@example.com',
-      '%61nn%40example%2ecom',
-      '%+ann%40example.com',
-    ]) {
+    for (const user of ['ann%40example.com', 'ann@example.com', '%61nn%40example%2ecom']) {
       const json = { daily_usd: 1 };
       assert.equal((await broken.call('PUT', `/v1/caps/users/${user}`, { json })).status, 503);
       const { path } = JSON.parse(broken.logs.at(-2) ?? '') as { path: string };

@@ -38,6 +38,7 @@ import { tenantCaps } from '../routes/tenant-caps.ts';
 import { userCaps } from '../routes/user-caps.ts';
 import { verifyAudit } from '../routes/verify-audit.ts';
 import { refuseUndeclared } from './refuse-undeclared.ts';
+import { refuseUndecodable } from './refuse-undecodable.ts';
 import { onParameters } from './validation.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -131,6 +132,7 @@ const addMiddleware = (app: Api, deps: ApiDeps): void => {
       throw new SignalboxError('payload_too_large', `A body may have ${MAX_BODY_BYTES} bytes at most.`);
     }),
   );
+  app.use('/v1/*', refuseUndecodable);
   app.use('/v1/*', refuseUndeclared(app));
 };
 
