@@ -47,10 +47,27 @@ const to =
   (_, response) =>
     void response.writeHead(status, { location: '/got' }).end();
 
+const CHARSETS = [
+  ['ISO-8859-1', 'latin1'],
+  ['"windows-1252"; x=1', 'latin1'],
+  ['utf-16le', 'utf16le'],
+  ['utf-8', 'utf8'],
+  ['no-such', 'utf8'],
+] as const;
+
 const answers: Record<string, Handler> = {
   '/upgrade': switching('Connection: Upgrade', 'Upgrade: websocket'),
   '/upgrade-bare': switching(),
   ...Object.fromEntries([300, 301, 302, 303, 304, 305, 306, 307, 308].map((s) => [`/to-${s}`, to(s)])),
+  ...Object.fromEntries(
+    CHARSETS.map(([charset, encoding], index): [string, Handler] => [
+      `/spelled-${index}`,
+      (_, response) => {
+        response.setHeader('content-type', `text/html; charset=${charset}`);
+        response.end(Buffer.from('Zoë', encoding));
+      },
+    ]),
+  ),
   '/big': (_, response) => void response.end('x'.repeat(2_000_000)),
   '/hang': (_, response) => {
     response.flushHeaders();
@@ -95,6 +112,13 @@ const refused = (message: RegExp) => (error: unknown) =>
   error instanceof ToolError && error.code === 'tool_error' && message.test(error.message);
 
 describe('http_request', () => {
+  test('reads text as the server says that it is spelled', async () => {
+    for (const [index, [charset]] of CHARSETS.entries()) {
+      const told = await run(tool([listed()]), { url: at(`/spelled-${index}`) });
+      assert.equal(told, `HTTP 200 (text/html; charset=${charset})\nZoë`);
+    }
+  });
+
   test('sends the request with its idempotency key and returns status, type and body', async () => {
     const told = await run(tool([listed()]), {
       method: 'POST',

@@ -63,8 +63,19 @@ const headersOf = (set: SetHeaders, context: ToolContext): Headers => {
   return headers;
 };
 
+const CHARSET = /;\s*charset="?([^\s;"]+)/i;
+
+/** As the server says that its text is spelled; UTF-8 when it says nothing, or nothing that is known. */
+const decoderOf = ({ headers }: IncomingMessage) => {
+  try {
+    return new TextDecoder(CHARSET.exec(headers['content-type'] ?? '')?.[1]);
+  } catch {
+    return new TextDecoder();
+  }
+};
+
 const readBody = async (response: IncomingMessage): Promise<string> => {
-  const decoder = new TextDecoder();
+  const decoder = decoderOf(response);
   let text = '';
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
