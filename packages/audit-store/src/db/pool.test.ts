@@ -118,14 +118,14 @@ test('bigint and date come as number and text', async () => {
   assert.deepEqual(rows, [{ n: 9_000_000_000_000_000, d: '2026-11-21' }]);
 });
 
-test('what a database sets of dates and of isolation changes neither what is read nor what is seen', async () => {
+test('what a database sets of dates, isolation and schemas changes neither what is read nor what is seen', async () => {
   const url = await emptyDatabase();
   const other = connect(url);
   const { rows: settings } = await sql<{ set: string }>`
-    select format('alter database %I set %s', current_database(), setting) as set
-    from unnest(array['datestyle to german', 'default_transaction_isolation to serializable']) setting`.execute(
-    other,
-  );
+    select format('alter database %I set %s', current_database(), setting) as set from unnest(array[
+      'datestyle to german', 'default_transaction_isolation to serializable', 'search_path to own, public'
+    ]) setting`.execute(other);
+  await sql`create schema own`.execute(other);
   for (const { set } of settings) await sql.raw(set).execute(other);
   await Promise.all([migrate(url), migrate(url)]);
   const db = createPool({ databaseUrl: url, role: 'api' });
