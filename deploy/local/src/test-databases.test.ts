@@ -39,7 +39,7 @@ const startTests = ({ url }: LocalPostgres, file: string) => {
   });
 };
 
-const FILE = 'services/scheduler/src/partitions.test.ts';
+const FILE = 'services/scheduler/src/retention/partitions.test.ts';
 
 test('a run leaves nothing on a server of the user, also when it is interrupted, nor what a killed one left', async () => {
   const postgres = await startPostgres({ dir: await temporaryDir(), durable: false });

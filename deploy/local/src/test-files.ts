@@ -59,16 +59,12 @@ const rank = (file: string): number => {
 
 /** Most of what a test without a whole system costs is to load what it tests. */
 const SMALL = /^(deploy|packages|services|test\/(architecture|deploy|docs|providers))\//;
-/** They change what others in their process would see: the price library's own data. */
-const ALONE: readonly string[] = ['packages/providers/src/price-fees.test.ts'];
 /** Files of a batch, at most: what begins last should end soon. */
 const MOST = 12;
 
 /** The directory whose files may share a process, or the file itself. */
 const homeOf = (file: string): string =>
-  SMALL.test(file) && !SLOW.includes(file) && !ALONE.includes(file)
-    ? file.split('/').slice(0, 2).join('/')
-    : file;
+  SMALL.test(file) && !SLOW.includes(file) ? file.split('/').slice(0, 2).join('/') : file;
 
 function inBatches(files: readonly string[]): Batch[] {
   const homes = Map.groupBy(files, homeOf);
